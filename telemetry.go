@@ -1,16 +1,228 @@
 package telemetry
 
 import (
-	"go.opentelemetry.io/otel/log"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	otellog "go.opentelemetry.io/otel/log"
+	lognoop "go.opentelemetry.io/otel/log/noop"
 	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/global"
 )
 
-// Guard is under construction: the accessors below are final.
-type Guard struct{}
+// ErrAlreadyInitialized is the error of an Init while the guard of an earlier one still holds the globals.
+var ErrAlreadyInitialized = errors.New(
+	"telemetry: Init was called before: shut the first guard down, or use WithoutGlobals for one beside it")
 
-func (g *Guard) TracerProvider() trace.TracerProvider             { return nil }
-func (g *Guard) MeterProvider() metric.MeterProvider              { return nil }
-func (g *Guard) LoggerProvider() log.LoggerProvider               { return nil }
-func (g *Guard) Propagator() propagation.TextMapPropagator        { return nil }
+// process is what outlives every guard: OpenTelemetry's globals take one delegate for good, so they get one that
+// switches.
+var process = struct {
+	sync.Mutex
+	owner     *Guard
+	providers *global.Providers
+	relay     *diagnose.Relay
+}{
+	providers: global.New(),
+	relay:     diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, time.Now)),
+}
+
+// Init starts traces, metrics and logs, and makes them the process's: it sets OpenTelemetry's global providers,
+// propagator and error handler, and slog's default logger, which the log package follows. It connects in the background
+// and returns at once, whether a collector is there or not.
+//
+// The guard is never nil. An error names every wrong setting; the signals it concerns are off, everything else runs,
+// the console log included, so a service should log the error and go on. ctx is handed to the resource detectors; its
+// end does not end telemetry: that is [Guard.Shutdown].
+//
+// While a guard holds the globals, another Init gets an error and a guard that shares the first one's providers and
+// whose Shutdown does nothing. [WithoutGlobals] lifts that limit.
+func Init(ctx context.Context, opts ...Option) (*Guard, error) {
+	o := &options{}
+	bundle(opts).apply(o)
+	env := readEnvironment()
+	resolved := resolveConfig(o, env)
+	cfg := resolved.cfg
+
+	g := &Guard{cfg: cfg, connections: newConnections(), propagator: &propagator{cfg.propagators.value.build()}}
+	if !o.withoutGlobals && !claim(g) {
+		return sharedGuard(), ErrAlreadyInitialized
+	}
+	console := newConsoleHandler(logOutput(o), cfg.logFormat.value, cfg.logLevel.value)
+	selfLog := newSelfLog(o, console, cfg.selfLogLevel.value)
+	for _, line := range resolved.warnings() {
+		selfLog.Say(slog.LevelWarn, line)
+	}
+	ctx = context.WithoutCancel(ctx)
+	res, notices := buildResource(ctx, cfg)
+	for _, line := range notices {
+		selfLog.Say(slog.LevelWarn, line)
+	}
+
+	b := &builder{cfg: cfg, resource: res, connections: g.connections}
+	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.holdsHeaders(), func() error { return g.start(ctx, b) }))
+	g.logger = slog.New(fanOut(g.branches(console)...))
+	if !o.withoutGlobals {
+		g.release = install(g, selfLog)
+	}
+	selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
+	return g, err
+}
+
+// start builds the three signals; one that fails is off and the others run.
+func (g *Guard) start(ctx context.Context, b *builder) error {
+	g.tracerProvider = tracenoop.NewTracerProvider()
+	g.meterProvider = metricnoop.NewMeterProvider()
+	g.loggerProvider = lognoop.NewLoggerProvider()
+	var errs []error
+	begin := func(s signal, build func() (running, error)) {
+		if !b.cfg.signals[s].on {
+			return
+		}
+		run, err := build()
+		if err != nil {
+			b.cfg.signals[s].on = false
+			errs = append(errs, fmt.Errorf("telemetry: %s are off: %w", s, err))
+			return
+		}
+		g.running = append(g.running, run)
+	}
+	begin(traces, func() (running, error) {
+		provider, run, err := b.traces(ctx)
+		if err == nil {
+			g.tracerProvider = provider
+		}
+		return run, err
+	})
+	begin(metrics, func() (running, error) {
+		provider, run, err := b.metrics(ctx)
+		if err == nil {
+			g.meterProvider = provider
+		}
+		return run, err
+	})
+	begin(logs, func() (running, error) {
+		provider, run, err := b.logs(ctx)
+		if err == nil {
+			g.loggerProvider = provider
+		}
+		return run, err
+	})
+	return errors.Join(errs...)
+}
+
+// branches are the console, and OTLP where log records leave the process.
+func (g *Guard) branches(console slog.Handler) []slog.Handler {
+	sc := g.cfg.signals[logs]
+	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
+		return []slog.Handler{console, newOTLPHandler(g.loggerProvider, g.cfg.otlpLevel.value)}
+	}
+	return []slog.Handler{console}
+}
+
+// quietly builds the exporters without the log lines in which they repeat the environment, secrets included. For that
+// OpenTelemetry's logger must be the library's: it is set here, also under WithoutGlobals when a secret is at stake,
+// because there is no other way to keep a malformed OTEL_EXPORTER_OTLP_HEADERS out of the output.
+func quietly(setLogger bool, build func() error) (err error) {
+	if setLogger {
+		otel.SetLogger(process.relay.Logger())
+	}
+	process.relay.Muted(func() { err = build() })
+	return err
+}
+
+// claim makes g the holder of the globals, unless another guard is.
+func claim(g *Guard) bool {
+	process.Lock()
+	defer process.Unlock()
+	if process.owner != nil {
+		return false
+	}
+	process.owner = g
+	return true
+}
+
+// sharedGuard is what a second Init gets: the running guard's providers, and nothing to shut down.
+func sharedGuard() *Guard {
+	return &Guard{
+		tracerProvider: process.providers.TracerProvider(),
+		meterProvider:  process.providers.MeterProvider(),
+		loggerProvider: process.providers.LoggerProvider(),
+		propagator:     otel.GetTextMapPropagator(),
+		logger:         slog.Default(),
+	}
+}
+
+// globals is what Init sets for the process and Shutdown puts back.
+type globals struct {
+	tracerProvider trace.TracerProvider
+	meterProvider  metric.MeterProvider
+	loggerProvider otellog.LoggerProvider
+	propagator     propagation.TextMapPropagator
+	errorHandler   otel.ErrorHandler
+	logger         *slog.Logger
+	stdLog         stdLog
+}
+
+// stdLog is the state of the log package, which slog.SetDefault takes over.
+type stdLog struct {
+	writer io.Writer
+	flags  int
+}
+
+func currentGlobals() globals {
+	return globals{
+		tracerProvider: otel.GetTracerProvider(),
+		meterProvider:  otel.GetMeterProvider(),
+		loggerProvider: otel.GetLoggerProvider(),
+		propagator:     otel.GetTextMapPropagator(),
+		errorHandler:   otel.GetErrorHandler(),
+		logger:         slog.Default(),
+		stdLog:         stdLog{log.Writer(), log.Flags()},
+	}
+}
+
+// propagator is a pointer so that Shutdown can tell whether the global one is still Init's.
+type propagator struct{ propagation.TextMapPropagator }
+
+// install sets the globals, once and last, and returns what gives them back.
+func install(g *Guard, selfLog *diagnose.Log) (release func()) {
+	before := currentGlobals()
+	mine := globals{
+		tracerProvider: process.providers.TracerProvider(),
+		meterProvider:  process.providers.MeterProvider(),
+		loggerProvider: process.providers.LoggerProvider(),
+		propagator:     g.propagator,
+		errorHandler:   process.relay,
+		logger:         g.logger,
+	}
+	process.providers.Use(g.tracerProvider, g.meterProvider, g.loggerProvider)
+	process.relay.Use(selfLog)
+	otel.SetTracerProvider(mine.tracerProvider)
+	otel.SetMeterProvider(mine.meterProvider)
+	otel.SetLoggerProvider(mine.loggerProvider)
+	otel.SetTextMapPropagator(mine.propagator)
+	otel.SetErrorHandler(mine.errorHandler)
+	slog.SetDefault(mine.logger)
+	return func() {
+		process.Lock()
+		defer process.Unlock()
+		giveBack(before, mine)
+		process.providers.Use(nil, nil, nil)
+		process.relay.Use(nil)
+		process.owner = nil
+	}
+}

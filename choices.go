@@ -1,0 +1,191 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/otel/propagation"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// The names of exporters in OTEL_{TRACES,METRICS,LOGS}_EXPORTER, and those that only options can choose.
+const (
+	exporterOTLP    = "otlp"
+	exporterConsole = "console"
+	exporterNone    = "none"
+	exporterGiven   = "given by option"
+	exporterNil     = "nil"
+)
+
+func exporterList() kind[[]string] {
+	k := nameList(exporterOTLP, exporterConsole, exporterNone)
+	checkNames := k.check
+	k.check = func(names []string) error {
+		switch {
+		case slices.Equal(names, []string{exporterGiven}):
+			return nil
+		case slices.Equal(names, []string{exporterNil}):
+			return errors.New("it is nil")
+		}
+		return checkNames(names)
+	}
+	return k
+}
+
+// exporters is what the options say about the exporter of a signal; nil where they say nothing.
+func (o *options) exporters(s signal) *[]string {
+	if o.signals[s].off {
+		return &[]string{exporterNone}
+	}
+	var set, isNilValue bool
+	switch s {
+	case traces:
+		set = o.spanExporter != nil
+		isNilValue = set && isNil(*o.spanExporter)
+	case metrics:
+		set = o.metricReader != nil
+		isNilValue = set && isNil(*o.metricReader)
+	case logs:
+		set = o.logExporter != nil
+		isNilValue = set && isNil(*o.logExporter)
+	}
+	switch {
+	case isNilValue:
+		return &[]string{exporterNil}
+	case set:
+		return &[]string{exporterGiven}
+	}
+	return nil
+}
+
+// The values of OTEL_TRACES_SAMPLER that this library builds.
+const (
+	samplerAlwaysOn       = "always_on"
+	samplerAlwaysOff      = "always_off"
+	samplerRatio          = "traceidratio"
+	samplerParentAlwaysOn = "parentbased_always_on"
+	samplerParentOff      = "parentbased_always_off"
+	samplerParentRatio    = "parentbased_traceidratio"
+)
+
+// sampler is a name of OTEL_TRACES_SAMPLER or a sampler that an option gave.
+type sampler struct {
+	name       string
+	given      sdktrace.Sampler
+	fromOption bool
+}
+
+func samplerName() kind[sampler] {
+	names := enum(samplerAlwaysOn, samplerAlwaysOff, samplerRatio, samplerParentAlwaysOn, samplerParentOff, samplerParentRatio)
+	return kind[sampler]{
+		want: names.want + ", or a sampler given with WithSampler",
+		parse: func(text string) (sampler, error) {
+			return sampler{name: strings.ToLower(text)}, nil
+		},
+		check: func(s sampler) error {
+			switch {
+			case !s.fromOption:
+				return names.check(s.name)
+			case isNil(s.given):
+				return errors.New("it is nil")
+			}
+			return nil
+		},
+		show: func(s sampler) string {
+			switch {
+			case !s.fromOption:
+				return s.name
+			case isNil(s.given):
+				return "nil"
+			}
+			return s.given.Description()
+		},
+	}
+}
+
+// build makes the SDK's sampler; ratio is the sampler's argument.
+func (s sampler) build(ratio float64) sdktrace.Sampler {
+	switch s.name {
+	case samplerAlwaysOn:
+		return sdktrace.AlwaysSample()
+	case samplerAlwaysOff:
+		return sdktrace.NeverSample()
+	case samplerRatio:
+		return sdktrace.TraceIDRatioBased(ratio)
+	case samplerParentOff:
+		return sdktrace.ParentBased(sdktrace.NeverSample())
+	case samplerParentRatio:
+		return sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))
+	case samplerParentAlwaysOn:
+		return sdktrace.ParentBased(sdktrace.AlwaysSample())
+	}
+	return s.given
+}
+
+// propagators are names of OTEL_PROPAGATORS or propagators that an option gave.
+type propagators struct {
+	names []string
+	given []propagation.TextMapPropagator
+}
+
+func propagatorList() kind[propagators] {
+	names := nameList("tracecontext", "baggage", exporterNone)
+	return kind[propagators]{
+		want: names.want + "; other formats are given with WithPropagators",
+		parse: func(text string) (propagators, error) {
+			list, err := names.parse(text)
+			known := slices.DeleteFunc(slices.Clone(list), func(name string) bool { return names.check([]string{name}) != nil })
+			if len(known) > 0 && len(known) < len(list) {
+				err = partialError{fmt.Errorf("%q holds names that are not built in; %s stay in force", text, strings.Join(known, " and "))}
+				list = known
+			}
+			return propagators{names: list}, err
+		},
+		check: func(p propagators) error {
+			if p.given == nil {
+				return names.check(p.names)
+			}
+			if slices.ContainsFunc(p.given, func(one propagation.TextMapPropagator) bool { return isNil(one) }) {
+				return errors.New("one is nil")
+			}
+			return nil
+		},
+		show: func(p propagators) string {
+			if p.given == nil {
+				return strings.Join(p.names, ",")
+			}
+			return strings.Join(p.build().Fields(), ",")
+		},
+	}
+}
+
+func (p propagators) build() propagation.TextMapPropagator {
+	list := p.given
+	for _, name := range p.names {
+		switch name {
+		case "tracecontext":
+			list = append(list, propagation.TraceContext{})
+		case "baggage":
+			list = append(list, propagation.Baggage{})
+		}
+	}
+	return propagation.NewCompositeTextMapPropagator(list...)
+}
+
+// The values of the metric variables.
+const (
+	temporalityCumulative = "cumulative"
+	temporalityDelta      = "delta"
+	temporalityLowMemory  = "lowmemory"
+
+	histogramExplicit    = "explicit_bucket_histogram"
+	histogramExponential = "base2_exponential_bucket_histogram"
+
+	exemplarAlwaysOn   = "always_on"
+	exemplarAlwaysOff  = "always_off"
+	exemplarTraceBased = "trace_based"
+)
+
+func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }

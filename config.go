@@ -1,0 +1,301 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// signal is one of the three kinds of telemetry; each can be off while the others run.
+type signal int
+
+const (
+	traces signal = iota
+	metrics
+	logs
+	signalCount
+)
+
+func (s signal) String() string { return [...]string{"traces", "metrics", "logs"}[s] }
+
+func allSignals() []signal { return []signal{traces, metrics, logs} }
+
+// config is what Init builds from: every setting resolved, validated, and with its origin.
+type config struct {
+	profile         setting[Profile]
+	disabled        setting[bool]
+	selfLogLevel    setting[slog.Level]
+	shutdownTimeout setting[time.Duration]
+
+	serviceName        setting[string]
+	serviceVersion     setting[string]
+	serviceNamespace   setting[string]
+	environment        setting[string]
+	resourceAttributes setting[[]attribute.KeyValue]
+	envAttributes      setting[[]attribute.KeyValue]
+	kubernetes         [kubernetesCount]setting[string]
+
+	signals     [signalCount]signalConfig
+	propagators setting[propagators]
+	sampler     setting[sampler]
+	samplerArg  setting[float64]
+
+	spanBatch  batchConfig
+	logBatch   batchConfig
+	spanLimits spanLimits
+	logLimits  logLimits
+
+	metricInterval       setting[time.Duration]
+	metricTimeout        setting[time.Duration]
+	temporality          setting[string]
+	histogramAggregation setting[string]
+	exemplarFilter       setting[string]
+	cardinalityLimit     setting[int]
+	runtimeMetrics       setting[bool]
+
+	logLevel  setting[slog.Leveler]
+	otlpLevel setting[slog.Leveler]
+	logFormat setting[LogFormat]
+
+	opts *options
+}
+
+// signalConfig is where one signal goes and how.
+type signalConfig struct {
+	on        bool
+	exporters setting[[]string]
+
+	endpoint    setting[string]
+	target      target
+	protocol    setting[Protocol]
+	headers     setting[map[string]string]
+	compression setting[Compression]
+	timeout     setting[time.Duration]
+	insecure    setting[bool]
+
+	certificate       setting[pemFile]
+	clientCertificate setting[pemFile]
+	clientKey         setting[pemFile]
+	tls               *tls.Config
+	tlsSource         tlsSource
+}
+
+// sends reports whether the signal goes out through an exporter of this name.
+func (s signalConfig) sends(exporter string) bool {
+	return s.on && slices.Contains(s.exporters.value, exporter)
+}
+
+type batchConfig struct {
+	maxQueueSize       setting[int]
+	maxExportBatchSize setting[int]
+	scheduleDelay      setting[time.Duration]
+	exportTimeout      setting[time.Duration]
+}
+
+type spanLimits struct {
+	attributeValueLength, attributeCount, eventCount, linkCount, eventAttributeCount, linkAttributeCount setting[int]
+}
+
+func (l spanLimits) sdk() sdktrace.SpanLimits {
+	return sdktrace.SpanLimits{
+		AttributeValueLengthLimit:   l.attributeValueLength.value,
+		AttributeCountLimit:         l.attributeCount.value,
+		EventCountLimit:             l.eventCount.value,
+		LinkCountLimit:              l.linkCount.value,
+		AttributePerEventCountLimit: l.eventAttributeCount.value,
+		AttributePerLinkCountLimit:  l.linkAttributeCount.value,
+	}
+}
+
+type logLimits struct{ attributeValueLength, attributeCount setting[int] }
+
+// setting is one resolved value and where it came from: an option, a variable, or the default.
+type setting[T any] struct {
+	value  T
+	origin string
+}
+
+const originDefault = "default"
+
+func (s setting[T]) isDefault() bool {
+	return s.origin == originDefault || strings.HasPrefix(s.origin, "profile ")
+}
+
+// problem is a setting that cannot be used as it was given. It is an error of Init when an option is wrong or when a
+// fallback would send data to a place nobody meant; else it is a warning.
+type problem struct {
+	setting string
+	origin  string
+	value   string // masked where it may hold a secret
+	cause   string
+	outcome string
+	signals []signal // those that are off for it
+	fatal   bool
+}
+
+func (p problem) Error() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "telemetry: %s: %s", p.setting, p.origin)
+	if p.value != "" {
+		fmt.Fprintf(&b, " is %s", p.value)
+	}
+	fmt.Fprintf(&b, ": %s", p.cause)
+	if p.outcome != "" {
+		fmt.Fprintf(&b, "; %s", p.outcome)
+	}
+	return b.String()
+}
+
+// environment is a snapshot of the variables that concern telemetry; an empty variable counts as not set, as the
+// specification asks (configuration/sdk-environment-variables.md, "Parsing empty value").
+type environment map[string]string
+
+// readEnvironment is the only place that reads the process environment, apart from ExtractEnv and its sibling.
+func readEnvironment() environment {
+	env := environment{}
+	for _, entry := range os.Environ() {
+		name, value, _ := strings.Cut(entry, "=")
+		value = strings.TrimSpace(value)
+		if value != "" && concernsTelemetry(name) {
+			env[name] = value
+		}
+	}
+	return env
+}
+
+func concernsTelemetry(name string) bool {
+	return strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") ||
+		strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL"
+}
+
+// holdsHeaders tells whether there are secrets for OTLP requests in it.
+func (e environment) holdsHeaders() bool {
+	for name := range e {
+		if strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") && strings.HasSuffix(name, "HEADERS") {
+			return true
+		}
+	}
+	return false
+}
+
+// resolution is one pass over the settings table.
+type resolution struct {
+	opts     *options
+	env      environment
+	cfg      *config
+	notices  []string
+	problems []problem
+}
+
+// resolveConfig decides every setting once. The configuration is complete whatever the problems are: signals that a
+// fatal problem concerns are off, everything else has a usable value.
+func resolveConfig(opts *options, env environment) *resolution {
+	r := &resolution{opts: opts, env: env, cfg: &config{opts: opts}}
+	for _, row := range settings() {
+		row.resolve(r)
+	}
+	r.rejectConfigFile()
+	r.rejectMisplaced()
+	r.checkBatch("span", traces, &r.cfg.spanBatch)
+	r.checkBatch("log", logs, &r.cfg.logBatch)
+	for _, s := range allSignals() {
+		r.finishSignal(s)
+	}
+	return r
+}
+
+func (r *resolution) add(p problem) { r.problems = append(r.problems, p) }
+
+// err joins what the caller of Init has to know; warnings are for the log.
+func (r *resolution) err() error {
+	var errs []error
+	for _, p := range r.problems {
+		if p.fatal {
+			errs = append(errs, p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *resolution) warnings() []string {
+	var lines []string
+	for _, p := range r.problems {
+		if !p.fatal {
+			lines = append(lines, strings.TrimPrefix(p.Error(), "telemetry: "))
+		}
+	}
+	return append(lines, r.notices...)
+}
+
+// finishSignal decides what depends on several settings: whether the signal is on, where it goes, and its TLS.
+func (r *resolution) finishSignal(s signal) {
+	sc := &r.cfg.signals[s]
+	if r.cfg.profile.value == ProfileDevelopment && sc.exporters.isDefault() && sc.endpoint.isDefault() {
+		sc.exporters.value = []string{exporterConsole}
+	}
+	if slices.Contains(sc.exporters.value, exporterOTLP) {
+		r.finishTarget(s, sc)
+		r.finishTLS(s, sc)
+	}
+	sc.on = !r.cfg.disabled.value && !slices.Contains(sc.exporters.value, exporterNone) && !r.isOff(s)
+}
+
+func (r *resolution) isOff(s signal) bool {
+	return slices.ContainsFunc(r.problems, func(p problem) bool { return p.fatal && slices.Contains(p.signals, s) })
+}
+
+// rejectConfigFile speaks up about declarative configuration, which would replace all of this and is not supported:
+// ignoring it would leave the operator with settings that he believes are in force.
+func (r *resolution) rejectConfigFile() {
+	for _, name := range []string{"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"} {
+		if file, ok := r.env[name]; ok {
+			r.add(problem{
+				setting: "configuration file", origin: name, value: fmt.Sprintf("%q", file), fatal: true,
+				cause:   "declarative configuration is not supported by this library",
+				outcome: "the file is not read: use the OTEL_* variables and the options instead, and unset it",
+			})
+		}
+	}
+}
+
+func (r *resolution) rejectMisplaced() {
+	for _, m := range r.opts.misplaced {
+		r.add(problem{
+			setting: "options", origin: m.scope, fatal: true, signals: []signal{m.signal},
+			cause:   "holds an option that cannot be limited to one signal",
+			outcome: fmt.Sprintf("give it to Init directly; %s are off", m.signal),
+		})
+	}
+}
+
+// checkBatch keeps a batch within its queue. Whichever of the two was set stands; a queue and a batch that contradict
+// each other are a mistake of whoever set them.
+func (r *resolution) checkBatch(name string, s signal, b *batchConfig) {
+	if b.maxExportBatchSize.value <= b.maxQueueSize.value {
+		return
+	}
+	if b.maxExportBatchSize.isDefault() {
+		b.maxExportBatchSize = setting[int]{b.maxQueueSize.value, b.maxQueueSize.origin}
+		return
+	}
+	p := problem{
+		setting: name + " batch size", origin: b.maxExportBatchSize.origin,
+		value: fmt.Sprint(b.maxExportBatchSize.value),
+		cause: fmt.Sprintf("want at most the queue size, %d (%s)", b.maxQueueSize.value, b.maxQueueSize.origin),
+	}
+	if strings.HasPrefix(b.maxExportBatchSize.origin, "With") {
+		p.fatal, p.signals, p.outcome = true, []signal{s}, fmt.Sprintf("%s are off", s)
+	} else {
+		p.outcome = fmt.Sprintf("%d is used", b.maxQueueSize.value)
+	}
+	b.maxExportBatchSize.value = b.maxQueueSize.value
+	r.add(p)
+}

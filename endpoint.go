@@ -1,0 +1,200 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// target is where one signal's requests go, fully decided.
+type target struct {
+	url *url.URL // scheme http or https; over HTTP with the path of the signal
+}
+
+func (t target) secure() bool { return t.url.Scheme == "https" }
+
+// hostPort is the address to dial, with the port that the scheme implies when none is written.
+func (t target) hostPort() string {
+	if t.url.Port() != "" {
+		return t.url.Host
+	}
+	if t.secure() {
+		return net.JoinHostPort(t.url.Hostname(), "443")
+	}
+	return net.JoinHostPort(t.url.Hostname(), "80")
+}
+
+const (
+	defaultHTTPEndpoint = "http://localhost:4318"
+	defaultGRPCEndpoint = "http://localhost:4317"
+)
+
+func endpointURL() kind[string] {
+	return kind[string]{
+		want:  "want a URL such as http://collector:4318 or https://otlp.example.com",
+		parse: func(text string) (string, error) { return text, nil },
+		check: func(text string) error {
+			_, _, err := parseEndpoint(text)
+			return err
+		},
+		show: redactURL,
+	}
+}
+
+// redactURL shows an endpoint. A wrong one may hold credentials in a place where no parser finds them, so it is shown
+// only where no secret can be in it.
+func redactURL(text string) string {
+	if _, _, err := parseEndpoint(text); err != nil && strings.ContainsAny(text, "@?#") {
+		return "<redacted>"
+	}
+	return text
+}
+
+// parseEndpoint accepts http, https and a bare host with optional port, which it tells by bare.
+func parseEndpoint(text string) (u *url.URL, bare bool, err error) {
+	bare = !strings.Contains(text, "://")
+	if bare {
+		text = "//" + text
+	}
+	u, err = url.Parse(text)
+	if err != nil {
+		// url.Error repeats the text, which may hold a password.
+		if cause := (*url.Error)(nil); errors.As(err, &cause) {
+			err = cause.Err
+		}
+		return nil, bare, err
+	}
+	switch {
+	case !bare && u.Scheme != "http" && u.Scheme != "https":
+		return nil, bare, fmt.Errorf("scheme %q is not http or https", u.Scheme)
+	case u.Hostname() == "":
+		return nil, bare, errors.New("there is no host in it")
+	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
+		return nil, bare, errors.New("credentials, query and fragment have no place in it (credentials go into the headers)")
+	}
+	return u, bare, nil
+}
+
+// finishTarget turns the endpoint setting into the URL of the signal.
+//
+// A signal's own variable is the full URL (OTLP exporter specification, "Endpoint URLs for OTLP/HTTP"); everything
+// else is a base. OTEL_EXPORTER_OTLP_INSECURE speaks about endpoints without a scheme only, so that https:// can never
+// be downgraded.
+func (r *resolution) finishTarget(s signal, sc *signalConfig) {
+	text := sc.endpoint.value
+	if sc.endpoint.isDefault() && sc.protocol.value == ProtocolGRPC {
+		text = defaultGRPCEndpoint
+		sc.endpoint.value = text
+	}
+	u, bare, err := parseEndpoint(text)
+	if err != nil {
+		return // reported by the table; the signal is off
+	}
+	if bare {
+		u.Scheme = assumedScheme(u, sc.insecure)
+		r.notice(fmt.Sprintf("%s has no scheme: %s is assumed; write %s://%s to be explicit",
+			sc.endpoint.origin, u.Scheme, u.Scheme, text))
+	}
+	if sc.protocol.value == ProtocolHTTP {
+		if sc.endpoint.origin != signalEnv(s, "ENDPOINT") {
+			u = withSignalPath(u, s)
+		} else if u.Path == "" {
+			u.Path = "/"
+		}
+	}
+	sc.target = target{u}
+}
+
+func (r *resolution) notice(line string) {
+	if !slices.Contains(r.notices, line) {
+		r.notices = append(r.notices, line)
+	}
+}
+
+func withSignalPath(u *url.URL, s signal) *url.URL {
+	path := "v1/" + s.String()
+	if strings.HasSuffix(strings.TrimSuffix(u.Path, "/"), "/"+path) {
+		return u
+	}
+	return u.JoinPath(path)
+}
+
+func assumedScheme(u *url.URL, insecure setting[bool]) string {
+	plain := insecure.value
+	if insecure.isDefault() {
+		ip := net.ParseIP(u.Hostname())
+		plain = strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
+	}
+	if plain {
+		return "http"
+	}
+	return "https"
+}
+
+// tlsSource tells whether two signals have the same TLS configuration and may share a connection.
+type tlsSource struct {
+	given                                     *tls.Config
+	certificate, clientCertificate, clientKey string
+}
+
+// finishTLS builds the TLS configuration from WithTLSConfig or from the certificate files.
+func (r *resolution) finishTLS(s signal, sc *signalConfig) {
+	given := firstNonNil(r.opts.signals[s].tls, r.opts.export.tls)
+	if given != nil {
+		sc.tls = given.Clone()
+		sc.tlsSource = tlsSource{given: given}
+	} else {
+		sc.tls = &tls.Config{}
+		sc.tlsSource = tlsSource{
+			certificate: sc.certificate.value.path, clientCertificate: sc.clientCertificate.value.path, clientKey: sc.clientKey.value.path,
+		}
+		if sc.certificate.value.data != nil {
+			sc.tls.RootCAs = x509.NewCertPool()
+			sc.tls.RootCAs.AppendCertsFromPEM(sc.certificate.value.data)
+		}
+		r.loadKeyPair(s, sc)
+	}
+	if sc.tls.MinVersion == 0 {
+		sc.tls.MinVersion = tls.VersionTLS12
+	}
+}
+
+func (r *resolution) loadKeyPair(s signal, sc *signalConfig) {
+	cert, key := sc.clientCertificate, sc.clientKey
+	if cert.isDefault() && key.isDefault() || r.isOff(s) {
+		return
+	}
+	p := problem{
+		setting: s.String() + " client certificate", origin: cert.origin, value: fmt.Sprintf("%q", cert.value.path),
+		fatal: true, signals: []signal{s}, outcome: s.String() + " are off",
+	}
+	switch {
+	case cert.isDefault():
+		p.origin, p.value = key.origin, fmt.Sprintf("%q", key.value.path)
+		p.cause = "a client key needs its certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE too"
+	case key.isDefault():
+		p.cause = "a client certificate needs its key: set OTEL_EXPORTER_OTLP_CLIENT_KEY too"
+	default:
+		pair, err := tls.X509KeyPair(cert.value.data, key.value.data)
+		if err == nil {
+			sc.tls.Certificates = []tls.Certificate{pair}
+			return
+		}
+		p.cause = fmt.Sprintf("does not go with the key of %s: %v", key.origin, err)
+	}
+	r.add(p)
+}
+
+func firstNonNil[T any](pointers ...*T) *T {
+	for _, p := range pointers {
+		if p != nil {
+			return p
+		}
+	}
+	return nil
+}

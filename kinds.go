@@ -1,0 +1,184 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// kind is how values of one type are read from the environment, checked, and shown.
+type kind[T any] struct {
+	want  string // what is expected, in words
+	parse func(text string) (T, error)
+	check func(T) error
+	show  func(T) string
+	// secret values are never shown, not even when they are wrong.
+	secret bool
+}
+
+// partialError is a parse error that leaves a usable rest.
+type partialError struct{ error }
+
+var errOutOfRange = errors.New("out of range")
+
+func count(least int) kind[int] {
+	return kind[int]{
+		want:  fmt.Sprintf("want a whole number of at least %d", least),
+		parse: strconv.Atoi,
+		check: func(n int) error {
+			if n < least {
+				return errOutOfRange
+			}
+			return nil
+		},
+		show: strconv.Itoa,
+	}
+}
+
+// limit is a count that −1 lifts, as the SDK has it.
+func limit() kind[int] {
+	k := count(-1)
+	k.want = "want a whole number of at least 0, or -1 for no limit"
+	return k
+}
+
+// milliseconds are how the specification writes durations; options give them as time.Duration.
+func milliseconds() kind[time.Duration] {
+	return kind[time.Duration]{
+		want: "want a whole number of milliseconds, at least 1",
+		parse: func(text string) (time.Duration, error) {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err == nil && n > math.MaxInt64/int64(time.Millisecond) {
+				err = errOutOfRange
+			}
+			return time.Duration(n) * time.Millisecond, err
+		},
+		check: func(d time.Duration) error {
+			if d < time.Millisecond {
+				return errOutOfRange
+			}
+			return nil
+		},
+		show: time.Duration.String,
+	}
+}
+
+func ratio() kind[float64] {
+	return kind[float64]{
+		want:  "want a number from 0 to 1",
+		parse: func(text string) (float64, error) { return strconv.ParseFloat(text, 64) },
+		check: func(f float64) error {
+			if !(f >= 0 && f <= 1) {
+				return errOutOfRange
+			}
+			return nil
+		},
+		show: func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) },
+	}
+}
+
+// enum values are read in any case, as the specification asks.
+func enum[T ~string](values ...T) kind[T] {
+	return kind[T]{
+		want:  "want one of " + joinNames(values),
+		parse: func(text string) (T, error) { return T(strings.ToLower(text)), nil },
+		check: func(v T) error {
+			if !slices.Contains(values, v) {
+				return errors.New("unknown")
+			}
+			return nil
+		},
+		show: func(v T) string { return string(v) },
+	}
+}
+
+func joinNames[T ~string](values []T) string {
+	names := make([]string, len(values))
+	for i, v := range values {
+		names[i] = string(v)
+	}
+	return strings.Join(names, ", ")
+}
+
+func flag() kind[bool] {
+	return kind[bool]{
+		want: "want true or false",
+		parse: func(text string) (bool, error) {
+			switch strings.ToLower(text) {
+			case "true":
+				return true, nil
+			case "false":
+				return false, nil
+			}
+			return false, errors.New("not a boolean")
+		},
+		check: func(bool) error { return nil },
+		show:  strconv.FormatBool,
+	}
+}
+
+func text() kind[string] {
+	return kind[string]{
+		want:  "want a text that is not empty",
+		parse: func(text string) (string, error) { return text, nil },
+		check: func(s string) error {
+			if strings.TrimSpace(s) == "" {
+				return errors.New("empty")
+			}
+			return nil
+		},
+		show: func(s string) string { return s },
+	}
+}
+
+func logLevel() kind[slog.Leveler] {
+	return kind[slog.Leveler]{
+		want: "want debug, info, warn or error",
+		parse: func(text string) (slog.Leveler, error) {
+			if strings.EqualFold(text, "warning") {
+				return slog.LevelWarn, nil
+			}
+			var level slog.Level
+			err := level.UnmarshalText([]byte(text))
+			return level, err
+		},
+		check: func(l slog.Leveler) error {
+			if l == nil {
+				return errors.New("nil")
+			}
+			return nil
+		},
+		show: func(l slog.Leveler) string { return strings.ToLower(l.Level().String()) },
+	}
+}
+
+// levelNone is above every level, so that nothing passes.
+const levelNone = slog.Level(math.MaxInt32)
+
+func selfLogLevel() kind[slog.Level] {
+	names := map[string]slog.Level{
+		"none": levelNone, "error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
+	}
+	return kind[slog.Level]{
+		want: "want none, error, warn, info or debug",
+		parse: func(text string) (slog.Level, error) {
+			level, ok := names[strings.ToLower(text)]
+			if !ok {
+				return 0, errors.New("unknown")
+			}
+			return level, nil
+		},
+		check: func(slog.Level) error { return nil },
+		show: func(l slog.Level) string {
+			if l == levelNone {
+				return "none"
+			}
+			return strings.ToLower(l.String())
+		},
+	}
+}

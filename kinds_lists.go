@@ -1,0 +1,168 @@
+package telemetry
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/otel/attribute"
+	"golang.org/x/net/http/httpguts"
+)
+
+// nameList is a comma-separated list of known names, without repetitions.
+func nameList(known ...string) kind[[]string] {
+	return kind[[]string]{
+		want: "want a comma-separated list of " + strings.Join(known, ", "),
+		parse: func(text string) ([]string, error) {
+			var names []string
+			for name := range strings.SplitSeq(text, ",") {
+				if name = strings.ToLower(strings.TrimSpace(name)); name != "" && !slices.Contains(names, name) {
+					names = append(names, name)
+				}
+			}
+			return names, nil
+		},
+		check: func(names []string) error {
+			for _, name := range names {
+				if !slices.Contains(known, name) {
+					return fmt.Errorf("unknown name %q", name)
+				}
+			}
+			if len(names) == 0 || len(names) > 1 && slices.Contains(names, exporterNone) {
+				return errors.New("contradiction")
+			}
+			return nil
+		},
+		show: func(names []string) string { return strings.Join(names, ",") },
+	}
+}
+
+// headerList is the baggage-like list of OTEL_EXPORTER_OTLP_HEADERS. A pair that is wrong is left out and named by its
+// place only: its text may be half a secret.
+func headerList() kind[map[string]string] {
+	return kind[map[string]string]{
+		want:   "want key=value pairs, separated by commas, values percent-encoded",
+		secret: true,
+		parse: func(text string) (map[string]string, error) {
+			headers := map[string]string{}
+			var wrong []string
+			for i, pair := range strings.Split(text, ",") {
+				if strings.TrimSpace(pair) == "" {
+					continue
+				}
+				name, encoded, found := strings.Cut(pair, "=")
+				name = strings.TrimSpace(name)
+				value, err := url.PathUnescape(strings.TrimSpace(encoded))
+				if !found || err != nil || validHeader(name, value) != nil {
+					wrong = append(wrong, strconv.Itoa(i+1))
+					continue
+				}
+				headers[name] = value
+			}
+			if wrong != nil {
+				return headers, partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(wrong, ", "))}
+			}
+			return headers, nil
+		},
+		check: func(headers map[string]string) error {
+			for name, value := range headers {
+				if err := validHeader(name, value); err != nil {
+					return err
+				}
+			}
+			return nil
+		},
+		show: func(headers map[string]string) string {
+			names := slices.Sorted(maps.Keys(headers))
+			for i, name := range names {
+				names[i] = name + "=<redacted>"
+			}
+			return strings.Join(names, ",")
+		},
+	}
+}
+
+func validHeader(name, value string) error {
+	if !httpguts.ValidHeaderFieldName(name) {
+		return errors.New("a name is not an HTTP token")
+	}
+	if !httpguts.ValidHeaderFieldValue(value) {
+		return errors.New("a value holds control characters")
+	}
+	return nil
+}
+
+// attributeList is OTEL_RESOURCE_ATTRIBUTES: one mistake discards the whole value, as the specification asks
+// (resource/sdk.md, "Specifying resource information via an environment variable").
+func attributeList() kind[[]attribute.KeyValue] {
+	return kind[[]attribute.KeyValue]{
+		want: "want key=value pairs, separated by commas, values percent-encoded",
+		parse: func(text string) ([]attribute.KeyValue, error) {
+			var attrs []attribute.KeyValue
+			for pair := range strings.SplitSeq(text, ",") {
+				if strings.TrimSpace(pair) == "" {
+					continue
+				}
+				key, encoded, found := strings.Cut(pair, "=")
+				value, err := url.PathUnescape(strings.TrimSpace(encoded))
+				key = strings.TrimSpace(key)
+				if !found || err != nil || key == "" {
+					return nil, fmt.Errorf("%q is malformed", pair)
+				}
+				attrs = append(attrs, attribute.String(key, value))
+			}
+			return attrs, nil
+		},
+		check: func(attrs []attribute.KeyValue) error {
+			for _, kv := range attrs {
+				if !kv.Valid() {
+					return fmt.Errorf("attribute %q has no key or no value", kv.Key)
+				}
+			}
+			return nil
+		},
+		show: func(attrs []attribute.KeyValue) string {
+			pairs := make([]string, len(attrs))
+			for i, kv := range attrs {
+				pairs[i] = string(kv.Key) + "=" + kv.Value.String()
+			}
+			return strings.Join(pairs, ",")
+		},
+	}
+}
+
+// pemFile is a certificate or key, read when the settings are resolved so that a missing file is said at once.
+type pemFile struct {
+	path string
+	data []byte
+}
+
+func certificateFile() kind[pemFile] {
+	k := keyFile()
+	k.want = "want a readable PEM file with at least one certificate"
+	k.check = func(f pemFile) error {
+		if !x509.NewCertPool().AppendCertsFromPEM(f.data) {
+			return errors.New("no certificate in it")
+		}
+		return nil
+	}
+	return k
+}
+
+func keyFile() kind[pemFile] {
+	return kind[pemFile]{
+		want: "want a readable PEM file with a private key",
+		parse: func(path string) (pemFile, error) {
+			data, err := os.ReadFile(path)
+			return pemFile{path, data}, err
+		},
+		check: func(pemFile) error { return nil },
+		show:  func(f pemFile) string { return f.path },
+	}
+}

@@ -1,0 +1,200 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+
+	"go.opentelemetry.io/contrib/bridges/otelslog"
+	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// The keys under which the console branch shows the span, as the OpenTelemetry specification names them
+// (compatibility/logging_trace_context.md).
+const (
+	traceIDKey    = "trace_id"
+	spanIDKey     = "span_id"
+	traceFlagsKey = "trace_flags"
+)
+
+// newConsoleHandler is the branch that people and log shippers read. Its destination is shared with the library's own
+// diagnostics, which travel through no other branch.
+func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler) slog.Handler {
+	opts := &slog.HandlerOptions{Level: level}
+	var root slog.Handler
+	if format == LogFormatText {
+		root = slog.NewTextHandler(w, opts)
+	} else {
+		root = slog.NewJSONHandler(w, opts)
+	}
+	return &correlatedHandler{root: root}
+}
+
+// newOTLPHandler is the branch that goes to the collector. The level is checked here because otelslog has none, and
+// because a record that nobody wants should not take the SDK's locks.
+func newOTLPHandler(provider log.LoggerProvider, level slog.Leveler) slog.Handler {
+	bridge := otelslog.NewHandler(scopeName, otelslog.WithVersion(Version), otelslog.WithLoggerProvider(provider))
+	return &bridgeHandler{next: bridge, level: level}
+}
+
+// fanOut joins the branches. A failing one does not keep the record from the others (slog.MultiHandler).
+func fanOut(branches ...slog.Handler) slog.Handler {
+	if len(branches) == 1 {
+		return branches[0]
+	}
+	return slog.NewMultiHandler(branches...)
+}
+
+// correlatedHandler puts the ids of the context's span at the root of each record, also below WithGroup, where a
+// handler can add attributes only inside the group: so it keeps the groups itself and nests them record by record.
+type correlatedHandler struct {
+	root   slog.Handler // has the attributes that came before the first group
+	groups []group
+}
+
+// group is an open WithGroup and the attributes given since.
+type group struct {
+	name  string
+	attrs []slog.Attr
+}
+
+func (h *correlatedHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return h.root.Enabled(ctx, level)
+}
+
+func (h *correlatedHandler) Handle(ctx context.Context, r slog.Record) error {
+	sc := trace.SpanContextFromContext(ctx)
+	if len(h.groups) > 0 {
+		r = h.nest(r)
+	} else if sc.IsValid() {
+		r = r.Clone() // other handlers share the record's attributes
+	}
+	if sc.IsValid() {
+		r.AddAttrs(
+			slog.String(traceIDKey, sc.TraceID().String()),
+			slog.String(spanIDKey, sc.SpanID().String()),
+			slog.String(traceFlagsKey, sc.TraceFlags().String()))
+	}
+	return h.root.Handle(ctx, r)
+}
+
+// nest moves the record's attributes into the open groups.
+func (h *correlatedHandler) nest(r slog.Record) slog.Record {
+	inner := make([]slog.Attr, 0, r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool { inner = append(inner, a); return true })
+	for _, g := range slices.Backward(h.groups) {
+		attrs := append(slices.Clip(g.attrs), inner...)
+		inner = []slog.Attr{{Key: g.name, Value: slog.GroupValue(attrs...)}}
+	}
+	nested := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	nested.AddAttrs(inner...)
+	return nested
+}
+
+func (h *correlatedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	if len(attrs) == 0 {
+		return h
+	}
+	if len(h.groups) == 0 {
+		return &correlatedHandler{root: h.root.WithAttrs(attrs)}
+	}
+	groups := slices.Clone(h.groups)
+	last := &groups[len(groups)-1]
+	last.attrs = append(slices.Clip(last.attrs), attrs...)
+	return &correlatedHandler{root: h.root, groups: groups}
+}
+
+func (h *correlatedHandler) WithGroup(name string) slog.Handler {
+	if name == "" {
+		return h
+	}
+	return &correlatedHandler{root: h.root, groups: append(slices.Clip(h.groups), group{name: name})}
+}
+
+// bridgeHandler stands before otelslog: it gates by level, keeps every error attribute under its own key (otelslog
+// moves them to exception.* and keeps only the last), and contains panics of values, which slog's own handlers do too.
+type bridgeHandler struct {
+	next  slog.Handler
+	level slog.Leveler
+}
+
+func (h *bridgeHandler) Enabled(ctx context.Context, level slog.Level) bool {
+	return level >= h.level.Level() && h.next.Enabled(ctx, level)
+}
+
+func (h *bridgeHandler) Handle(ctx context.Context, r slog.Record) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("telemetry: a log attribute panicked: %v", p)
+		}
+	}()
+	if hasError(r) {
+		r = keepErrors(r)
+	}
+	return h.next.Handle(ctx, r)
+}
+
+func (h *bridgeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return &bridgeHandler{next: h.next.WithAttrs(withErrorTexts(attrs)), level: h.level}
+}
+
+func (h *bridgeHandler) WithGroup(name string) slog.Handler {
+	return &bridgeHandler{next: h.next.WithGroup(name), level: h.level}
+}
+
+func hasError(r slog.Record) (found bool) {
+	r.Attrs(func(a slog.Attr) bool {
+		_, found = asError(a)
+		return !found
+	})
+	return found
+}
+
+func asError(a slog.Attr) (error, bool) {
+	if a.Value.Kind() != slog.KindAny {
+		return nil, false
+	}
+	err, ok := a.Value.Any().(error)
+	return err, ok
+}
+
+func keepErrors(r slog.Record) slog.Record {
+	attrs := make([]slog.Attr, 0, r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a); return true })
+	kept := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	kept.AddAttrs(withErrorTexts(attrs)...)
+	return kept
+}
+
+// withErrorTexts adds the text of each error as an attribute of its own; the first error itself stays, for
+// exception.type and exception.message.
+func withErrorTexts(attrs []slog.Attr) []slog.Attr {
+	kept := make([]slog.Attr, 0, len(attrs)+1)
+	seen := false
+	for _, a := range attrs {
+		err, isError := asError(a)
+		if !isError {
+			kept = append(kept, a)
+			continue
+		}
+		if !seen {
+			kept = append(kept, a)
+			seen = true
+		}
+		kept = append(kept, slog.String(a.Key, errorText(err)))
+	}
+	return kept
+}
+
+// errorText survives an Error method that panics, such as that of a nil pointer.
+func errorText(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("!PANIC: %v", p)
+		}
+	}()
+	return err.Error()
+}

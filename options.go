@@ -1,0 +1,293 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// Option configures [Init]. Options only record what was asked for; Init resolves them against the environment
+// (valid option > signal-specific variable > general variable > profile default) and reports every invalid one
+// together. When an option is given twice, the later one wins, unless its comment says that it adds up.
+type Option interface {
+	apply(*options)
+}
+
+// Protocol is the OTLP transport, in the values of OTEL_EXPORTER_OTLP_PROTOCOL.
+type Protocol string
+
+const (
+	// ProtocolGRPC sends OTLP over gRPC; its default port is 4317.
+	ProtocolGRPC Protocol = "grpc"
+	// ProtocolHTTP sends OTLP as binary protobuf over HTTP; its default port is 4318. It is the default.
+	ProtocolHTTP Protocol = "http/protobuf"
+)
+
+// Compression is how requests are compressed, in the values of OTEL_EXPORTER_OTLP_COMPRESSION.
+type Compression string
+
+const (
+	// CompressionGzip is the default.
+	CompressionGzip Compression = "gzip"
+	// CompressionNone sends requests as they are, for a collector on the same host.
+	CompressionNone Compression = "none"
+)
+
+// LogFormat is the form of the lines that the console branch of the log writes.
+type LogFormat string
+
+const (
+	// LogFormatJSON writes one JSON object a line, as [slog.JSONHandler] does. It is the default.
+	LogFormatJSON LogFormat = "json"
+	// LogFormatText writes key=value pairs, as [slog.TextHandler] does. It is the default of [ProfileDevelopment].
+	LogFormatText LogFormat = "text"
+)
+
+// Profile is a column of defaults for one kind of program. It changes defaults only: an option or a variable that
+// is set wins over every profile.
+type Profile string
+
+const (
+	// ProfileService is for request-serving processes and workers. It is the default.
+	ProfileService Profile = "service"
+	// ProfileHighThroughput trades memory for tens of thousands of spans per second.
+	ProfileHighThroughput Profile = "high-throughput"
+	// ProfileEdge is for agents with little memory and a slow or metered link.
+	ProfileEdge Profile = "edge"
+	// ProfileDevelopment is for a terminal: text logs, short delays, and spans on the console as long as no endpoint
+	// is set.
+	ProfileDevelopment Profile = "development"
+)
+
+// Batch sets how spans or log records are gathered into requests. A zero field means that the environment decides,
+// and after it the profile's default (the figures below are those of [ProfileService]).
+type Batch struct {
+	// MaxQueueSize is how many items may wait, at least 1 and at least MaxExportBatchSize
+	// (OTEL_BSP_MAX_QUEUE_SIZE, OTEL_BLRP_MAX_QUEUE_SIZE; default 8,192).
+	MaxQueueSize int
+	// MaxExportBatchSize is the most items of one request, at least 1
+	// (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE; default 1,024).
+	MaxExportBatchSize int
+	// ScheduleDelay is how long an item waits at most before its batch is sent, at least 1 ms
+	// (OTEL_BSP_SCHEDULE_DELAY, OTEL_BLRP_SCHEDULE_DELAY, in milliseconds; default 3 s).
+	ScheduleDelay time.Duration
+	// ExportTimeout bounds all attempts to send one batch, at least 1 ms
+	// (OTEL_BSP_EXPORT_TIMEOUT, OTEL_BLRP_EXPORT_TIMEOUT, in milliseconds; default 30 s).
+	ExportTimeout time.Duration
+}
+
+// WithOptions bundles options into one, so that a platform team can publish its preset. Options after it win over
+// those inside.
+func WithOptions(opts ...Option) Option { return bundle(opts) }
+
+// WithProfile selects the column of defaults (TELEMETRY_PROFILE; default [ProfileService]).
+func WithProfile(p Profile) Option {
+	return record(func(o *options) { o.profile = &p })
+}
+
+// WithServiceName sets the resource attribute service.name (OTEL_SERVICE_NAME, else service.name in
+// OTEL_RESOURCE_ATTRIBUTES). Without any of them it is the name of the binary, and one warning says so.
+func WithServiceName(name string) Option {
+	return record(func(o *options) { o.serviceName = &name })
+}
+
+// WithServiceVersion sets the resource attribute service.version. The default is the main module's version from the
+// build information, where it has one.
+func WithServiceVersion(version string) Option {
+	return record(func(o *options) { o.serviceVersion = &version })
+}
+
+// WithServiceNamespace sets the resource attribute service.namespace.
+func WithServiceNamespace(namespace string) Option {
+	return record(func(o *options) { o.serviceNamespace = &namespace })
+}
+
+// WithEnvironment sets the resource attribute deployment.environment.name, such as "production".
+func WithEnvironment(name string) Option {
+	return record(func(o *options) { o.environment = &name })
+}
+
+// WithResourceAttributes adds attributes to the resource; they win over OTEL_RESOURCE_ATTRIBUTES and all detectors,
+// and give way to the options that name one attribute. Several uses add up.
+func WithResourceAttributes(attrs ...attribute.KeyValue) Option {
+	return record(func(o *options) { o.resourceAttributes = append(o.resourceAttributes, attrs...) })
+}
+
+// WithResourceDetectors adds detectors, such as a cloud provider's. Each runs in its own goroutine for at most 2 s;
+// one that fails, panics or takes longer is named in the log and the others' attributes are used. Their schema URLs
+// are ignored, so that no conflict can stop the start-up. Several uses add up; nil is left out.
+func WithResourceDetectors(detectors ...resource.Detector) Option {
+	return record(func(o *options) { o.detectors = append(o.detectors, detectors...) })
+}
+
+// WithEndpoint sets where OTLP goes: a base URL with scheme http or https, to which v1/traces, v1/metrics and v1/logs
+// are appended over HTTP unless it ends in them already (OTEL_EXPORTER_OTLP_ENDPOINT, and
+// OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_ENDPOINT, which are taken as they are; default http://localhost:4318, and
+// port 4317 for [ProtocolGRPC]). A host without scheme is understood as http:// for this machine and https:// for
+// any other, unless OTEL_EXPORTER_OTLP_INSECURE says otherwise; one log line tells which. May be scoped with
+// [ForTraces], [ForMetrics] and [ForLogs].
+func WithEndpoint(url string) Option {
+	return recordExport(func(e *exportOptions) { e.endpoint = &url })
+}
+
+// WithProtocol sets the transport (OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_PROTOCOL;
+// default [ProtocolHTTP]). May be scoped to one signal.
+func WithProtocol(p Protocol) Option {
+	return recordExport(func(e *exportOptions) { e.protocol = &p })
+}
+
+// WithHeaders sets the headers (over gRPC: the metadata) of each request, such as an API key
+// (OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_HEADERS). The most specific source replaces
+// the others, as the specification says; they are not merged. No value ever appears in a log line or in Describe.
+// May be scoped to one signal.
+func WithHeaders(headers map[string]string) Option {
+	return recordExport(func(e *exportOptions) { e.headers = &headers })
+}
+
+// WithTLSConfig sets the TLS configuration for https:// endpoints. It replaces the certificate files of
+// OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY. The configuration is copied; a minimum version
+// that is not set becomes TLS 1.2; nil means the default. May be scoped to one signal.
+func WithTLSConfig(c *tls.Config) Option {
+	return recordExport(func(e *exportOptions) { e.tls = c })
+}
+
+// WithCompression sets how requests are compressed (OTEL_EXPORTER_OTLP_COMPRESSION,
+// OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_COMPRESSION; default [CompressionGzip], where the SDK's own is none: span
+// batches shrink to about a tenth). May be scoped to one signal.
+func WithCompression(c Compression) Option {
+	return recordExport(func(e *exportOptions) { e.compression = &c })
+}
+
+// ForTraces limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to traces. Any other
+// option inside is an error of Init.
+func ForTraces(opts ...Option) Option { return scope{"ForTraces", traces, opts} }
+
+// ForMetrics limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to metrics. Any other
+// option inside is an error of Init.
+func ForMetrics(opts ...Option) Option { return scope{"ForMetrics", metrics, opts} }
+
+// ForLogs limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to logs, and
+// [WithLogLevel] to the OTLP branch. Any other option inside is an error of Init.
+func ForLogs(opts ...Option) Option { return scope{"ForLogs", logs, opts} }
+
+// WithSpanExporter sends spans to exporter instead of OTLP, one export at a time.
+func WithSpanExporter(exporter sdktrace.SpanExporter) Option {
+	return record(func(o *options) { o.spanExporter = &exporter })
+}
+
+// WithMetricReader lets reader collect the metrics instead of the periodic OTLP reader, such as a Prometheus exporter
+// or a manual reader. [WithMetricInterval] does not apply to it.
+func WithMetricReader(reader sdkmetric.Reader) Option {
+	return record(func(o *options) { o.metricReader = &reader })
+}
+
+// WithLogExporter sends log records to exporter instead of OTLP, one export at a time.
+func WithLogExporter(exporter sdklog.Exporter) Option {
+	return record(func(o *options) { o.logExporter = &exporter })
+}
+
+// WithSpanProcessors adds span processors in front of the batch processor, in order. Several uses add up; nil is left
+// out. They are shut down with the guard.
+func WithSpanProcessors(processors ...sdktrace.SpanProcessor) Option {
+	return record(func(o *options) { o.spanProcessors = append(o.spanProcessors, processors...) })
+}
+
+// WithViews adds metric views. An instrument that one of them matches keeps that view's buckets and is left alone by
+// the library's own view for durations. Several uses add up.
+func WithViews(views ...sdkmetric.View) Option {
+	return record(func(o *options) { o.views = append(o.views, views...) })
+}
+
+// WithIDGenerator sets how trace and span ids are made, for systems that need ids of a form of their own. The default
+// is the SDK's, whose ids are random as W3C Trace Context level 2 asks.
+func WithIDGenerator(generator sdktrace.IDGenerator) Option {
+	return record(func(o *options) { o.idGenerator = generator })
+}
+
+// WithErrorHandler receives what the library and the SDK have to report about themselves instead of the console log.
+// It must be safe for concurrent use and must not log through OpenTelemetry.
+func WithErrorHandler(handler otel.ErrorHandler) Option {
+	return record(func(o *options) { o.errorHandler = handler })
+}
+
+// WithSampler sets the sampler (OTEL_TRACES_SAMPLER with OTEL_TRACES_SAMPLER_ARG; default: the parent's decision, and
+// every root is sampled).
+func WithSampler(sampler sdktrace.Sampler) Option {
+	return record(func(o *options) { o.sampler = &sampler })
+}
+
+// WithSpanBatch sets how spans are batched.
+func WithSpanBatch(b Batch) Option {
+	return record(func(o *options) { o.spanBatch = b })
+}
+
+// WithLogBatch sets how log records are batched.
+func WithLogBatch(b Batch) Option {
+	return record(func(o *options) { o.logBatch = b })
+}
+
+// WithMetricInterval sets the time between two exports of metrics, at least 1 ms (OTEL_METRIC_EXPORT_INTERVAL in
+// milliseconds; default 60 s).
+func WithMetricInterval(d time.Duration) Option {
+	return record(func(o *options) { o.metricInterval = &d })
+}
+
+// WithLogLevel sets the least level that is logged, on the console and over OTLP (LOG_LEVEL: debug, info, warn or
+// error; TELEMETRY_CONSOLE_LOG_LEVEL and TELEMETRY_OTLP_LOG_LEVEL for one branch; default info). With a
+// [*slog.LevelVar] it can be changed while the service runs. Inside [ForLogs] it is the level of the OTLP branch alone.
+func WithLogLevel(level slog.Leveler) Option {
+	return leveler{level}
+}
+
+// WithLogOutput sets where the console branch writes; the default is standard error. Writes are serialised.
+func WithLogOutput(w io.Writer) Option {
+	return record(func(o *options) { o.logOutput = w })
+}
+
+// WithLogFormat sets the form of the console branch (TELEMETRY_LOG_FORMAT; default [LogFormatJSON]).
+func WithLogFormat(f LogFormat) Option {
+	return record(func(o *options) { o.logFormat = &f })
+}
+
+// WithPropagators sets how context travels between processes (OTEL_PROPAGATORS: tracecontext, baggage or none; default
+// tracecontext and baggage). Propagators of other formats, such as B3, are given here.
+func WithPropagators(propagators ...propagation.TextMapPropagator) Option {
+	return record(func(o *options) { o.propagators = &propagators })
+}
+
+// WithShutdownTimeout bounds [Guard.Shutdown] when its context has no earlier deadline, at least 1 ms
+// (TELEMETRY_SHUTDOWN_TIMEOUT in milliseconds; default 10 s, so that it fits into the 30 s that Kubernetes grants
+// together with the draining of requests).
+func WithShutdownTimeout(d time.Duration) Option {
+	return record(func(o *options) { o.shutdownTimeout = &d })
+}
+
+// WithoutTraces switches traces off: spans become no-ops, context still propagates (OTEL_TRACES_EXPORTER=none).
+func WithoutTraces() Option { return without(traces) }
+
+// WithoutMetrics switches metrics off (OTEL_METRICS_EXPORTER=none).
+func WithoutMetrics() Option { return without(metrics) }
+
+// WithoutLogs switches the OTLP branch of the log off; the console branch stays (OTEL_LOGS_EXPORTER=none).
+func WithoutLogs() Option { return without(logs) }
+
+// WithoutRuntimeMetrics leaves out the metrics of the Go runtime: memory, goroutines, scheduling
+// (TELEMETRY_RUNTIME_METRICS=false).
+func WithoutRuntimeMetrics() Option {
+	return record(func(o *options) { off := false; o.runtimeMetrics = &off })
+}
+
+// WithoutGlobals leaves OpenTelemetry's and slog's globals alone; use the guard's providers and logger, and [WithGuard]
+// for the middleware. Any number of such guards may live side by side.
+func WithoutGlobals() Option {
+	return record(func(o *options) { o.withoutGlobals = true })
+}

@@ -1,0 +1,118 @@
+package telemetry
+
+import (
+	"crypto/tls"
+	"io"
+	"log/slog"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// options is what the caller asked for, before anything is resolved; a nil pointer means that he did not say.
+type options struct {
+	profile            *Profile
+	serviceName        *string
+	serviceVersion     *string
+	serviceNamespace   *string
+	environment        *string
+	resourceAttributes []attribute.KeyValue
+	detectors          []resource.Detector
+	export             exportOptions
+	signals            [signalCount]exportOptions
+	spanExporter       *sdktrace.SpanExporter
+	metricReader       *sdkmetric.Reader
+	logExporter        *sdklog.Exporter
+	spanProcessors     []sdktrace.SpanProcessor
+	views              []sdkmetric.View
+	idGenerator        sdktrace.IDGenerator
+	errorHandler       otel.ErrorHandler
+	sampler            *sdktrace.Sampler
+	spanBatch          Batch
+	logBatch           Batch
+	metricInterval     *time.Duration
+	logLevel           *slog.Leveler
+	otlpLogLevel       *slog.Leveler
+	logOutput          io.Writer
+	logFormat          *LogFormat
+	propagators        *[]propagation.TextMapPropagator
+	shutdownTimeout    *time.Duration
+	runtimeMetrics     *bool
+	withoutGlobals     bool
+	misplaced          []misplacedOption
+}
+
+// exportOptions are those that ForTraces, ForMetrics and ForLogs can scope.
+type exportOptions struct {
+	endpoint    *string
+	protocol    *Protocol
+	headers     *map[string]string
+	tls         *tls.Config
+	compression *Compression
+	off         bool
+}
+
+// misplacedOption is an option inside ForTraces, ForMetrics or ForLogs that cannot be scoped to a signal.
+type misplacedOption struct {
+	scope  string
+	signal signal
+}
+
+type record func(*options)
+
+func (f record) apply(o *options) { f(o) }
+
+type bundle []Option
+
+func (b bundle) apply(o *options) {
+	for _, opt := range b {
+		if opt != nil {
+			opt.apply(o)
+		}
+	}
+}
+
+// recordExport is an option that can be scoped to one signal.
+type recordExport func(*exportOptions)
+
+func (f recordExport) apply(o *options) { f(&o.export) }
+
+type leveler struct{ level slog.Leveler }
+
+func (l leveler) apply(o *options) { o.logLevel = &l.level }
+
+func without(s signal) Option {
+	return record(func(o *options) { o.signals[s].off = true })
+}
+
+type scope struct {
+	name   string
+	signal signal
+	opts   []Option
+}
+
+func (s scope) apply(o *options) {
+	for _, opt := range s.opts {
+		switch opt := opt.(type) {
+		case nil:
+		case recordExport:
+			opt(&o.signals[s.signal])
+		case bundle:
+			scope{s.name, s.signal, opt}.apply(o)
+		case leveler:
+			if s.signal != logs {
+				o.misplaced = append(o.misplaced, misplacedOption{s.name, s.signal})
+				continue
+			}
+			o.otlpLogLevel = &opt.level
+		default:
+			o.misplaced = append(o.misplaced, misplacedOption{s.name, s.signal})
+		}
+	}
+}

@@ -1,0 +1,176 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// row is one line of the settings table.
+type row interface {
+	describe() rowInfo
+	resolve(*resolution)
+	report(*config) (value, origin string)
+}
+
+// rowInfo is what the README's table, Describe and the error messages say about a setting.
+type rowInfo struct {
+	name     string   // as a person would call it
+	option   string   // the option that sets it, "" where only the environment does
+	env      []string // the variables that set it, the most specific first
+	defaults defaults
+	signals  []signal // those it concerns; empty: all, or none in particular
+	strict   bool     // a wrong variable switches these signals off: its fallback could send data astray
+	reason   string   // why this default; the SDK's own beside it
+}
+
+// defaults are a setting's values by profile, as the environment would write them. Empty: not set.
+type defaults struct{ service, highThroughput, edge, development string }
+
+func always(text string) defaults { return defaults{text, text, text, text} }
+
+func (d defaults) of(p Profile) string {
+	switch p {
+	case ProfileHighThroughput:
+		return d.highThroughput
+	case ProfileEdge:
+		return d.edge
+	case ProfileDevelopment:
+		return d.development
+	}
+	return d.service
+}
+
+// typedRow is a row whose value is a T. given returns what the options say, nil where they say nothing.
+type typedRow[T any] struct {
+	rowInfo
+	kind  kind[T]
+	field func(*config) *setting[T]
+	given func(*options) *T
+}
+
+func (t typedRow[T]) describe() rowInfo { return t.rowInfo }
+
+func (t typedRow[T]) report(c *config) (value, origin string) {
+	s := t.field(c)
+	return t.kind.show(s.value), s.origin
+}
+
+// resolve is the precedence of every setting: valid option > signal-specific variable > general variable > default.
+// What a better source has settled is not looked at, so a mistake in it cannot do harm.
+func (t typedRow[T]) resolve(r *resolution) {
+	field := t.field(r.cfg)
+	if value, ok := t.fromOptions(r); ok {
+		*field = setting[T]{value, t.option}
+		return
+	}
+	for _, name := range t.env {
+		if value, ok := t.fromEnvironment(r, name); ok {
+			*field = setting[T]{value, name}
+			return
+		}
+	}
+	*field = t.fallback(r)
+}
+
+func (t typedRow[T]) fallback(r *resolution) setting[T] {
+	profile := r.cfg.profile.value
+	text, origin := t.defaults.of(profile), originDefault
+	if text != t.defaults.service {
+		origin = "profile " + string(profile)
+	}
+	var value T
+	if text != "" {
+		value, _ = t.kind.parse(text) // a test parses every default
+	}
+	return setting[T]{value, origin}
+}
+
+func (t typedRow[T]) fromEnvironment(r *resolution, name string) (value T, ok bool) {
+	text, set := r.env[name]
+	if !set {
+		return value, false
+	}
+	value, err := t.kind.parse(text)
+	if partial := (partialError{}); errors.As(err, &partial) {
+		r.add(problem{setting: t.name, origin: name, cause: partial.Error(), outcome: t.kind.want})
+		err = nil
+	}
+	if err == nil {
+		err = t.kind.check(value)
+	}
+	if err == nil {
+		return value, true
+	}
+	p := problem{setting: t.name, origin: name, value: t.quote(text), cause: t.cause(err), outcome: "the variable is ignored"}
+	if t.strict {
+		p.fatal, p.signals, p.outcome = true, t.signals, t.offText()
+	}
+	r.add(p)
+	return value, false
+}
+
+func (t typedRow[T]) fromOptions(r *resolution) (value T, ok bool) {
+	if t.given == nil {
+		return value, false
+	}
+	given := t.given(r.opts)
+	if given == nil {
+		return value, false
+	}
+	err := t.kind.check(*given)
+	if err == nil {
+		return *given, true
+	}
+	r.add(problem{
+		setting: t.name, origin: t.option, value: t.showWrong(*given), cause: t.cause(err),
+		fatal: true, signals: t.signals, outcome: t.offText(),
+	})
+	return value, false
+}
+
+func (t typedRow[T]) cause(err error) string {
+	if errors.Is(err, errOutOfRange) {
+		return t.kind.want
+	}
+	return fmt.Sprintf("%v: %s", err, t.kind.want)
+}
+
+func (t typedRow[T]) quote(text string) string {
+	if t.kind.secret {
+		return "<redacted>"
+	}
+	if s, ok := any(t.kind.show).(func(string) string); ok {
+		text = s(text)
+	}
+	return fmt.Sprintf("%q", text)
+}
+
+func (t typedRow[T]) showWrong(value T) string {
+	if t.kind.secret || isNil(value) {
+		return ""
+	}
+	return fmt.Sprintf("%q", t.kind.show(value))
+}
+
+func (t typedRow[T]) offText() string {
+	switch len(t.signals) {
+	case 0:
+		return "the option is ignored"
+	case 1:
+		return t.signals[0].String() + " are off"
+	}
+	return "traces, metrics and logs are off"
+}
+
+// isNil also sees the nil pointer inside an interface.
+func isNil(value any) bool {
+	v := reflect.ValueOf(value)
+	switch v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan, reflect.Interface:
+		return v.IsNil()
+	}
+	return false
+}

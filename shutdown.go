@@ -1,0 +1,224 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	stdlog "log"
+	"log/slog"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/log"
+	lognoop "go.opentelemetry.io/otel/log/noop"
+	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/trace"
+	tracenoop "go.opentelemetry.io/otel/trace/noop"
+)
+
+const (
+	// graceAfterDeadline is what Shutdown still tries to deliver with when its context's deadline has already passed.
+	graceAfterDeadline = time.Second
+	// graceAfterAbort is how long a signal may take to come back after its exports were aborted.
+	graceAfterAbort = 250 * time.Millisecond
+)
+
+// Guard holds what Init started. All methods are safe for concurrent use, and safe on a nil Guard, which does nothing.
+type Guard struct {
+	tracerProvider trace.TracerProvider
+	meterProvider  metric.MeterProvider
+	loggerProvider log.LoggerProvider
+	propagator     propagation.TextMapPropagator
+	logger         *slog.Logger
+
+	cfg         *config
+	running     []running
+	connections *connections
+	release     func() // gives the globals back
+
+	stop    sync.Once
+	stopErr error
+}
+
+// TracerProvider returns the provider of this guard; a no-op when traces are off.
+func (g *Guard) TracerProvider() trace.TracerProvider {
+	if g == nil {
+		return tracenoop.NewTracerProvider()
+	}
+	return g.tracerProvider
+}
+
+// MeterProvider returns the provider of this guard; a no-op when metrics are off.
+func (g *Guard) MeterProvider() metric.MeterProvider {
+	if g == nil {
+		return metricnoop.NewMeterProvider()
+	}
+	return g.meterProvider
+}
+
+// LoggerProvider returns the provider of this guard for other bridges than slog; a no-op when logs are off.
+func (g *Guard) LoggerProvider() log.LoggerProvider {
+	if g == nil {
+		return lognoop.NewLoggerProvider()
+	}
+	return g.loggerProvider
+}
+
+// Propagator returns the propagator in force, W3C trace context and baggage by default. It works also when traces are
+// off.
+func (g *Guard) Propagator() propagation.TextMapPropagator {
+	if g == nil {
+		return propagation.NewCompositeTextMapPropagator()
+	}
+	return g.propagator
+}
+
+// Logger returns the logger that writes to the console and, unless logs are off, to the collector. It writes to the
+// console also after Shutdown.
+func (g *Guard) Logger() *slog.Logger {
+	if g == nil {
+		return slog.Default()
+	}
+	return g.logger
+}
+
+// ForceFlush sends what the signals hold at the moment of the call, all signals at the same time, and returns when it
+// has arrived or ctx ends. The errors of the signals are joined. After Shutdown it does nothing.
+func (g *Guard) ForceFlush(ctx context.Context) error {
+	if g == nil {
+		return nil
+	}
+	return inParallel(g.running, func(r running) error {
+		if err := r.flush(ctx); err != nil && !errors.Is(err, sdkmetric.ErrReaderShutdown) {
+			return fmt.Errorf("telemetry: flush %s: %w", r.signal, err)
+		}
+		return nil
+	})
+}
+
+// Shutdown delivers what is still held and stops everything Init started: traces and logs at the same time, then
+// metrics, then the connections. It takes at most until the deadline of ctx or the shutdown timeout
+// ([WithShutdownTimeout], default 10 s), whichever is earlier; each signal has its own share, so that one that hangs
+// costs the others nothing.
+//
+// A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
+// signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
+//
+// The first call does the work; every other one waits for it and gets the same error.
+func (g *Guard) Shutdown(ctx context.Context) error {
+	if g == nil {
+		return nil
+	}
+	g.stop.Do(func() { g.stopErr = g.shutdown(ctx) })
+	return g.stopErr
+}
+
+func (g *Guard) shutdown(ctx context.Context) error {
+	if g.cfg == nil {
+		return nil // the guard of a refused Init: nothing of its own is running
+	}
+	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
+	defer cancel()
+
+	var first, last []running
+	for _, r := range g.running {
+		if r.signal == metrics {
+			last = append(last, r)
+		} else {
+			first = append(first, r)
+		}
+	}
+	err := errors.Join(
+		g.stopSignals(ctx, first, len(last) > 0),
+		g.stopSignals(ctx, last, false),
+		g.connections.close())
+	if g.release != nil {
+		g.release()
+	}
+	return err
+}
+
+// shutdownContext applies the rules for contexts that are already over.
+func shutdownContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	switch err := ctx.Err(); {
+	case errors.Is(err, context.DeadlineExceeded):
+		ctx, timeout = context.WithoutCancel(ctx), min(timeout, graceAfterDeadline)
+	case err != nil:
+		ctx = context.WithoutCancel(ctx)
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
+// stopSignals shuts the signals down at the same time. Those that others follow leave a third of the time to them.
+func (g *Guard) stopSignals(ctx context.Context, signals []running, followed bool) error {
+	deadline, _ := ctx.Deadline()
+	share := time.Until(deadline)
+	if followed {
+		share = share * 2 / 3
+	}
+	share -= min(graceAfterAbort, share/4)
+	ctx, cancel := context.WithTimeout(ctx, share)
+	defer cancel()
+	return inParallel(signals, func(r running) error { return stopSignal(ctx, r) })
+}
+
+// stopSignal comes back at the end of ctx also when the SDK does not: the exports in flight are aborted, and what still
+// does not return is left behind and named.
+func stopSignal(ctx context.Context, r running) error {
+	defer r.abort()
+	done := make(chan error, 1)
+	go func() { done <- r.shutdown(ctx) }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		r.abort()
+		select {
+		case err = <-done:
+		case <-time.After(graceAfterAbort):
+			err = fmt.Errorf("does not stop, it is left behind: %w", ctx.Err())
+		}
+	}
+	if err != nil && !errors.Is(err, sdkmetric.ErrReaderShutdown) {
+		return fmt.Errorf("telemetry: shutdown %s: %w", r.signal, err)
+	}
+	return nil
+}
+
+func inParallel(signals []running, do func(running) error) error {
+	errs := make([]error, len(signals))
+	var wg sync.WaitGroup
+	for i, r := range signals {
+		wg.Go(func() { errs[i] = do(r) })
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+// giveBack puts the globals back that Init set, each unless somebody else has set it since.
+func giveBack(before globals, mine globals) {
+	if otel.GetTracerProvider() == mine.tracerProvider {
+		otel.SetTracerProvider(before.tracerProvider)
+	}
+	if otel.GetMeterProvider() == mine.meterProvider {
+		otel.SetMeterProvider(before.meterProvider)
+	}
+	if otel.GetLoggerProvider() == mine.loggerProvider {
+		otel.SetLoggerProvider(before.loggerProvider)
+	}
+	if otel.GetTextMapPropagator() == mine.propagator {
+		otel.SetTextMapPropagator(before.propagator)
+	}
+	if otel.GetErrorHandler() == mine.errorHandler {
+		otel.SetErrorHandler(before.errorHandler)
+	}
+	if slog.Default() == mine.logger {
+		slog.SetDefault(before.logger)
+		stdlog.SetOutput(before.stdLog.writer)
+		stdlog.SetFlags(before.stdLog.flags)
+	}
+}
