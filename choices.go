@@ -147,18 +147,25 @@ func propagatorList() kind[propagators] {
 			if p.given == nil {
 				return names.check(p.names)
 			}
-			if slices.ContainsFunc(p.given, func(one propagation.TextMapPropagator) bool { return isNil(one) }) {
+			if p.holdsNil() {
 				return errors.New("one is nil")
 			}
 			return nil
 		},
 		show: func(p propagators) string {
-			if p.given == nil {
+			switch {
+			case p.given == nil:
 				return strings.Join(p.names, ",")
+			case p.holdsNil():
+				return "nil"
 			}
 			return strings.Join(p.build().Fields(), ",")
 		},
 	}
+}
+
+func (p propagators) holdsNil() bool {
+	return slices.ContainsFunc(p.given, func(one propagation.TextMapPropagator) bool { return isNil(one) })
 }
 
 func (p propagators) build() propagation.TextMapPropagator {

@@ -170,7 +170,7 @@ func (r *resolution) loadKeyPair(s signal, sc *signalConfig) {
 		return
 	}
 	p := problem{
-		setting: s.String() + " client certificate", origin: cert.origin, value: fmt.Sprintf("%q", cert.value.path),
+		setting: s.String() + " client key pair", origin: cert.origin, value: fmt.Sprintf("%q", cert.value.path),
 		fatal: true, signals: []signal{s}, outcome: s.String() + " are off",
 	}
 	switch {

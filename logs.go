@@ -180,21 +180,22 @@ func withErrorTexts(attrs []slog.Attr) []slog.Attr {
 			kept = append(kept, a)
 			continue
 		}
-		if !seen {
+		text, sound := errorText(err)
+		if sound && !seen {
 			kept = append(kept, a)
 			seen = true
 		}
-		kept = append(kept, slog.String(a.Key, errorText(err)))
+		kept = append(kept, slog.String(a.Key, text))
 	}
 	return kept
 }
 
 // errorText survives an Error method that panics, such as that of a nil pointer.
-func errorText(err error) (text string) {
+func errorText(err error) (text string, sound bool) {
 	defer func() {
 		if p := recover(); p != nil {
-			text = fmt.Sprintf("!PANIC: %v", p)
+			text, sound = fmt.Sprintf("!PANIC: %v", p), false
 		}
 	}()
-	return err.Error()
+	return err.Error(), true
 }

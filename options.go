@@ -195,8 +195,8 @@ func WithLogExporter(exporter sdklog.Exporter) Option {
 	return record(func(o *options) { o.logExporter = &exporter })
 }
 
-// WithSpanProcessors adds span processors in front of the batch processor, in order. Several uses add up; nil is left
-// out. They are shut down with the guard.
+// WithSpanProcessors adds span processors beside the batch processor, in order. Several uses add up; nil is left out.
+// They are shut down with the guard, after the batch processor.
 func WithSpanProcessors(processors ...sdktrace.SpanProcessor) Option {
 	return record(func(o *options) { o.spanProcessors = append(o.spanProcessors, processors...) })
 }

@@ -33,7 +33,7 @@ type builder struct {
 // traces builds the tracer provider.
 func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider, run running, err error) {
 	stop, abort := context.WithCancel(context.Background())
-	processors := slices.DeleteFunc(slices.Clone(b.cfg.opts.spanProcessors), func(p sdktrace.SpanProcessor) bool { return isNil(p) })
+	var processors []sdktrace.SpanProcessor
 	defer func() {
 		if err != nil {
 			abort()
@@ -56,6 +56,12 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 			return nil, run, err
 		}
 		processors = append(processors, sdktrace.NewSimpleSpanProcessor(exporter))
+	}
+	// After the batch processor: the SDK shuts them down in order, and one that hangs must not keep it from its turn.
+	for _, p := range b.cfg.opts.spanProcessors {
+		if !isNil(p) {
+			processors = append(processors, p)
+		}
 	}
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(b.resource),

@@ -209,13 +209,13 @@ func install(g *Guard, selfLog *diagnose.Log) (release func()) {
 		errorHandler:   process.relay,
 		logger:         g.logger,
 	}
-	process.providers.Use(g.tracerProvider, g.meterProvider, g.loggerProvider)
 	process.relay.Use(selfLog)
+	otel.SetErrorHandler(mine.errorHandler) // before the providers: the switch reports instruments that it cannot make anew
+	process.providers.Use(g.tracerProvider, g.meterProvider, g.loggerProvider)
 	otel.SetTracerProvider(mine.tracerProvider)
 	otel.SetMeterProvider(mine.meterProvider)
 	otel.SetLoggerProvider(mine.loggerProvider)
 	otel.SetTextMapPropagator(mine.propagator)
-	otel.SetErrorHandler(mine.errorHandler)
 	slog.SetDefault(mine.logger)
 	return func() {
 		process.Lock()

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,8 +8,7 @@ import (
 	"net/url"
 	"os"
 	"strings"
-
-	"go.opentelemetry.io/otel"
+	"sync/atomic"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
@@ -18,7 +16,8 @@ import (
 
 // demo sends requests to the service and reports what became of their telemetry.
 func demo(ctx context.Context, out io.Writer, set settings) error {
-	opts := []telemetry.Option{quiet()}
+	var reported reports
+	opts := []telemetry.Option{quiet(&reported)}
 	variable, value := destination()
 	var collector *otlptest.Collector
 	if variable == "" {
@@ -27,9 +26,12 @@ func demo(ctx context.Context, out io.Writer, set settings) error {
 			return err
 		}
 		defer collector.Close()
-		protocol := cmp.Or(telemetry.Protocol(os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL")), telemetry.ProtocolHTTP)
-		opts = append(opts, telemetry.WithProtocol(protocol), telemetry.WithEndpoint(collector.Endpoint(string(protocol))))
-		fmt.Fprintf(out, "collector  %s, in this process, since none is set\n", collector.Endpoint(string(protocol)))
+		protocol, endpoint := telemetry.ProtocolHTTP, collector.HTTPEndpoint()
+		if os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL") == string(telemetry.ProtocolGRPC) {
+			protocol, endpoint = telemetry.ProtocolGRPC, collector.GRPCEndpoint()
+		}
+		opts = append(opts, telemetry.WithProtocol(protocol), telemetry.WithEndpoint(endpoint))
+		fmt.Fprintf(out, "collector  %s (%s), in this process\n", endpoint, protocol)
 	} else {
 		fmt.Fprintf(out, "telemetry  to %s=%s\n", variable, value)
 	}
@@ -39,25 +41,47 @@ func demo(ctx context.Context, out io.Writer, set settings) error {
 		return err
 	}
 	fmt.Fprintf(out, "payments   %s\ngateway    %s\n", a.api.url, a.bank.url)
+	before := reported.count.Load() // a remark on the settings loses nothing
 	did := load(ctx, a.api.url, set.requests)
-	fmt.Fprintf(out, "requests   %s\n           and %d health checks, which must leave no trace\n", did, did.probes)
+	fmt.Fprintf(out, "requests   %s\n           and %d × GET /health, which must leave no trace\n", did, did.probes)
 	if did.requests < set.requests {
 		fmt.Fprintf(out, "           interrupted: %d were not sent\n", set.requests-did.requests)
 	}
 	// Nothing waits for a batch delay: stop delivers what is still queued.
-	err = errors.Join(did.err, a.stop())
+	err = errors.Join(did.err(), a.stop())
 	if collector != nil {
-		return errors.Join(err, arrivedAt(collector).print(out, did, a.lost()))
+		return errors.Join(err, arrivedAt(collector).print(out, did))
 	}
-	return errors.Join(err, a.printSent(out, did))
+	return errors.Join(err, printSent(out, did, reported.count.Load()-before))
 }
 
-// quiet keeps the console log away, which would drown the report; its lines go to the collector as always. What the
-// library has to say about itself is what matters when nothing arrives, so that goes to standard error.
-func quiet() telemetry.Option {
-	return telemetry.WithOptions(
-		telemetry.WithLogOutput(io.Discard),
-		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { fmt.Fprintln(os.Stderr, "telemetry:", err) })))
+// reports is what the library says about itself during the run. It goes to standard error, since it is what matters
+// when nothing arrives. It is safe for concurrent use.
+type reports struct{ count atomic.Int64 }
+
+// Handle implements otel.ErrorHandler.
+func (r *reports) Handle(err error) {
+	r.count.Add(1)
+	fmt.Fprintln(os.Stderr, err)
+}
+
+// quiet keeps the console log away, which would drown the report; its lines go to the collector as always.
+func quiet(r *reports) telemetry.Option {
+	return telemetry.WithOptions(telemetry.WithLogOutput(io.Discard), telemetry.WithErrorHandler(r))
+}
+
+// printSent says what was sent to a collector that this program cannot look into, and where to look there.
+func printSent(out io.Writer, did *tally, problems int64) error {
+	fmt.Fprintf(out, "\nRecorded: %d traces, %d spans, %d log records\n", did.requests,
+		did.expect(func(k kind) int { return k.spans }), did.expect(func(k kind) int { return k.logs }))
+	fmt.Fprintf(out, "  by the services %s and %s\n", paymentsName, gatewayName)
+	if did.traceID != "" {
+		fmt.Fprintf(out, "  one of the traces: %s\n", did.traceID)
+	}
+	if problems > 0 {
+		return fmt.Errorf("not everything may have arrived: problems that telemetry reported (see above): %d", problems)
+	}
+	return nil
 }
 
 // destination returns the first variable of the environment that says where telemetry goes, and its value, without the

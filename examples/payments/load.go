@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -46,13 +45,27 @@ func kindOf(i int) kind {
 
 // tally is what the program did, counted where the answers arrive: the other side of everything in the report.
 type tally struct {
-	requests    int
-	by          map[kind]int
-	cents       int64 // of the payments that were paid
-	probes      int   // GET /health, which must leave no trace
-	took        time.Duration
-	traceparent string // of a paid request, from the response
-	err         error  // the first answer that was not the expected one
+	requests int
+	by       map[kind]int
+	cents    int64 // of the payments that were paid
+	probes   int   // GET /health, which must leave no trace
+	took     time.Duration
+	traceID  string // of the latest payment; the response tells
+	wrong    int    // answers that were not the expected ones
+	first    error  // the first of them
+}
+
+func (t *tally) failed(err error) {
+	if t.wrong++; t.wrong == 1 {
+		t.first = err
+	}
+}
+
+func (t *tally) err() error {
+	if t.wrong == 0 {
+		return nil
+	}
+	return fmt.Errorf("unexpected answers: %d, the first: %w", t.wrong, t.first)
 }
 
 func (t *tally) expect(count func(kind) int) int {
@@ -140,13 +153,16 @@ func (l *loader) send(i int) {
 	l.tally.requests++
 	l.tally.by[k]++
 	if err != nil {
-		l.tally.err = errors.Join(l.tally.err, err)
+		l.tally.failed(err)
 		return
 	}
 	if k == paid {
 		l.tally.cents += cents
 		l.last = id
-		l.tally.traceparent = header.Get("Server-Timing")
+		// Server-Timing: traceparent;desc="00-<trace id>-<span id>-01"
+		if parts := strings.Split(header.Get("Server-Timing"), "-"); len(parts) > 3 {
+			l.tally.traceID = parts[len(parts)-3]
+		}
 	}
 }
 
@@ -158,7 +174,9 @@ func (l *loader) probe() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.tally.probes++
-	l.tally.err = errors.Join(l.tally.err, err)
+	if err != nil {
+		l.tally.failed(err)
+	}
 }
 
 // call returns the answer and the id in its body, if it has one.

@@ -12,8 +12,6 @@
 //
 //	go run ./examples/payments -serve
 //	curl -d '{"amount": 49.90, "currency": "EUR"}' http://127.0.0.1:8080/api/payments
-//
-// With TELEMETRY_PROFILE=development in front, -serve shows each trace on the console.
 package main
 
 import (

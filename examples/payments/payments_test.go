@@ -2,7 +2,6 @@ package main
 
 import (
 	"slices"
-	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -30,7 +29,7 @@ func treeOf(spans []otlptest.Span, parent string) []node {
 // Twenty requests have one of every kind: request 7 is invalid, 13 is declined, 9 and 19 read.
 func TestWhatArrives(t *testing.T) {
 	collector, out := runAt(t, "-requests", "20")
-	require.Contains(t, out, "16 paid, 1 declined, 1 invalid, 2 read\n           and 1 health check")
+	require.Contains(t, out, "16 paid, 1 declined, 1 invalid, 2 read\n           and 1 × GET /health")
 	arrived := arrivedAt(collector)
 
 	// traceOf returns the trace whose root has this name and HTTP status.
@@ -62,7 +61,7 @@ func TestWhatArrives(t *testing.T) {
 			{"payments", "create_payment", "internal", "unset", []node{
 				{"payments", "validate_payment", "internal", "unset", nil},
 				{"payments", "call_payment_gateway", "client", "unset", []node{
-					{"payments", "HTTP POST", "client", "unset", []node{
+					{"payments", "POST", "client", "unset", []node{
 						{"payment-gateway", "POST /charges", "server", "unset", []node{
 							{"payment-gateway", "authorize_card", "internal", "unset", nil},
 						}},
@@ -73,7 +72,7 @@ func TestWhatArrives(t *testing.T) {
 				}},
 			}},
 		}}}, treeOf(trace, ""))
-		require.Equal(t, "/api/payments", strings.TrimPrefix(text(spanOf(trace, "POST /api/payments").Attributes, "http.route"), "POST "))
+		require.Equal(t, "/api/payments", spanOf(trace, "POST /api/payments").Attributes["http.route"])
 		insert := spanOf(trace, "INSERT payments").Attributes
 		require.Equal(t, "sqlite", insert["db.system.name"])
 		require.Contains(t, insert["db.query.text"], "VALUES (?, ?, ?, ?, ?)", "the statement, not the values")
@@ -184,11 +183,11 @@ func TestWhatArrives(t *testing.T) {
 func TestGatewayAway(t *testing.T) {
 	collector := otlptest.New(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint())
-	a, err := start(t.Context(), t.Output(), settings{}, "127.0.0.1:0", quiet())
+	a, err := start(t.Context(), t.Output(), settings{}, "127.0.0.1:0", quiet(&reports{}))
 	require.NoError(t, err)
 	require.NoError(t, a.bank.stop(t.Context()))
 	did := load(t.Context(), a.api.url, 1)
-	require.ErrorContains(t, did.err, "status 502")
+	require.ErrorContains(t, did.err(), "status 502")
 	require.NoError(t, a.stop())
 
 	arrived := arrivedAt(collector)

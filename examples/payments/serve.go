@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log/slog"
 )
 
 // serve runs the service until ctx is cancelled or its listener fails. Its log goes to standard error, its telemetry
@@ -15,7 +14,7 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "Payments are served at %s/api/payments (gateway at %s).\n", a.api.url, a.bank.url)
+	fmt.Fprintf(out, "Payments are served at %s/api/payments.\n", a.api.url)
 
 	select {
 	case <-ctx.Done():
@@ -28,7 +27,7 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 	}
 	if undelivered := a.stop(); undelivered != nil {
 		// The service did its work: telemetry that found no collector is reported, not turned into a failure.
-		slog.Error("not everything was delivered", "error", undelivered)
+		a.payments.Logger().Error("not everything was delivered", "error", undelivered)
 	}
 	return err
 }

@@ -42,7 +42,9 @@ func newService(gateway *gatewayClient, store *store) (http.Handler, error) {
 	}
 
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) {
+		answer(w, http.StatusOK, map[string]string{"status": "ok"})
+	})
 	mux.HandleFunc("POST /api/payments", s.counted(s.create))
 	mux.HandleFunc("GET /api/payments/{id}", s.counted(s.read))
 	// Handler gives each request a server span named after its route, except the health checks, and HTTP metrics.

@@ -9,6 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/noop"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
@@ -167,20 +168,20 @@ func TestRegistrationErrors(t *testing.T) {
 	mine, other := p.MeterProvider().Meter("mine"), p.MeterProvider().Meter("other")
 	own, err := mine.Int64ObservableGauge("own")
 	require.NoError(t, err)
-	foreign, err := other.Int64ObservableGauge("registration.foreign")
+	name := unique("foreign")
+	foreign, err := other.Int64ObservableGauge(name)
 	require.NoError(t, err)
 	observe := func(_ context.Context, o metric.Observer) error {
 		o.ObserveInt64(own, 1)
-		o.ObserveInt64(foreign, 1)
 		return nil
 	}
 	_, err = mine.RegisterCallback(observe, own, foreign)
 	require.NoError(t, err, "nobody is there to object yet")
 
 	p.Use(nil, b.metrics, nil)
-	require.Len(t, handled.about("registration.foreign"), 1)
+	require.Len(t, handled.about(name), 1)
 	r, err := mine.RegisterCallback(observe, own, foreign)
-	require.ErrorContains(t, err, "registration.foreign")
+	require.ErrorContains(t, err, name)
 	require.Equal(t, map[string]float64{"own": 1}, b.values(t), "the valid part runs")
 	require.NoError(t, r.Unregister())
 }
@@ -209,7 +210,7 @@ func TestCallbackErrorsReachTheCollection(t *testing.T) {
 func TestCallbacksGivenAgain(t *testing.T) {
 	t.Parallel()
 	p := global.New()
-	const name = "callbacks.given.again"
+	name := unique("given.again")
 	component := func(v int64) {
 		_, err := p.MeterProvider().Meter("x").Int64ObservableGauge(name, metric.WithInt64Callback(
 			func(_ context.Context, o metric.Int64Observer) error { o.Observe(v); return nil }))
@@ -277,10 +278,11 @@ func TestHangingCallbackDoesNotStopTheSwitch(t *testing.T) {
 	}()
 	<-entered
 
+	var stuck metric.Int64Counter
 	creation := make(chan struct{})
 	go func() { // stuck inside the SDK, with nothing of ours locked
 		defer close(creation)
-		_, _ = m.Int64Counter("created.meanwhile")
+		stuck, _ = m.Int64Counter("stuck")
 	}()
 	switched := make(chan struct{})
 	go func() {
@@ -298,7 +300,8 @@ func TestHangingCallbackDoesNotStopTheSwitch(t *testing.T) {
 	<-creation
 	<-switched
 	require.Len(t, collected, 1, "what was under way ends at its own provider")
-	require.Equal(t, map[string]float64{"g": 1}, b.values(t))
+	stuck.Add(t.Context(), 3) // its creation on the old provider ended last and must not count
+	require.Equal(t, map[string]float64{"g": 1, "stuck": 3}, b.values(t))
 }
 
 func TestSwitchAndLookupInsideCallback(t *testing.T) {
@@ -329,6 +332,22 @@ func TestSwitchAndLookupInsideCallback(t *testing.T) {
 	require.InDelta(t, 2, value(t, rm.ScopeMetrics[0].Metrics[0]), 0)
 }
 
+// A shutdown in the middle of the last collection.
+func TestSwitchToNothingInsideCallback(t *testing.T) {
+	t.Parallel()
+	p, a := global.New(), newBackend()
+	gauge, err := p.MeterProvider().Meter("x").Int64ObservableGauge("g", metric.WithInt64Callback(
+		func(_ context.Context, o metric.Int64Observer) error {
+			p.Use(nil, nil, nil)
+			o.Observe(7)
+			return nil
+		}))
+	require.NoError(t, err)
+	require.NotNil(t, gauge)
+	p.Use(nil, a.metrics, nil)
+	require.Equal(t, map[string]float64{"g": 7}, a.values(t))
+}
+
 // Observables of an SDK that somebody uses directly pass through to that SDK's judgement.
 func TestObservableOfTheSDKItself(t *testing.T) {
 	t.Parallel()
@@ -342,4 +361,166 @@ func TestObservableOfTheSDKItself(t *testing.T) {
 	}, direct)
 	require.NoError(t, err)
 	require.Equal(t, map[string]float64{"direct": 9}, b.values(t))
+}
+
+// hooked is an SDK's meter provider that runs code in the middle of what a switch does with it.
+type hooked struct {
+	metric.MeterProvider
+	onCounter, onRegister func()
+	counters              []string
+	unregistered          int
+}
+
+func (h *hooked) Meter(name string, o ...metric.MeterOption) metric.Meter {
+	return &hookedMeter{h.MeterProvider.Meter(name, o...), h}
+}
+
+type hookedMeter struct {
+	metric.Meter
+	*hooked
+}
+
+func (m *hookedMeter) Int64Counter(name string, o ...metric.Int64CounterOption) (metric.Int64Counter, error) {
+	m.counters = append(m.counters, name)
+	if m.onCounter != nil {
+		m.onCounter()
+	}
+	return m.Meter.Int64Counter(name, o...)
+}
+
+func (m *hookedMeter) RegisterCallback(f metric.Callback, o ...metric.Observable) (metric.Registration, error) {
+	if m.onRegister != nil {
+		m.onRegister()
+	}
+	r, err := m.Meter.RegisterCallback(f, o...)
+	return hookedRegistration{r, m.hooked}, err
+}
+
+type hookedRegistration struct {
+	metric.Registration
+	*hooked
+}
+
+func (r hookedRegistration) Unregister() error {
+	r.unregistered++
+	return r.Registration.Unregister()
+}
+
+// A callback on the new provider may ask for an instrument that the switch has not reached. Creating it there would
+// deadlock in the SDK, which holds its lock around callbacks.
+func TestLookupDuringTheSwitchCreatesNothing(t *testing.T) {
+	t.Parallel()
+	p, b := global.New(), newBackend()
+	m := p.MeterProvider().Meter("x")
+	for _, name := range []string{"one", "two"} {
+		_, err := m.Int64Counter(name)
+		require.NoError(t, err)
+	}
+	h := &hooked{MeterProvider: b.metrics}
+	h.onCounter = func() {
+		if len(h.counters) == 1 {
+			_, err := p.MeterProvider().Meter("x").Int64Counter("two")
+			require.NoError(t, err)
+			require.Equal(t, []string{"one"}, h.counters)
+		}
+	}
+	p.Use(nil, h, nil)
+	require.Equal(t, []string{"one", "two"}, h.counters, "in the order of creation")
+}
+
+func TestUnregisterDuringTheSwitch(t *testing.T) {
+	t.Parallel()
+	p, b := global.New(), newBackend()
+	m := p.MeterProvider().Meter("x")
+	gauge, err := m.Int64ObservableGauge("g")
+	require.NoError(t, err)
+	r, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error { o.ObserveInt64(gauge, 1); return nil }, gauge)
+	require.NoError(t, err)
+	h := &hooked{MeterProvider: b.metrics}
+	h.onRegister = func() { require.NoError(t, r.Unregister()) }
+	p.Use(nil, h, nil)
+	require.Empty(t, b.values(t))
+	require.Equal(t, 1, h.unregistered, "the SDK does not keep it")
+}
+
+func TestRegisterCallbackDuringTheSwitch(t *testing.T) {
+	t.Parallel()
+	p, b := global.New(), newBackend()
+	m := p.MeterProvider().Meter("x")
+	_, err := m.Int64Counter("switched.first")
+	require.NoError(t, err)
+	gauge, err := m.Int64ObservableGauge("g")
+	require.NoError(t, err)
+	h := &hooked{MeterProvider: b.metrics}
+	h.onCounter = func() { // the meter is the new one, the gauge still the old one
+		_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error { o.ObserveInt64(gauge, 1); return nil }, gauge)
+		require.NoError(t, err)
+	}
+	p.Use(nil, h, nil)
+	require.Equal(t, map[string]float64{"g": 1}, b.values(t))
+}
+
+// A switch that overtakes another one's work on a slot must not be undone when that work ends.
+func TestSwitchInsideASwitch(t *testing.T) {
+	t.Parallel()
+	p, a, b := global.New(), newBackend(), newBackend()
+	c, err := p.MeterProvider().Meter("x").Int64Counter("c")
+	require.NoError(t, err)
+	h := &hooked{MeterProvider: a.metrics, onCounter: func() { p.Use(nil, b.metrics, nil) }}
+	p.Use(nil, h, nil)
+	c.Add(t.Context(), 1)
+	require.Empty(t, a.values(t))
+	require.Equal(t, map[string]float64{"c": 1}, b.values(t))
+}
+
+// capture is a meter that keeps its callback, and an observer that keeps what it is asked to observe.
+type capture struct {
+	noop.MeterProvider
+	*capturing
+}
+
+type capturing struct {
+	noop.Meter
+	noop.Observer
+	gauge    metric.Int64ObservableGauge
+	callback metric.Callback
+	observed []metric.Observable
+}
+
+func (c capture) Meter(string, ...metric.MeterOption) metric.Meter { return c.capturing }
+
+func (c *capturing) Int64ObservableGauge(string, ...metric.Int64ObservableGaugeOption) (metric.Int64ObservableGauge, error) {
+	return c.gauge, nil
+}
+
+func (c *capturing) RegisterCallback(f metric.Callback, _ ...metric.Observable) (metric.Registration, error) {
+	c.callback = f
+	return noop.Registration{}, nil
+}
+
+func (c *capturing) ObserveInt64(o metric.Int64Observable, _ int64, _ ...metric.ObserveOption) {
+	c.observed = append(c.observed, o)
+}
+
+// An instrument that the callback was not registered for reaches the SDK unwrapped too: it is the SDK that objects.
+func TestUnregisteredInstrumentIsUnwrapped(t *testing.T) {
+	t.Parallel()
+	p, c := global.New(), &capturing{gauge: &noop.Int64ObservableGauge{}}
+	p.Use(nil, capture{capturing: c}, nil)
+	m := p.MeterProvider().Meter("x")
+	registered, err := m.Int64ObservableGauge("registered")
+	require.NoError(t, err)
+	other, err := m.Int64ObservableGauge("other")
+	require.NoError(t, err)
+	_, err = m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(registered, 1)
+		o.ObserveInt64(other, 1)
+		return nil
+	}, registered)
+	require.NoError(t, err)
+	require.NoError(t, c.callback(t.Context(), c))
+	require.Len(t, c.observed, 2)
+	for _, o := range c.observed {
+		require.Same(t, c.gauge, o)
+	}
 }

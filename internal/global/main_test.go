@@ -1,8 +1,10 @@
 package global_test
 
 import (
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"go.opentelemetry.io/otel"
@@ -33,6 +35,11 @@ func (l *errorLog) about(text string) (found []string) {
 	}
 	return found
 }
+
+var uniques atomic.Int64
+
+// unique makes a name that no other test, and no other run of the same one, finds in handled.
+func unique(name string) string { return name + ".u" + strconv.FormatInt(uniques.Add(1), 10) + "." }
 
 func TestMain(m *testing.M) {
 	otel.SetErrorHandler(&handled)

@@ -78,6 +78,15 @@ type config interface {
 	Unit() string
 }
 
+// bits makes boundaries comparable; a NaN equals itself here.
+func bits(boundaries []float64) string {
+	var key []byte
+	for _, b := range boundaries {
+		key = binary.BigEndian.AppendUint64(key, math.Float64bits(b))
+	}
+	return string(key)
+}
+
 // instrument hands out the instrument of this identity, with the error that the current SDK has for it. I is its type in
 // the API, H its type here, S the part of I that H forwards to, C its configuration made of options O.
 func instrument[H interface {
@@ -88,12 +97,11 @@ func instrument[H interface {
 ) (H, error) {
 	c := configure(options...)
 	id := identity{kind: reflect.TypeFor[I](), name: name, unit: c.Unit(), description: c.Description()}
-	if h, ok := any(c).(interface{ ExplicitBucketBoundaries() []float64 }); ok {
-		var key []byte
-		for _, b := range h.ExplicitBucketBoundaries() {
-			key = binary.BigEndian.AppendUint64(key, math.Float64bits(b))
-		}
-		id.boundaries = string(key)
+	switch c := any(c).(type) { // not an interface with the method: calling that would move c to the heap
+	case metric.Int64HistogramConfig:
+		id.boundaries = bits(c.ExplicitBucketBoundaries())
+	case metric.Float64HistogramConfig:
+		id.boundaries = bits(c.ExplicitBucketBoundaries())
 	}
 	i := m.instruments.get(id, func() follower {
 		options := slices.Clone(options)

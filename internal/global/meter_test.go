@@ -120,6 +120,11 @@ func TestInstrumentIdentity(t *testing.T) {
 		} {
 			require.NotSame(t, h, other, "%s %d", name, i)
 		}
+		i, err := m.Int64Histogram("i", bounds(1, 2))
+		require.NoError(t, err)
+		other, err := m.Int64Histogram("i", bounds(1, 3))
+		require.NoError(t, err)
+		require.NotSame(t, i, other)
 		// One name, two kinds: two instruments, not a failed conversion.
 		c, err := m.Int64Counter("h")
 		require.NoError(t, err)
@@ -148,7 +153,7 @@ func TestRejectedInstruments(t *testing.T) {
 	t.Parallel()
 	p, b := global.New(), newBackend()
 	m := p.MeterProvider().Meter("x")
-	const early, late = "1early.rejected", "2late.rejected"
+	early, late := unique("1early"), unique("2late")
 	earlyCounter, err := m.Int64Counter(early)
 	require.NoError(t, err, "the no-op provider accepts everything")
 	require.Empty(t, handled.about(early))

@@ -43,7 +43,8 @@ func (s *slot[S, T]) ready() error {
 }
 
 // follow brings the slot to the generation of its source and returns the error of its creation. Two goroutines may
-// create at the same time; the SDK gives both the same object, and one of the two targets wins.
+// create at the same time: one of the two targets wins, which for all but registrations holds the SDK's same object, and
+// a registration that did not win never fires.
 func (s *slot[S, T]) follow() error {
 	for {
 		src, cur := s.source.Load(), s.current.Load()

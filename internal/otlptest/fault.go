@@ -45,10 +45,8 @@ func (c *Collector) SetFault(f Fault, signals ...Signal) {
 	}
 }
 
-// takeFault returns the fault that a request meets, and a channel that is closed when it is replaced.
+// takeFault returns the fault that a request meets, and a channel that is closed when it is replaced. The caller holds c.mu.
 func (c *Collector) takeFault(s Signal) (Fault, <-chan struct{}) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	armed := c.faults[s]
 	if armed == nil {
 		return Fault{}, nil
@@ -62,11 +60,14 @@ func (c *Collector) takeFault(s Signal) (Fault, <-chan struct{}) {
 	return armed.Fault, armed.replaced
 }
 
-// meetFault takes a fault and lives through its delay and hang. The context is the client's: it ends with the client or
-// its connection, and so does meetFault.
-func (c *Collector) meetFault(ctx context.Context, s Signal) (Fault, error) {
+// meetFault records a request, takes a fault and lives through its delay and hang. The context is the client's: it ends
+// with the client or its connection, and so does meetFault.
+func (c *Collector) meetFault(ctx context.Context, r *Request) (Fault, error) {
+	c.mu.Lock()
+	c.keep(r)
+	f, replaced := c.takeFault(r.Signal) // at once: the next SetFault of a test that sees the request comes after it
+	c.mu.Unlock()
 	for {
-		f, replaced := c.takeFault(s)
 		if f.Delay > 0 {
 			late := time.NewTimer(f.Delay)
 			select {
@@ -80,7 +81,11 @@ func (c *Collector) meetFault(ctx context.Context, s Signal) (Fault, error) {
 		}
 		select {
 		case <-replaced:
+			c.mu.Lock()
+			f, replaced = c.takeFault(r.Signal)
+			c.mu.Unlock()
 		case <-ctx.Done():
+			return f, ctx.Err()
 		}
 	}
 }
@@ -95,13 +100,12 @@ func (f Fault) refuses(protocol string) bool {
 	}
 }
 
-// receive records a request that could be decoded, lets it meet the fault in force, and stores what that lets through.
-// It returns the fault to answer with, its Rejected being the number of items really rejected; after an error nobody is
-// there to be answered.
+// receive lets a request that could be decoded meet the fault in force, and stores what that lets through. It returns the
+// fault to answer with, its Rejected being the number of items really rejected; after an error nobody is there to be
+// answered.
 func (c *Collector) receive(ctx context.Context, r *Request, items batch) (Fault, error) {
 	r.Items = items.len()
-	c.record(r)
-	f, err := c.meetFault(ctx, r.Signal)
+	f, err := c.meetFault(ctx, r)
 	if err != nil || f.refuses(r.Protocol) {
 		return f, err
 	}

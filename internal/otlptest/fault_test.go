@@ -138,6 +138,12 @@ func TestFaultPartialSuccessDropsTheLastItems(t *testing.T) {
 	require.Equal(t, "second", got[1].Name)
 	require.Len(t, got[1].Points, 1)
 	require.Equal(t, 0.0, got[1].Points[0].Value)
+
+	c.Reset()
+	c.SetFault(otlptest.Fault{Rejected: 4})
+	require.Error(t, exporters.metrics.Export(t.Context(), resourceMetrics(gauge("first", 2), gauge("second", 2), gauge("third", 2))))
+	require.Len(t, c.Metrics(), 1)
+	require.Len(t, c.Metrics()[0].Points, 2)
 }
 
 func TestFaultDelay(t *testing.T) {
@@ -156,33 +162,24 @@ func TestFaultDelay(t *testing.T) {
 	})
 }
 
-func TestFaultDelayLongerThanTheClientWaits(t *testing.T) {
-	forBothProtocols(t, func(t *testing.T, tr transport) {
-		c := otlptest.New(t)
-		c.SetFault(otlptest.Fault{Delay: time.Hour})
-		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-		defer cancel()
-		require.Error(t, newExporters(t, c, tr).send(ctx, otlptest.Traces, 1))
-		require.NoError(t, c.Wait(soon(t), func(c *otlptest.Collector) bool { return len(c.Requests()) == 1 }))
-		require.NoError(t, c.Close(), "waits for the handler")
-		require.Empty(t, c.Spans(), "a client that got no answer may send again")
-		require.False(t, c.Requests()[0].Accepted)
-	})
-}
-
-func TestFaultHangUntilTheClientGoesAway(t *testing.T) {
-	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
-		c.SetFault(otlptest.Fault{Hang: true})
-		ctx, cancel := context.WithCancel(t.Context())
-		result := make(chan error, 1)
-		go func() { result <- send(ctx, 1) }()
-		require.NoError(t, c.Wait(soon(t), func(c *otlptest.Collector) bool { return len(c.Requests()) == 1 }))
-		require.Empty(t, result)
-		cancel()
-		require.Error(t, <-result)
-		require.NoError(t, c.Close(), "waits for the handler")
-		require.Zero(t, stored(c, signal))
-	})
+func TestFaultUntilTheClientGoesAway(t *testing.T) {
+	for name, fault := range map[string]otlptest.Fault{"hang": {Hang: true}, "delay": {Delay: time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
+				c.SetFault(fault)
+				ctx, cancel := context.WithCancel(t.Context())
+				result := make(chan error, 1)
+				go func() { result <- send(ctx, 1) }()
+				require.NoError(t, c.Wait(soon(t), func(c *otlptest.Collector) bool { return len(c.Requests()) == 1 }))
+				require.Empty(t, result)
+				cancel()
+				require.Error(t, <-result)
+				require.NoError(t, c.Close(), "waits for the handler")
+				require.Zero(t, stored(c, signal), "a client that got no answer may send again")
+				require.False(t, c.Requests()[0].Accepted)
+			})
+		})
+	}
 }
 
 func TestFaultHangUntilHealed(t *testing.T) {

@@ -77,10 +77,15 @@ func (c *Collector) Reset() {
 	c.requests, c.stored = nil, batch{}
 }
 
-// record keeps a request that has arrived. From here on accept alone may write to it.
+// record keeps a request that meets no fault, being refused already.
 func (c *Collector) record(r *Request) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.keep(r)
+}
+
+// keep adds a request. From here on accept alone may write to it. The caller holds c.mu.
+func (c *Collector) keep(r *Request) {
 	c.requests = append(c.requests, r)
 	c.wake()
 }

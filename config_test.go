@@ -1,0 +1,442 @@
+package telemetry
+
+import (
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// probe is what a row is tested with. Values are compared as Describe shows them.
+type probe struct {
+	option, badOption Option
+	optionShown       string
+	env, envShown     string // envShown "" means: as env
+	env2              string // another valid value, for the less specific variable
+	badEnv            string // "" where every text is valid
+	secret            bool
+}
+
+func (p probe) shown() string {
+	if p.envShown != "" {
+		return p.envShown
+	}
+	return p.env
+}
+
+// probes has one entry for each row of the table; a row without one fails the test.
+func probes(t *testing.T) map[string]probe {
+	t.Helper()
+	certs := writeCertificates(t)
+	duration := func(option func(time.Duration) Option) probe {
+		p := probe{env: "1234", envShown: "1.234s", env2: "77", badEnv: "0"}
+		if option != nil {
+			p.option, p.optionShown, p.badOption = option(7*time.Second), "7s", option(time.Nanosecond)
+		}
+		return p
+	}
+	number := func(option func(int) Option) probe {
+		p := probe{env: "300", env2: "200", badEnv: "-1"}
+		if option != nil {
+			p.option, p.optionShown, p.badOption = option(7), "7", option(-1)
+		}
+		return p
+	}
+	limit := probe{env: "300", env2: "200", badEnv: "-2"}
+	name := func(option func(string) Option) probe {
+		return probe{option: option("mine"), optionShown: "mine", badOption: option(" "), env: "theirs"}
+	}
+	enumeration := func(env, env2 string) probe { return probe{env: env, env2: env2, badEnv: "no-such"} }
+
+	all := map[string]probe{
+		"profile": {
+			option: WithProfile(ProfileEdge), optionShown: "edge", badOption: WithProfile("egde"),
+			env: "HIGH-throughput", envShown: "high-throughput", badEnv: "fast",
+		},
+		"disabled":                    {env: "TRUE", envShown: "true", badEnv: "yes"},
+		"self-log level":              enumeration("debug", "error"),
+		"shutdown timeout":            duration(WithShutdownTimeout),
+		"service.name":                name(WithServiceName),
+		"service.version":             optionOnly(name(WithServiceVersion)),
+		"service.namespace":           optionOnly(name(WithServiceNamespace)),
+		"deployment.environment.name": optionOnly(name(WithEnvironment)),
+		"resource attributes": {
+			option: WithResourceAttributes(attribute.String("a", "b")), optionShown: "a=b",
+			badOption: WithResourceAttributes(attribute.String("", "b")),
+		},
+		"resource attributes of the environment": {env: "a=b%20c, d=e", envShown: "a=b c,d=e", badEnv: "a=b,c"},
+		"propagators": {
+			option: WithPropagators(propagation.Baggage{}), optionShown: "baggage", badOption: WithPropagators(nil),
+			env: "Baggage, tracecontext,baggage", envShown: "baggage,tracecontext", badEnv: "b4",
+		},
+		"sampler": {
+			option: WithSampler(sdktrace.NeverSample()), optionShown: "AlwaysOffSampler", badOption: WithSampler(nil),
+			env: "TraceIDRatio", envShown: "traceidratio", badEnv: "jaeger_remote",
+		},
+		"sampler argument": {env: "0.25", badEnv: "1.5"},
+
+		"span queue size":     number(func(n int) Option { return WithSpanBatch(Batch{MaxQueueSize: n, MaxExportBatchSize: 1}) }),
+		"span batch size":     number(func(n int) Option { return WithSpanBatch(Batch{MaxExportBatchSize: n}) }),
+		"span schedule delay": duration(func(d time.Duration) Option { return WithSpanBatch(Batch{ScheduleDelay: d}) }),
+		"span export timeout": duration(func(d time.Duration) Option { return WithSpanBatch(Batch{ExportTimeout: d}) }),
+		"log queue size":      number(func(n int) Option { return WithLogBatch(Batch{MaxQueueSize: n, MaxExportBatchSize: 1}) }),
+		"log batch size":      number(func(n int) Option { return WithLogBatch(Batch{MaxExportBatchSize: n}) }),
+		"log schedule delay":  duration(func(d time.Duration) Option { return WithLogBatch(Batch{ScheduleDelay: d}) }),
+		"log export timeout":  duration(func(d time.Duration) Option { return WithLogBatch(Batch{ExportTimeout: d}) }),
+
+		"span attribute value length": limit, "span attributes": limit, "span events": limit, "span links": limit,
+		"span event attributes": limit, "span link attributes": limit,
+		"log attribute value length": limit, "log attributes": limit,
+
+		"metric interval":          duration(WithMetricInterval),
+		"metric timeout":           duration(nil),
+		"metric temporality":       enumeration("delta", "lowmemory"),
+		"histogram aggregation":    enumeration("base2_exponential_bucket_histogram", ""),
+		"exemplar filter":          enumeration("always_off", ""),
+		"metric cardinality limit": number(nil),
+		"runtime metrics":          {option: WithoutRuntimeMetrics(), optionShown: "false", env: "False", envShown: "false", badEnv: "off"},
+
+		"console log level": {
+			option: WithLogLevel(slog.LevelError), optionShown: "error", badOption: WithLogLevel(nil),
+			env: "WARNING", envShown: "warn", env2: "debug", badEnv: "loud",
+		},
+		"OTLP log level": {
+			option: ForLogs(WithLogLevel(slog.LevelError)), optionShown: "error", badOption: ForLogs(WithLogLevel(nil)),
+			env: "WARN", envShown: "warn", env2: "debug", badEnv: "loud",
+		},
+		"console log format": {
+			option: WithLogFormat(LogFormatText), optionShown: "text", badOption: WithLogFormat("xml"), env: "TEXT", envShown: "text", badEnv: "xml",
+		},
+	}
+	for _, v := range kubernetesVariables {
+		all[v.attribute] = probe{env: "theirs"}
+	}
+	forSignal := [...]func(...Option) Option{ForTraces, ForMetrics, ForLogs}
+	given := [...][2]Option{
+		{WithSpanExporter(tracetest.NewNoopExporter()), WithSpanExporter(nil)},
+		{WithMetricReader(sdkmetric.NewManualReader()), WithMetricReader(nil)},
+		{WithLogExporter(discardLogs{}), WithLogExporter((*discardPointer)(nil))},
+	}
+	for _, s := range allSignals() {
+		scope := forSignal[s]
+		all[s.String()+" exporter"] = probe{
+			option: given[s][0], optionShown: exporterGiven, badOption: given[s][1],
+			env: "OTLP, console", envShown: "otlp,console", badEnv: "oltp",
+		}
+		all[s.String()+" endpoint"] = probe{
+			option: scope(WithEndpoint("https://a:1/base")), optionShown: "https://a:1/base", badOption: scope(WithEndpoint("ftp://a")),
+			env: "http://b:2", env2: "http://c:3", badEnv: "http://:4318",
+		}
+		all[s.String()+" protocol"] = probe{
+			option: scope(WithProtocol(ProtocolGRPC)), optionShown: "grpc", badOption: scope(WithProtocol("GRPC")),
+			env: "Grpc", envShown: "grpc", env2: "http/protobuf", badEnv: "http/json",
+		}
+		all[s.String()+" headers"] = probe{
+			option: scope(WithHeaders(map[string]string{"a": "s3cr3t"})), optionShown: "a=<redacted>",
+			badOption: scope(WithHeaders(map[string]string{"a b": "s3cr3t"})),
+			env:       "x-key=s3cr%33t , b=c", envShown: "b=<redacted>,x-key=<redacted>", env2: "c=d", badEnv: "", secret: true,
+		}
+		all[s.String()+" compression"] = probe{
+			option: scope(WithCompression(CompressionNone)), optionShown: "none", badOption: scope(WithCompression("zstd")),
+			env: "NONE", envShown: "none", env2: "gzip", badEnv: "zstd",
+		}
+		all[s.String()+" timeout"] = duration(nil)
+		all[s.String()+" insecure"] = probe{env: "True", envShown: "true", env2: "false", badEnv: "1"}
+		all[s.String()+" certificate"] = probe{env: certs.ServerCertFile, env2: certs.CAFile, badEnv: "/no/such.pem"}
+		all[s.String()+" client certificate"] = probe{env: certs.ClientCertFile, env2: certs.CAFile, badEnv: certs.ClientKeyFile}
+		all[s.String()+" client key"] = probe{env: certs.ClientKeyFile, env2: certs.ServerKeyFile, badEnv: "/no/such.pem"}
+	}
+	return all
+}
+
+func optionOnly(p probe) probe {
+	p.env = ""
+	return p
+}
+
+// TestSettings tries every row in six ways.
+func TestSettings(t *testing.T) {
+	probes := probes(t)
+	tested := 0
+	for _, row := range settings() {
+		info := row.describe()
+		p, ok := probes[info.name]
+		require.True(t, ok, "row %q has no probe", info.name)
+		tested++
+		t.Run(info.name, func(t *testing.T) {
+			require.Equal(t, info.option != "", p.option != nil, "an option is documented exactly where there is one")
+			require.Equal(t, len(info.env) > 0, p.env != "", "a variable is documented exactly where there is one")
+			def, _ := row.report(resolveConfig(&options{}, nil).cfg)
+
+			t.Run("default", func(t *testing.T) {
+				r := resolveConfig(&options{}, nil)
+				_, origin := row.report(r.cfg)
+				require.Equal(t, originDefault, origin)
+				require.Empty(t, r.problems)
+				for _, profile := range []Profile{ProfileService, ProfileHighThroughput, ProfileEdge, ProfileDevelopment} {
+					r := resolveConfig(&options{profile: &profile}, nil)
+					require.Empty(t, r.problems, "the defaults of profile %s are valid", profile)
+				}
+			})
+			t.Run("option", func(t *testing.T) {
+				if p.option == nil {
+					return
+				}
+				requireValue(t, row, p.optionShown, info.option, resolve(nil, p.option))
+			})
+			t.Run("environment", func(t *testing.T) {
+				for _, variable := range info.env {
+					requireValue(t, row, p.shown(), variable, resolve(environment{variable: p.env}))
+				}
+			})
+			t.Run("invalid option", func(t *testing.T) {
+				if p.badOption == nil {
+					return
+				}
+				r := resolve(nil, p.badOption)
+				requireProblem(t, r, info, info.option, true)
+				value, _ := row.report(r.cfg)
+				require.Equal(t, def, value, "an invalid option leaves the default")
+				for _, variable := range info.env {
+					value, origin := row.report(resolve(environment{variable: p.env}, p.badOption).cfg)
+					require.Equal(t, []string{p.shown(), variable}, []string{value, origin}, "an invalid option leaves the variable")
+				}
+			})
+			t.Run("invalid environment", func(t *testing.T) {
+				if p.badEnv == "" {
+					return
+				}
+				for _, variable := range info.env {
+					r := resolve(environment{variable: p.badEnv})
+					requireProblem(t, r, info, variable, info.strict)
+					value, _ := row.report(r.cfg)
+					require.Equal(t, def, value)
+				}
+			})
+			t.Run("precedence", func(t *testing.T) {
+				env := environment{}
+				for i, variable := range info.env {
+					env[variable] = [...]string{p.env, p.env2}[i]
+				}
+				if len(info.env) == 2 {
+					require.NotEmpty(t, p.env2)
+					requireValue(t, row, p.shown(), info.env[0], resolve(env))
+				}
+				if p.option != nil {
+					requireValue(t, row, p.optionShown, info.option, resolve(env, p.option))
+				}
+			})
+		})
+	}
+	require.Len(t, probes, tested, "every probe belongs to a row")
+}
+
+func resolve(env environment, opts ...Option) *resolution {
+	o := &options{}
+	bundle(opts).apply(o)
+	return resolveConfig(o, env)
+}
+
+func requireValue(t *testing.T, row row, value, origin string, r *resolution) {
+	t.Helper()
+	gotValue, gotOrigin := row.report(r.cfg)
+	require.Equal(t, []string{value, origin}, []string{gotValue, gotOrigin})
+	for _, p := range r.problems {
+		require.NotEqual(t, row.describe().name, p.setting, p.Error())
+	}
+}
+
+// requireProblem checks that a wrong value is named with its source, and that its signals are off exactly if it is an
+// error of Init.
+func requireProblem(t *testing.T, r *resolution, info rowInfo, origin string, fatal bool) {
+	t.Helper()
+	require.NotEmpty(t, r.problems)
+	found := false
+	for _, p := range r.problems {
+		if p.setting != info.name || p.origin != origin {
+			continue
+		}
+		found = true
+		require.Equal(t, fatal, p.fatal)
+		require.Contains(t, p.Error(), "want ", "the message says what was expected")
+		require.NotContains(t, p.Error(), "s3cr3t")
+	}
+	require.True(t, found, "no problem names %s and %s: %v", info.name, origin, r.problems)
+	for _, s := range info.signals {
+		require.Equal(t, !fatal, r.cfg.signals[s].on, "%s", s)
+	}
+	if fatal {
+		require.ErrorContains(t, r.err(), origin)
+	} else {
+		require.NoError(t, r.err())
+		require.Contains(t, strings.Join(r.warnings(), "\n"), origin)
+	}
+}
+
+func TestSettingsReportEveryProblemTogether(t *testing.T) {
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "carrier-pigeon", "OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_CONFIG_FILE": "otel.yaml"},
+		WithMetricInterval(-time.Second), ForLogs(WithServiceName("x")), WithProfile("fast"))
+	err := r.err()
+	require.ErrorContains(t, err, `traces protocol: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "carrier-pigeon": unknown: want one of grpc, http/protobuf; traces are off`)
+	require.ErrorContains(t, err, `metric interval: WithMetricInterval is "-1s": want a whole number of milliseconds, at least 1; metrics are off`)
+	require.ErrorContains(t, err, "ForLogs")
+	require.ErrorContains(t, err, "OTEL_CONFIG_FILE")
+	require.ErrorContains(t, err, `profile: WithProfile is "fast"`)
+	require.NotContains(t, err.Error(), "OTEL_BSP_MAX_QUEUE_SIZE", "a variable that falls back is a warning")
+	require.Contains(t, strings.Join(r.warnings(), "\n"), `OTEL_BSP_MAX_QUEUE_SIZE is "-1": want a whole number of at least 1`)
+	for _, s := range allSignals() {
+		require.False(t, r.cfg.signals[s].on)
+	}
+}
+
+func TestBatchStaysWithinQueue(t *testing.T) {
+	tests := []struct {
+		name         string
+		env          environment
+		opts         []Option
+		queue, batch int
+		problem      string
+		on           bool
+	}{
+		{name: "a small queue shrinks the default batch", env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, queue: 10, batch: 10, on: true},
+		{name: "equal is allowed", env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"}, queue: 10, batch: 10, on: true},
+		{
+			name: "a batch larger than the queue in the environment is cut", on: true, queue: 10, batch: 10, problem: "want at most the queue size, 10",
+			env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
+		},
+		{
+			name: "a batch larger than the queue by option is an error", queue: 10, batch: 10, problem: "traces are off",
+			opts: []Option{WithSpanBatch(Batch{MaxQueueSize: 10, MaxExportBatchSize: 11})},
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := resolve(tt.env, tt.opts...)
+			require.Equal(t, tt.queue, r.cfg.spanBatch.maxQueueSize.value)
+			require.Equal(t, tt.batch, r.cfg.spanBatch.maxExportBatchSize.value)
+			require.Equal(t, tt.on, r.cfg.signals[traces].on)
+			if tt.problem == "" {
+				require.Empty(t, r.problems)
+			} else {
+				require.Len(t, r.problems, 1)
+				require.ErrorContains(t, r.problems[0], tt.problem)
+			}
+		})
+	}
+}
+
+func TestEndpointTarget(t *testing.T) {
+	const general, own = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"
+	tests := []struct {
+		name   string
+		env    environment
+		opts   []Option
+		want   string
+		notice string
+	}{
+		{name: "default over HTTP", want: "http://localhost:4318/v1/traces"},
+		{name: "default over gRPC", opts: []Option{WithProtocol(ProtocolGRPC)}, want: "http://localhost:4317"},
+		{name: "a base path is kept", env: environment{general: "http://c:1/base/"}, want: "http://c:1/base/v1/traces"},
+		{name: "an option is a base", opts: []Option{WithEndpoint("https://c")}, want: "https://c/v1/traces"},
+		{name: "an option with the path of the signal is not doubled", opts: []Option{ForTraces(WithEndpoint("http://c:1/v1/traces"))}, want: "http://c:1/v1/traces"},
+		{name: "the signal's own variable is taken as it is", env: environment{own: "http://c:1/custom"}, want: "http://c:1/custom"},
+		{name: "the signal's own variable without a path", env: environment{own: "http://c:1"}, want: "http://c:1/"},
+		{name: "this machine without a scheme", env: environment{general: "localhost:4318"}, want: "http://localhost:4318/v1/traces", notice: "http is assumed"},
+		{name: "a loopback address without a scheme", env: environment{general: "127.0.0.1:4318"}, want: "http://127.0.0.1:4318/v1/traces", notice: "http is assumed"},
+		{name: "another machine without a scheme", env: environment{general: "collector:4318"}, want: "https://collector:4318/v1/traces", notice: "https is assumed"},
+		{name: "insecure without a scheme", env: environment{general: "collector:4318", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, want: "http://collector:4318/v1/traces", notice: "http is assumed"},
+		{name: "secure without a scheme", env: environment{general: "localhost:4318", "OTEL_EXPORTER_OTLP_INSECURE": "false"}, want: "https://localhost:4318/v1/traces", notice: "https is assumed"},
+		{name: "https is never downgraded", env: environment{general: "https://c:1", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, want: "https://c:1/v1/traces"},
+		{name: "IPv6", env: environment{general: "http://[::1]:4318"}, want: "http://[::1]:4318/v1/traces"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			r := resolve(tt.env, tt.opts...)
+			require.Empty(t, r.problems)
+			require.Equal(t, tt.want, r.cfg.signals[traces].target.url.String())
+			require.Contains(t, strings.Join(r.notices, "\n"), tt.notice)
+			require.Equal(t, tt.notice != "", len(r.notices) > 0, "%v", r.notices)
+		})
+	}
+}
+
+func TestWrongEndpointsShowNoSecret(t *testing.T) {
+	for _, endpoint := range []string{
+		"https://user:s3cr3t@host:1", "https://host:1?token=s3cr3t", "https://host/#s3cr3t", "http://user:s3cr3t@", "user:s3cr3t@host:%zz", "http://h:port?s3cr3t",
+	} {
+		for _, r := range []*resolution{resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}), resolve(nil, WithEndpoint(endpoint))} {
+			require.Error(t, r.err(), endpoint)
+			require.NotContains(t, r.err().Error(), "s3cr3t", endpoint)
+			require.NotContains(t, strings.Join(r.warnings(), ""), "s3cr3t")
+		}
+	}
+}
+
+func TestMalformedHeaderIsNamedByItsPlaceOnly(t *testing.T) {
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_HEADERS": "api-key=s3cr3t1,s3cr3t2,b ad=s3cr3t3,x=%zzs3cr3t4"})
+	require.NoError(t, r.err())
+	warnings := strings.Join(r.warnings(), "\n")
+	require.Contains(t, warnings, "OTEL_EXPORTER_OTLP_HEADERS: pair 2, 3, 4 is malformed and left out")
+	require.NotContains(t, warnings, "s3cr3t")
+	require.Equal(t, map[string]string{"api-key": "s3cr3t1"}, r.cfg.signals[traces].headers.value)
+}
+
+func TestClientCertificateNeedsItsKey(t *testing.T) {
+	certs := writeCertificates(t)
+	const cert, key = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"
+	require.ErrorContains(t, resolve(environment{cert: certs.ClientCertFile}).err(), "needs its key")
+	require.ErrorContains(t, resolve(environment{key: certs.ClientKeyFile}).err(), "needs its certificate")
+	require.ErrorContains(t, resolve(environment{cert: certs.ClientCertFile, key: certs.ServerKeyFile}).err(), "does not go with the key")
+	r := resolve(environment{cert: certs.ClientCertFile, key: certs.ClientKeyFile})
+	require.Len(t, r.cfg.signals[traces].tls.Certificates, 1)
+	require.True(t, r.cfg.signals[traces].on)
+	require.False(t, r.cfg.signals[logs].on, "logs have a certificate without a key")
+}
+
+func TestProfiles(t *testing.T) {
+	r := resolve(nil, WithProfile(ProfileEdge))
+	require.Equal(t, setting[int]{1024, "profile edge"}, r.cfg.spanBatch.maxQueueSize)
+	r = resolve(environment{"OTEL_BSP_MAX_QUEUE_SIZE": "5000"}, WithProfile(ProfileEdge))
+	require.Equal(t, setting[int]{5000, "OTEL_BSP_MAX_QUEUE_SIZE"}, r.cfg.spanBatch.maxQueueSize, "a profile never beats the operator")
+
+	r = resolve(nil, WithProfile(ProfileDevelopment))
+	require.Equal(t, []string{exporterConsole}, r.cfg.signals[traces].exporters.value)
+	r = resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c:1"}, WithProfile(ProfileDevelopment))
+	require.Equal(t, []string{exporterOTLP}, r.cfg.signals[traces].exporters.value)
+}
+
+func TestDisabledLeavesThePropagators(t *testing.T) {
+	r := resolve(environment{"OTEL_SDK_DISABLED": "true"})
+	for _, s := range allSignals() {
+		require.False(t, r.cfg.signals[s].on)
+	}
+	require.ElementsMatch(t, []string{"traceparent", "tracestate", "baggage"}, r.cfg.propagators.value.build().Fields())
+}
+
+func TestEmptyVariableIsUnset(t *testing.T) {
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", " ")
+	t.Setenv("OTEL_SERVICE_NAME", "")
+	require.NotContains(t, readEnvironment(), "OTEL_BSP_MAX_QUEUE_SIZE")
+	require.NotContains(t, readEnvironment(), "OTEL_SERVICE_NAME")
+}
+
+func writeCertificates(t *testing.T) *otlptest.Certificates {
+	t.Helper()
+	certs, err := otlptest.TestCertificates(t.TempDir())
+	require.NoError(t, err)
+	return certs
+}
+
+type discardLogs struct{ sdklog.Exporter }
+
+type discardPointer struct{ sdklog.Exporter }

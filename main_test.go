@@ -1,0 +1,56 @@
+package telemetry_test
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fleetotel/telemetry"
+)
+
+// TestMain keeps the tests independent of the environment they run in and lets no goroutine outlive them.
+func TestMain(m *testing.M) {
+	if !isChild() {
+		scrubEnvironment()
+		delegateGlobals()
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// childVariable marks a test binary that a test has started, as a process with an environment and globals of its own.
+const childVariable = "GO_TEST_CHILD"
+
+func isChild() bool { return os.Getenv(childVariable) != "" }
+
+// runChild runs the calling test once more in a process of its own and returns all it printed.
+func runChild(t *testing.T, env ...string) string {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=30s")
+	child.Env = append(append(os.Environ(), childVariable+"=1"), env...)
+	output, err := child.CombinedOutput()
+	require.NoError(t, err, string(output))
+	return string(output)
+}
+
+// delegateGlobals lets Init be the first to set OpenTelemetry's globals, as in a service: whoever is first keeps the
+// package-level tracers, and some tests set providers of their own.
+func delegateGlobals() {
+	off := telemetry.WithOptions(telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+	guard, _ := telemetry.Init(context.Background(), off, telemetry.WithLogOutput(io.Discard))
+	_ = guard.Shutdown(context.Background())
+}
+
+func scrubEnvironment() {
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL" {
+			_ = os.Unsetenv(name)
+		}
+	}
+}

@@ -1,0 +1,617 @@
+package telemetry_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"io"
+	"log"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry"
+)
+
+// serve starts a real server; its log is silent because some tests panic.
+func serve(t testing.TB, h http.Handler) *httptest.Server {
+	t.Helper()
+	server := httptest.NewUnstartedServer(h)
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.Start()
+	t.Cleanup(server.Close)
+	return server
+}
+
+func request(t testing.TB, server *httptest.Server, method, path string, header http.Header) *http.Response {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, http.NoBody)
+	require.NoError(t, err)
+	for k, v := range header {
+		r.Header[k] = v
+	}
+	response, err := server.Client().Do(r)
+	require.NoError(t, err)
+	_, err = io.Copy(io.Discard, response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	return response
+}
+
+func ok(http.ResponseWriter, *http.Request) {}
+
+// startRecorder is a sampler that keeps what it was shown.
+type startRecorder struct {
+	mu    sync.Mutex
+	shown []sdktrace.SamplingParameters
+}
+
+func (s *startRecorder) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.Attributes, p.Links = append([]attribute.KeyValue(nil), p.Attributes...), append([]trace.Link(nil), p.Links...)
+	s.shown = append(s.shown, p)
+	return sdktrace.AlwaysSample().ShouldSample(p)
+}
+
+func (s *startRecorder) Description() string { return "startRecorder" }
+
+func TestHandlerRouteIsKnownBeforeTheSpanStarts(t *testing.T) {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /items/{id}", ok)
+	mux.HandleFunc("/files/", ok)
+	inner := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(w, r) })
+	ownRoute := telemetry.WithRoute(func(r *http.Request) string {
+		_, pattern := mux.Handler(r)
+		return pattern
+	})
+	for name, tc := range map[string]struct {
+		handler              http.Handler
+		method, path         string
+		startName, startAttr string
+		endName, endAttr     string
+	}{
+		"mux":               {telemetry.Handler(mux), "GET", "/items/17", "GET /items/{id}", "/items/{id}", "GET /items/{id}", "/items/{id}"},
+		"subtree":           {telemetry.Handler(mux), "PUT", "/files/a/b", "PUT /files/", "/files/", "PUT /files/", "/files/"},
+		"no route":          {telemetry.Handler(mux), "GET", "/wp-admin/17", "GET", "", "GET", ""},
+		"method of no use":  {telemetry.Handler(mux), "POST", "/items/17", "POST", "", "POST", ""},
+		"method made up":    {telemetry.Handler(mux), "BREW", "/files/pot", "HTTP /files/", "/files/", "HTTP /files/", "/files/"},
+		"wrapped mux":       {telemetry.Handler(inner), "GET", "/items/17", "GET", "", "GET /items/{id}", "/items/{id}"},
+		"wrapped and named": {telemetry.Handler(inner, ownRoute), "GET", "/items/17", "GET /items/{id}", "/items/{id}", "GET /items/{id}", "/items/{id}"},
+		"no mux at all":     {telemetry.Handler(http.HandlerFunc(ok)), "GET", "/items/17", "GET", "", "GET", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sampler := &startRecorder{}
+			sdk := recordGlobals(t, sdktrace.WithSampler(sampler))
+			request(t, serve(t, tc.handler), tc.method, tc.path, nil)
+
+			span := sdk.span(t, tc.endName)
+			require.Equal(t, tc.endAttr, attributeMap(span.Attributes())["http.route"])
+			require.Equal(t, trace.SpanKindServer, span.SpanKind())
+			require.Equal(t, tc.startName, sampler.shown[0].Name)
+			require.Equal(t, tc.startAttr, attributeMap(sampler.shown[0].Attributes)["http.route"])
+		})
+	}
+}
+
+func TestHandlerPerRoute(t *testing.T) {
+	sampler := &startRecorder{}
+	sdk := recordGlobals(t, sdktrace.WithSampler(sampler))
+	mux := http.NewServeMux()
+	mux.Handle("GET /items/{id}", telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, r.PathValue("id"))
+	})))
+	request(t, serve(t, mux), "GET", "/items/17", nil)
+	sdk.span(t, "GET /items/{id}")
+	require.Equal(t, "GET /items/{id}", sampler.shown[0].Name)
+}
+
+func TestHandlerContinuesTheCallersTrace(t *testing.T) {
+	sdk := recordGlobals(t)
+	var bag string
+	server := serve(t, telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		bag = baggage.FromContext(r.Context()).String()
+	})))
+	request(t, server, "GET", "/", http.Header{
+		"Traceparent": {"00-" + callerTrace + "-" + callerSpan + "-01"}, "Baggage": {"team=cards"},
+	})
+	span := sdk.span(t, "GET")
+	require.Equal(t, callerTrace, span.SpanContext().TraceID().String())
+	require.Equal(t, callerSpan, span.Parent().SpanID().String())
+	require.True(t, span.Parent().IsRemote())
+	require.False(t, span.SpanContext().IsRandom())
+	require.Equal(t, "team=cards", bag)
+}
+
+func TestHandlerRootIsRandom(t *testing.T) {
+	sdk := recordGlobals(t)
+	request(t, serve(t, telemetry.Handler(http.HandlerFunc(ok))), "GET", "/", nil)
+	requireRandomRoot(t, sdk.span(t, "GET"))
+}
+
+func TestHandlerPublicEndpoint(t *testing.T) {
+	for name, outer := range map[string]func(http.Handler) http.Handler{
+		"headers": func(h http.Handler) http.Handler { return h },
+		"headers already extracted": func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				h.ServeHTTP(w, r.WithContext(telemetry.ExtractHTTP(r.Context(), r.Header)))
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sampler := &startRecorder{}
+			sdk := recordGlobals(t, sdktrace.WithSampler(sdktrace.ParentBased(sampler)))
+			bag := "unset"
+			server := serve(t, outer(telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				bag = baggage.FromContext(r.Context()).String()
+				outgoing, _ := http.NewRequestWithContext(r.Context(), http.MethodPut, "http://gateway.example", http.NoBody)
+				_, _ = telemetry.Transport(unreachable).RoundTrip(outgoing) //nolint:bodyclose // there is none
+			}), telemetry.WithPublicEndpoint())))
+			request(t, server, "GET", "/", http.Header{
+				"Traceparent": {"00-" + callerTrace + "-" + callerSpan + "-00"},
+				"Tracestate":  {"ot=th:c"}, "Baggage": {"role=admin"},
+			})
+
+			span := sdk.span(t, "GET")
+			requireRandomRoot(t, span)
+			require.NotEqual(t, callerTrace, span.SpanContext().TraceID().String())
+			require.Empty(t, span.SpanContext().TraceState().String())
+			require.Len(t, span.Links(), 1)
+			require.Equal(t, callerTrace, span.Links()[0].SpanContext.TraceID().String())
+			require.Equal(t, callerSpan, span.Links()[0].SpanContext.SpanID().String())
+			require.Empty(t, bag)
+
+			outgoing := sdk.span(t, "PUT")
+			require.Equal(t, span.SpanContext().SpanID(), outgoing.Parent().SpanID())
+			require.Empty(t, outgoing.Links(), "only the root links to the caller")
+			require.Len(t, sampler.shown, 1, "a root is for the root sampler to decide, whatever the caller wants")
+			require.Len(t, sampler.shown[0].Links, 1, "the sampler sees the link")
+		})
+	}
+	t.Run("no caller", func(t *testing.T) {
+		sdk := recordGlobals(t)
+		server := serve(t, telemetry.Handler(http.HandlerFunc(ok), telemetry.WithPublicEndpoint()))
+		request(t, server, "GET", "/", http.Header{"Traceparent": {"00-bad"}})
+		requireRandomRoot(t, sdk.span(t, "GET"))
+		require.Empty(t, sdk.span(t, "GET").Links())
+	})
+}
+
+func TestHandlerExcludedPaths(t *testing.T) {
+	defaults := []string{
+		"/health", "/health/live", "/health/ready", "/healthz", "/live", "/livez", "/ready", "/readyz", "/ping", "/metrics",
+		"/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+	}
+	for name, tc := range map[string]struct {
+		options            []telemetry.HandlerOption
+		excluded, included []string
+	}{
+		"default":      {nil, defaults, []string{"/", "/healthy", "/health/", "/Health", "/metrics/x", "/api/health"}},
+		"more":         {[]telemetry.HandlerOption{telemetry.WithExcludedPaths("/debug/", "/status")}, append([]string{"/debug/", "/debug/pprof/heap", "/status"}, defaults...), []string{"/debug", "/status/x"}},
+		"none":         {[]telemetry.HandlerOption{telemetry.WithoutExcludedPaths()}, nil, defaults},
+		"only its own": {[]telemetry.HandlerOption{telemetry.WithoutExcludedPaths(), telemetry.WithExcludedPaths("/status"), nil}, []string{"/status"}, defaults},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sdk := recordGlobals(t)
+			var served int
+			server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }), tc.options...))
+			for _, path := range tc.excluded {
+				response := request(t, server, "GET", path, nil)
+				require.Empty(t, response.Header.Get("Server-Timing"), path)
+			}
+			require.Equal(t, len(tc.excluded), served, "excluded requests are served")
+			require.Empty(t, sdk.spans.Started())
+			require.Empty(t, sdk.collected(t))
+
+			for _, path := range tc.included {
+				require.NotEmpty(t, request(t, server, "GET", path, nil).Header.Get("Server-Timing"), path)
+			}
+			require.Len(t, sdk.spans.Started(), len(tc.included))
+		})
+	}
+}
+
+func TestHandlerActiveRequests(t *testing.T) {
+	sdk := recordGlobals(t)
+	arrived, leave := make(chan struct{}), make(chan struct{})
+	server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		arrived <- struct{}{}
+		<-leave
+	})))
+	var clients sync.WaitGroup
+	for _, method := range []string{"GET", "GET", "BREW"} {
+		clients.Go(func() { request(t, server, method, "/", nil) })
+		<-arrived
+	}
+	active := func() map[string]int64 {
+		m := sdk.collected(t)["http.server.active_requests"]
+		require.Equal(t, "{request}", m.Unit)
+		sum, isSum := m.Data.(metricdata.Sum[int64])
+		require.True(t, isSum)
+		require.False(t, sum.IsMonotonic)
+		count := map[string]int64{}
+		for _, p := range sum.DataPoints {
+			a := attributeMap(p.Attributes.ToSlice())
+			require.Len(t, a, 2)
+			count[a["http.request.method"]+" "+a["url.scheme"]] = p.Value
+		}
+		return count
+	}
+	require.Equal(t, map[string]int64{"GET http": 2, "_OTHER http": 1}, active())
+	close(leave)
+	clients.Wait()
+	require.Eventually(t, func() bool {
+		now := active()
+		return now["GET http"] == 0 && now["_OTHER http"] == 0
+	}, waitFor, tick)
+	sdk.metric(t, "http.server.request.duration")
+}
+
+func TestHandlerServerTiming(t *testing.T) {
+	for name, tc := range map[string]struct {
+		handler http.HandlerFunc
+		timing  []string
+		exposed []string
+	}{
+		"silent handler": {ok, nil, nil},
+		"handler that writes": {func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "hello")
+		}, nil, nil},
+		"handler that adds": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Add("Server-Timing", "db;dur=5")
+			w.WriteHeader(http.StatusTeapot)
+		}, []string{"db;dur=5"}, nil},
+		"handler that sets, then status": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Server-Timing", "db;dur=5")
+			w.WriteHeader(http.StatusTeapot)
+		}, []string{"db;dur=5"}, nil},
+		"handler that sets, then body": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Access-Control-Expose-Headers", "X-Own")
+			_, _ = io.WriteString(w, "hello")
+		}, nil, []string{"X-Own"}},
+		"handler that sets, then copies": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Server-Timing", "db;dur=5")
+			_, _ = w.(io.ReaderFrom).ReadFrom(strings.NewReader("hello"))
+		}, []string{"db;dur=5"}, nil},
+		"handler that sets, then flushes": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Server-Timing", "db;dur=5")
+			w.(http.Flusher).Flush()
+		}, []string{"db;dur=5"}, nil},
+		"handler that only sets": {func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Server-Timing", "db;dur=5")
+		}, []string{"db;dur=5"}, nil},
+		"early hints": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.Header().Set("Server-Timing", "db;dur=5")
+			w.WriteHeader(http.StatusOK)
+		}, []string{"db;dur=5"}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sdk := recordGlobals(t)
+			response := request(t, serve(t, telemetry.Handler(tc.handler)), "GET", "/", nil)
+			sc := sdk.span(t, "GET").SpanContext()
+			ours := `traceparent;desc="00-` + sc.TraceID().String() + "-" + sc.SpanID().String() + `-01"`
+			require.ElementsMatch(t, append(tc.timing, ours), response.Header.Values("Server-Timing"))
+			require.ElementsMatch(t, append(tc.exposed, "Server-Timing"), response.Header.Values("Access-Control-Expose-Headers"))
+		})
+	}
+	t.Run("unsampled", func(t *testing.T) {
+		recordGlobals(t, sdktrace.WithSampler(sdktrace.NeverSample()))
+		response := request(t, serve(t, telemetry.Handler(http.HandlerFunc(ok))), "GET", "/", nil)
+		require.Regexp(t, `^traceparent;desc="00-[0-9a-f]{32}-[0-9a-f]{16}-00"$`, response.Header.Get("Server-Timing"))
+	})
+	t.Run("without an SDK the caller's own ids are not sent back", func(t *testing.T) {
+		recordGlobals(t)
+		otel.SetTracerProvider(noTraces())
+		response := request(t, serve(t, telemetry.Handler(http.HandlerFunc(ok))), "GET", "/", http.Header{
+			"Traceparent": {"00-" + callerTrace + "-" + callerSpan + "-01"},
+		})
+		require.Empty(t, response.Header.Values("Server-Timing"))
+	})
+}
+
+// noTraces is the provider that OpenTelemetry itself uses where there is none.
+func noTraces() trace.TracerProvider {
+	return trace.SpanFromContext(context.Background()).TracerProvider()
+}
+
+func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
+	t.Run("HTTP/1.1 hijacks and copies", func(t *testing.T) {
+		recordGlobals(t)
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, isPusher := w.(http.Pusher)
+			_, isReaderFrom := w.(io.ReaderFrom)
+			conn, buffer, err := w.(http.Hijacker).Hijack()
+			if err != nil || isPusher || !isReaderFrom {
+				panic("not the server's own abilities")
+			}
+			defer conn.Close() //nolint:errcheck // the test is over
+			_, _ = buffer.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nraw")
+			_ = buffer.Flush()
+		})))
+		response, err := server.Client().Get(server.URL)
+		require.NoError(t, err)
+		defer response.Body.Close() //nolint:errcheck // the test is over
+		body, err := io.ReadAll(response.Body)
+		require.NoError(t, err)
+		require.Equal(t, "raw", string(body))
+	})
+	t.Run("HTTP/2 pushes and streams", func(t *testing.T) {
+		recordGlobals(t)
+		first := make(chan struct{})
+		server := httptest.NewUnstartedServer(telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, isHijacker := w.(http.Hijacker)
+			_, isPusher := w.(http.Pusher)
+			if isHijacker || !isPusher {
+				panic("not the server's own abilities")
+			}
+			_, _ = io.WriteString(w, "one\n")
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				panic(err)
+			}
+			<-first
+			_, _ = io.WriteString(w, "two\n")
+		})))
+		server.EnableHTTP2 = true
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		response, err := server.Client().Get(server.URL)
+		require.NoError(t, err)
+		defer response.Body.Close() //nolint:errcheck // the test is over
+		require.Equal(t, 2, response.ProtoMajor)
+		lines := bufio.NewReader(response.Body)
+		line, err := lines.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "one\n", line, "a flush reaches the client before the handler ends")
+		close(first)
+		line, err = lines.ReadString('\n')
+		require.NoError(t, err)
+		require.Equal(t, "two\n", line)
+		require.NotEmpty(t, response.Header.Get("Server-Timing"))
+	})
+	t.Run("a writer without either", func(t *testing.T) {
+		recordGlobals(t)
+		recorder := httptest.NewRecorder()
+		telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, isHijacker := w.(http.Hijacker)
+			_, isPusher := w.(http.Pusher)
+			require.False(t, isHijacker || isPusher)
+			_, err := io.Copy(w, strings.NewReader("hello"))
+			require.NoError(t, err)
+		})).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+		require.Equal(t, "hello", recorder.Body.String())
+		require.NotEmpty(t, recorder.Result().Header.Get("Server-Timing")) //nolint:bodyclose // in memory
+	})
+	t.Run("deadlines", func(t *testing.T) {
+		recordGlobals(t)
+		var err error
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			err = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(time.Minute))
+		})))
+		request(t, server, "GET", "/", nil)
+		require.NoError(t, err)
+	})
+}
+
+func TestHandlerPanic(t *testing.T) {
+	t.Run("is recorded once and goes on", func(t *testing.T) {
+		sdk := recordGlobals(t)
+		raised := make(chan any, 1)
+		traced := telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic("no stock") }))
+		server := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			defer func() { raised <- recover() }()
+			traced.ServeHTTP(w, r)
+		}))
+		request(t, server, "GET", "/", nil)
+		require.Equal(t, "no stock", <-raised)
+
+		span := sdk.span(t, "GET")
+		require.Equal(t, sdktrace.Status{Code: codes.Error, Description: "panic: no stock"}, span.Status())
+		require.Equal(t, "string", attributeMap(span.Attributes())["error.type"])
+		require.Len(t, span.Events(), 1)
+		require.Equal(t, "no stock", attributeMap(span.Events()[0].Attributes)["exception.message"])
+		require.Contains(t, attributeMap(span.Events()[0].Attributes)["exception.stacktrace"], "TestHandlerPanic")
+
+		sum := sdk.collected(t)["http.server.active_requests"].Data.(metricdata.Sum[int64])
+		require.Zero(t, sum.DataPoints[0].Value, "a request that panicked is not active")
+	})
+	t.Run("an abort is no error", func(t *testing.T) {
+		sdk := recordGlobals(t)
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })))
+		response, err := server.Client().Get(server.URL)
+		if err == nil {
+			_ = response.Body.Close()
+		}
+		require.Error(t, err, "the connection is cut")
+		span := sdk.span(t, "GET")
+		require.Equal(t, codes.Unset, span.Status().Code)
+		require.Empty(t, span.Events())
+	})
+}
+
+func TestHandlerOfNilIsTheDefaultServeMux(t *testing.T) {
+	sdk := recordGlobals(t)
+	require.Equal(t, http.StatusNotFound, request(t, serve(t, telemetry.Handler(nil)), "GET", "/nothing", nil).StatusCode)
+	sdk.span(t, "GET")
+}
+
+func TestHandlerStatus(t *testing.T) {
+	for status, code := range map[int]codes.Code{200: codes.Unset, 404: codes.Unset, 503: codes.Error} {
+		sdk := recordGlobals(t)
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })))
+		require.Equal(t, status, request(t, server, "GET", "/", nil).StatusCode)
+		require.Equal(t, code, sdk.span(t, "GET").Status().Code)
+	}
+}
+
+func TestHandlerTemporaryFilesAreRemoved(t *testing.T) {
+	recordGlobals(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /upload", func(_ http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(1); err != nil {
+			panic(err)
+		}
+	})
+	server := serve(t, telemetry.Handler(mux))
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("f", "f.bin")
+	require.NoError(t, err)
+	_, err = file.Write(make([]byte, 11<<20)) // beyond the 10 MiB that a form may keep in memory
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+	response, err := server.Client().Post(server.URL+"/upload", form.FormDataContentType(), &body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Eventually(t, func() bool {
+		left, err := os.ReadDir(os.Getenv("TMPDIR"))
+		return err == nil && len(left) == 0
+	}, waitFor, tick)
+}
+
+func TestTransport(t *testing.T) {
+	sdk := recordGlobals(t)
+	server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.WriteString(w, baggage.FromContext(r.Context()).String())
+	})))
+	client := &http.Client{Transport: telemetry.Transport(nil)}
+	t.Cleanup(client.CloseIdleConnections)
+
+	ctx := withBaggage(t, "team=cards")
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, server.URL+"/health?q=1", http.NoBody)
+	require.NoError(t, err)
+	response, err := client.Do(r)
+	require.NoError(t, err)
+	require.Empty(t, sdk.names(), "the client span lasts until the body is read")
+	_, err = io.Copy(io.Discard, response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	span := sdk.span(t, "PUT")
+	require.Equal(t, trace.SpanKindClient, span.SpanKind(), "to the client, a health path is a request like any other")
+	requireRandomRoot(t, span)
+	sdk.metric(t, "http.client.request.duration")
+
+	response, err = client.Post(server.URL+"/items", "text/plain", strings.NewReader("x"))
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	var kinds []trace.SpanKind
+	require.Eventually(t, func() bool { return len(sdk.names()) == 3 }, waitFor, tick)
+	for _, s := range sdk.spans.Ended()[1:] {
+		kinds = append(kinds, s.SpanKind())
+	}
+	require.ElementsMatch(t, []trace.SpanKind{trace.SpanKindClient, trace.SpanKindServer}, kinds)
+	a, b := sdk.spans.Ended()[1].SpanContext(), sdk.spans.Ended()[2].SpanContext()
+	require.Equal(t, a.TraceID(), b.TraceID(), "client and server are one trace")
+	require.True(t, a.IsRandom() && b.IsRandom(), "the flag travels")
+}
+
+func TestTransportUnderARemoteParent(t *testing.T) {
+	sdk := recordGlobals(t)
+	server := serve(t, http.HandlerFunc(ok))
+	client := &http.Client{Transport: telemetry.Transport(server.Client().Transport)}
+	ctx := trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, trace.FlagsSampled))
+	r, err := http.NewRequestWithContext(ctx, "BREW", server.URL, http.NoBody)
+	require.NoError(t, err)
+	response, err := client.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	span := sdk.span(t, "HTTP")
+	require.Equal(t, callerTrace, span.SpanContext().TraceID().String())
+	require.False(t, span.SpanContext().IsRandom())
+}
+
+func TestTransportClosesIdleConnections(t *testing.T) {
+	recordGlobals(t)
+	closed := make(chan struct{}, 1)
+	client := &http.Client{Transport: telemetry.Transport(closeSignal{http.DefaultTransport, closed})}
+	client.CloseIdleConnections()
+	require.Len(t, closed, 1)
+	(&http.Client{Transport: telemetry.Transport(roundTripFunc(nil))}).CloseIdleConnections()
+}
+
+type closeSignal struct {
+	http.RoundTripper
+	closed chan struct{}
+}
+
+func (c closeSignal) CloseIdleConnections() { c.closed <- struct{}{} }
+
+type roundTripFunc func(*http.Request) (*http.Response, error)
+
+func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+var unreachable = roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
+
+func TestTransportError(t *testing.T) {
+	sdk := recordGlobals(t)
+	_, err := (&http.Client{Transport: telemetry.Transport(unreachable)}).Get("http://gateway.example") //nolint:bodyclose // there is none
+	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
+	require.Equal(t, codes.Error, sdk.span(t, "GET").Status().Code)
+}
+
+// A process has one first provider, so this test is a process of its own.
+func TestMiddlewareMadeBeforeInit(t *testing.T) {
+	if !isChild() {
+		require.Contains(t, runChild(t), "--- PASS")
+		return
+	}
+	carrier := telemetry.MessageCarrier{}
+	telemetry.Inject(trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, 0)), carrier)
+	require.NotEmpty(t, carrier["traceparent"], "before any propagator is set, W3C is the default")
+
+	server := serve(t, telemetry.Handler(http.HandlerFunc(ok)))
+	client := &http.Client{Transport: telemetry.Transport(nil)}
+	t.Cleanup(client.CloseIdleConnections)
+	call := grpcService(t, telemetry.ServerHandler(), telemetry.ClientHandler())
+
+	sdk := recordGlobals(t)
+	response, err := client.Get(server.URL)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.NoError(t, call(context.Background()))
+	require.Eventually(t, func() bool { return len(sdk.names()) == 4 }, waitFor, tick)
+	for _, name := range []string{
+		"http.server.active_requests", "http.server.request.duration", "http.client.request.duration",
+		"rpc.server.call.duration", "rpc.client.call.duration",
+	} {
+		sdk.metric(t, name)
+	}
+	traces := map[trace.TraceID]int{}
+	for _, s := range sdk.spans.Ended() {
+		traces[s.SpanContext().TraceID()]++
+	}
+	require.Len(t, traces, 2, "one trace per call, on both protocols")
+}
+
+func TestHandlerConcurrentSafe(t *testing.T) {
+	sdk := recordGlobals(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("/items/{id}", ok)
+	server := serve(t, telemetry.Handler(mux))
+	var clients sync.WaitGroup
+	for range 8 {
+		clients.Go(func() {
+			for range 10 {
+				request(t, server, "GET", "/items/1", nil)
+			}
+		})
+	}
+	clients.Wait()
+	require.Eventually(t, func() bool { return len(sdk.names()) == 80 }, waitFor, tick)
+}

@@ -1,0 +1,233 @@
+package telemetry
+
+import (
+	"context"
+	"maps"
+	"net/http"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+)
+
+// Inject writes the trace context and the baggage of ctx into carrier, for a request, message or job that leaves this
+// process. A nil carrier is left alone.
+//
+// The global propagator rules: after [Init] that is what OTEL_PROPAGATORS or [WithPropagators] says, "none" included.
+// As long as nobody has set one, the headers are those of W3C Trace Context and W3C Baggage. Inject is safe for
+// concurrent use as far as carrier is.
+func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	if carrier != nil {
+		currentPropagator().Inject(ctx, carrier)
+	}
+}
+
+// Extract returns ctx with the trace context and the baggage that carrier holds; a span started from it becomes a child
+// of the caller's. What is missing or malformed is ignored, as W3C Trace Context §3.2 asks, so that a bad header never
+// costs more than the connection between two traces. A nil carrier holds nothing.
+//
+// Without a caller, the trace that starts here is marked random (the random-trace-id flag of W3C Trace Context
+// Level 2 §3.2.2.5), which is what lets samplers of different services agree on it. A trace id that came from
+// elsewhere keeps the flags it came with.
+//
+// The propagator is chosen as for [Inject].
+func Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	if carrier != nil {
+		ctx = currentPropagator().Extract(ctx, carrier)
+	}
+	return withRandomRoot(ctx)
+}
+
+// InjectHTTP is [Inject] into the header of an HTTP request; a nil header is left alone. Requests sent through
+// [Transport] have it done for them.
+func InjectHTTP(ctx context.Context, header http.Header) {
+	if header != nil {
+		Inject(ctx, propagation.HeaderCarrier(header))
+	}
+}
+
+// ExtractHTTP is [Extract] from the header of an HTTP request, which may be nil. Requests served through [Handler] have
+// it done for them.
+func ExtractHTTP(ctx context.Context, header http.Header) context.Context {
+	return Extract(ctx, propagation.HeaderCarrier(header))
+}
+
+// ExtractEnv is [Extract] from the environment of this process: TRACEPARENT, TRACESTATE and BAGGAGE, as the
+// OpenTelemetry specification's "Environment Variables as Context Propagation Carriers" defines them. It is how a batch
+// job, a CI step or a command joins the trace of whoever started it; call it once, at the start of main.
+func ExtractEnv(ctx context.Context) context.Context {
+	return Extract(ctx, readEnviron(os.Environ()))
+}
+
+// InjectEnv returns environ with the trace context and the baggage of ctx, for a process about to be started:
+//
+//	cmd := exec.CommandContext(ctx, "reindex")
+//	cmd.Env = telemetry.InjectEnv(ctx, cmd.Environ())
+//
+// Nil stands for the environment of this process, as in [os/exec.Cmd]. The child gets what ctx holds and nothing else:
+// the variables this process was itself started with are not handed on. environ is not modified, so that each of several
+// children can have its own copy. Other processes can read an environment: keep secrets out of baggage.
+func InjectEnv(ctx context.Context, environ []string) []string {
+	if environ == nil {
+		environ = os.Environ()
+	}
+	vars := environCarrier{}
+	Inject(ctx, vars)
+
+	owned := maps.Clone(vars)
+	for _, field := range currentPropagator().Fields() {
+		owned.Set(field, "")
+	}
+	child := make([]string, 0, len(environ)+len(vars))
+	for _, entry := range environ {
+		name, _, _ := strings.Cut(entry, "=")
+		if _, ours := owned[name]; !ours {
+			child = append(child, entry)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(vars)) {
+		child = append(child, name+"="+vars[name])
+	}
+	return child
+}
+
+// MetadataCarrier carries context in gRPC metadata: convert a metadata.MD to it. Keys are lower-case, as HTTP/2 wants
+// them. It is as safe for concurrent use as a map.
+type MetadataCarrier map[string][]string
+
+// Get returns the first value of key, in whatever case key is written, or "".
+func (c MetadataCarrier) Get(key string) string {
+	if values := c.Values(key); len(values) > 0 {
+		return values[0]
+	}
+	return ""
+}
+
+// Values returns all values of key: baggage may be spread over several (W3C Baggage §3.3).
+func (c MetadataCarrier) Values(key string) []string {
+	return c[strings.ToLower(key)]
+}
+
+// Set replaces the values of key by value. A nil carrier keeps nothing.
+func (c MetadataCarrier) Set(key, value string) {
+	if c != nil {
+		c[strings.ToLower(key)] = []string{value}
+	}
+}
+
+// Keys returns the keys in no particular order.
+func (c MetadataCarrier) Keys() []string {
+	return slices.Collect(maps.Keys(c))
+}
+
+// MessageCarrier carries context in the headers of a message (Kafka, NATS, SQS, AMQP). Brokers and clients differ in
+// how they write header names, so names match in any case. It is as safe for concurrent use as a map.
+type MessageCarrier map[string]string
+
+// Get returns the value of the header named key, in any case, or "". Of several spellings the exact one wins, then the
+// first in byte order, so that the same message always gives the same trace.
+func (c MessageCarrier) Get(key string) string {
+	if value, ok := c[key]; ok {
+		return value
+	}
+	if spellings := c.spellings(key); len(spellings) > 0 {
+		return c[slices.Min(spellings)]
+	}
+	return ""
+}
+
+// Set replaces the header named key, in whatever case it was written, by value. A nil carrier keeps nothing.
+func (c MessageCarrier) Set(key, value string) {
+	if c == nil {
+		return
+	}
+	for _, spelling := range c.spellings(key) {
+		delete(c, spelling)
+	}
+	c[key] = value
+}
+
+// Keys returns the header names, as they are written, in no particular order.
+func (c MessageCarrier) Keys() []string {
+	return slices.Collect(maps.Keys(c))
+}
+
+func (c MessageCarrier) spellings(key string) []string {
+	var found []string
+	for name := range c {
+		if strings.EqualFold(name, key) {
+			found = append(found, name)
+		}
+	}
+	return found
+}
+
+// environCarrier holds environment variables by their names. Names that propagation would not write are not read either.
+type environCarrier map[string]string
+
+func readEnviron(environ []string) environCarrier {
+	vars := environCarrier{}
+	for _, entry := range environ {
+		name, value, _ := strings.Cut(entry, "=")
+		if _, seen := vars[name]; !seen && name == variableName(name) {
+			vars[name] = value
+		}
+	}
+	return vars
+}
+
+func (c environCarrier) Get(key string) string { return c[variableName(key)] }
+func (c environCarrier) Set(key, value string) { c[variableName(key)] = value }
+func (c environCarrier) Keys() []string        { return slices.Collect(maps.Keys(c)) }
+
+// variableName is the environment variable of a propagation key: upper-case letters, digits and underscores, not
+// starting with a digit (specification, "Environment Variable Names").
+func variableName(key string) string {
+	name := strings.Map(func(r rune) rune {
+		switch {
+		case r >= 'a' && r <= 'z':
+			return r - 'a' + 'A'
+		case r >= 'A' && r <= 'Z', r >= '0' && r <= '9':
+			return r
+		default:
+			return '_'
+		}
+	}, key)
+	if name == "" || name[0] >= '0' && name[0] <= '9' {
+		return "_" + name
+	}
+	return name
+}
+
+var (
+	w3cPropagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+
+	// A type, because a propagator may be a slice, which == would panic on.
+	unsetPropagator = reflect.TypeOf(otel.GetTextMapPropagator())
+)
+
+// currentPropagator tells a propagator that nobody has set, which has no fields, from one that was set to do nothing,
+// which has none either but is an operator's decision (OTEL_PROPAGATORS=none).
+func currentPropagator() propagation.TextMapPropagator {
+	p := otel.GetTextMapPropagator()
+	if p == nil || reflect.TypeOf(p) == unsetPropagator && len(p.Fields()) == 0 {
+		return w3cPropagator
+	}
+	return p
+}
+
+// globalPropagator looks the propagator up for each call, so that middleware built before Init follows it.
+type globalPropagator struct{}
+
+func (globalPropagator) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	currentPropagator().Inject(ctx, carrier)
+}
+
+func (globalPropagator) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	return currentPropagator().Extract(ctx, carrier)
+}
+
+func (globalPropagator) Fields() []string { return currentPropagator().Fields() }

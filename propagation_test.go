@@ -1,0 +1,313 @@
+package telemetry_test
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/baggage"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+	"google.golang.org/grpc/metadata"
+
+	"github.com/fleetotel/telemetry"
+)
+
+const (
+	callerTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	callerSpan  = "00f067aa0ba902b7"
+)
+
+func TestExtractTraceparent(t *testing.T) {
+	const ids = callerTrace + "-" + callerSpan
+	for name, tc := range map[string]struct {
+		header string
+		flags  trace.TraceFlags
+		valid  bool
+	}{
+		"not sampled":                      {"00-" + ids + "-00", 0, true},
+		"sampled":                          {"00-" + ids + "-01", trace.FlagsSampled, true},
+		"random":                           {"00-" + ids + "-02", trace.FlagsRandom, true},
+		"sampled and random":               {"00-" + ids + "-03", trace.FlagsSampled | trace.FlagsRandom, true},
+		"later version":                    {"01-" + ids + "-01", trace.FlagsSampled, true},
+		"later version with more":          {"cc-" + ids + "-01-what-the-future-brings", trace.FlagsSampled, true},
+		"later version, more flags":        {"cc-" + ids + "-ff", trace.FlagsSampled | trace.FlagsRandom, true},
+		"missing":                          {"", 0, false},
+		"version ff":                       {"ff-" + ids + "-01", 0, false},
+		"version 00 with more":             {"00-" + ids + "-01-more", 0, false},
+		"later version, more undelimited":  {"cc-" + ids + "-01.more", 0, false},
+		"no version":                       {ids + "-01", 0, false},
+		"no flags":                         {"00-" + ids, 0, false},
+		"trace id of zeros":                {"00-" + strings.Repeat("0", 32) + "-" + callerSpan + "-01", 0, false},
+		"span id of zeros":                 {"00-" + callerTrace + "-" + strings.Repeat("0", 16) + "-01", 0, false},
+		"short trace id":                   {"00-" + callerTrace[1:] + "-" + callerSpan + "-01", 0, false},
+		"long span id":                     {"00-" + callerTrace + "-" + callerSpan + "0-01", 0, false},
+		"upper-case trace id":              {"00-" + strings.ToUpper(callerTrace) + "-" + callerSpan + "-01", 0, false},
+		"not hexadecimal":                  {"00-" + callerTrace[:31] + "g-" + callerSpan + "-01", 0, false},
+		"one digit of flags":               {"00-" + ids + "-1", 0, false},
+		"three digits of flags":            {"00-" + ids + "-001", 0, false},
+		"other separators":                 {strings.ReplaceAll("00-"+ids+"-01", "-", "_"), 0, false},
+		"two headers joined":               {"00-" + ids + "-01,00-" + ids + "-01", 0, false},
+		"a novel":                          {strings.Repeat("00-"+ids+"-01", 10_000), 0, false},
+		"bytes that are not text":          {"00-\xff\xfe\x00-" + callerSpan + "-01", 0, false},
+		"digits that are not ASCII":        {"00-" + strings.Repeat("٣", 16) + "-" + callerSpan + "-01", 0, false},
+		"flags unknown to the version":     {"00-" + ids + "-04", 0, false},
+		"leading space within the version": {" 0-" + ids + "-01", 0, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			recordGlobals(t)
+			ctx := telemetry.Extract(context.Background(), propagation.MapCarrier{"traceparent": tc.header})
+			got := trace.SpanContextFromContext(ctx)
+			require.Equal(t, tc.valid, got.IsValid())
+			if !tc.valid {
+				require.Equal(t, trace.NewSpanContext(trace.SpanContextConfig{TraceFlags: trace.FlagsRandom}), got)
+				return
+			}
+			require.True(t, got.IsRemote())
+			require.Equal(t, callerTrace, got.TraceID().String())
+			require.Equal(t, callerSpan, got.SpanID().String())
+			require.Equal(t, tc.flags, got.TraceFlags())
+		})
+	}
+}
+
+func TestRootUnderExtractIsRandom(t *testing.T) {
+	sdk := recordGlobals(t)
+	tracer := sdk.tracing.Tracer("service")
+	start := func(ctx context.Context, name string) { _, s := tracer.Start(ctx, name); s.End() }
+
+	start(telemetry.Extract(context.Background(), propagation.MapCarrier{}), "empty carrier")
+	start(telemetry.Extract(context.Background(), nil), "nil carrier")
+	start(telemetry.ExtractHTTP(context.Background(), nil), "nil header")
+	for _, s := range sdk.spans.Ended() {
+		requireRandomRoot(t, s)
+	}
+	require.Len(t, sdk.names(), 3)
+
+	header := http.Header{"Traceparent": {"00-" + callerTrace + "-" + callerSpan + "-01"}}
+	start(telemetry.ExtractHTTP(context.Background(), header), "child")
+	child := sdk.span(t, "child")
+	require.Equal(t, callerTrace, child.SpanContext().TraceID().String())
+	require.False(t, child.SpanContext().IsRandom(), "a caller that did not say random is not made to")
+
+	ctx, local := tracer.Start(context.Background(), "local")
+	require.Equal(t, ctx, telemetry.Extract(ctx, propagation.MapCarrier{}), "a span in ctx stays the parent")
+	local.End()
+}
+
+func TestRoundTrip(t *testing.T) {
+	for name, newCarrier := range map[string]func() propagation.TextMapCarrier{
+		"http":     func() propagation.TextMapCarrier { return propagation.HeaderCarrier{} },
+		"metadata": func() propagation.TextMapCarrier { return telemetry.MetadataCarrier(metadata.MD{}) },
+		"message":  func() propagation.TextMapCarrier { return telemetry.MessageCarrier{} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			recordGlobals(t)
+			carrier, want := newCarrier(), sentContext(t)
+			telemetry.Inject(want, carrier)
+			requireSameContext(t, want, telemetry.Extract(context.Background(), carrier))
+			require.Len(t, carrier.Keys(), 3)
+		})
+	}
+	t.Run("http helpers", func(t *testing.T) {
+		recordGlobals(t)
+		header, want := http.Header{}, sentContext(t)
+		telemetry.InjectHTTP(want, header)
+		requireSameContext(t, want, telemetry.ExtractHTTP(context.Background(), header))
+	})
+	t.Run("environment", func(t *testing.T) {
+		recordGlobals(t)
+		want := sentContext(t)
+		for _, entry := range telemetry.InjectEnv(want, []string{}) {
+			name, value, _ := strings.Cut(entry, "=")
+			t.Setenv(name, value)
+		}
+		requireSameContext(t, want, telemetry.ExtractEnv(context.Background()))
+	})
+}
+
+func TestNilCarriersTakeNothing(t *testing.T) {
+	recordGlobals(t)
+	ctx := sentContext(t)
+	telemetry.Inject(ctx, nil)
+	telemetry.InjectHTTP(ctx, nil)
+	for _, carrier := range []propagation.TextMapCarrier{telemetry.MetadataCarrier(nil), telemetry.MessageCarrier(nil)} {
+		telemetry.Inject(ctx, carrier)
+		require.Empty(t, carrier.Keys())
+		require.False(t, trace.SpanContextFromContext(telemetry.Extract(context.Background(), carrier)).IsValid())
+	}
+}
+
+func TestPropagatorChoice(t *testing.T) {
+	sc := remoteContext(t, trace.FlagsSampled)
+	ctx := trace.ContextWithRemoteSpanContext(withBaggage(t, "team=cards"), sc)
+
+	t.Run("one that was set", func(t *testing.T) {
+		setPropagator(t, propagation.Baggage{})
+		carrier := propagation.MapCarrier{}
+		telemetry.Inject(ctx, carrier)
+		require.Equal(t, propagation.MapCarrier{"baggage": "team=cards"}, carrier)
+	})
+	t.Run("none that was set", func(t *testing.T) {
+		setPropagator(t, propagation.NewCompositeTextMapPropagator())
+		carrier := propagation.MapCarrier{}
+		telemetry.Inject(ctx, carrier)
+		require.Empty(t, carrier)
+	})
+}
+
+func TestMetadataCarrier(t *testing.T) {
+	md := metadata.Pairs("x", "1", "x", "2")
+	carrier := telemetry.MetadataCarrier(md)
+	require.Equal(t, "1", carrier.Get("X"))
+	require.Equal(t, []string{"1", "2"}, carrier.Values("X"))
+	require.Empty(t, carrier.Get("y"))
+	carrier.Set("X", "3")
+	carrier.Set("Traceparent", "t")
+	require.Equal(t, metadata.MD{"x": {"3"}, "traceparent": {"t"}}, md, "keys are lower-case")
+
+	recordGlobals(t)
+	ctx := telemetry.Extract(context.Background(), telemetry.MetadataCarrier{"baggage": {"a=1", "b=2"}})
+	require.Equal(t, 2, baggage.FromContext(ctx).Len(), "baggage spread over several values is one baggage")
+}
+
+func TestMessageCarrier(t *testing.T) {
+	carrier := telemetry.MessageCarrier{"TraceParent": "upper", "other": "o"}
+	require.Equal(t, "upper", carrier.Get("traceparent"))
+	carrier.Set("traceparent", "mine")
+	require.Equal(t, telemetry.MessageCarrier{"traceparent": "mine", "other": "o"}, carrier, "one header, however it was spelt")
+
+	several := telemetry.MessageCarrier{"B3": "exact", "b3": "lower"}
+	require.Equal(t, "exact", several.Get("B3"))
+	several = telemetry.MessageCarrier{"bAGGAGE": "2", "BAGGAGE": "1"}
+	for range 20 {
+		require.Equal(t, "1", several.Get("baggage"), "the same message gives the same answer")
+	}
+}
+
+func TestExtractEnvReadsTheSpecifiedNames(t *testing.T) {
+	recordGlobals(t)
+	t.Setenv("TRACEPARENT", "00-"+callerTrace+"-"+callerSpan+"-01")
+	t.Setenv("TRACESTATE", "vendor=1")
+	t.Setenv("BAGGAGE", "team=cards")
+	t.Setenv("baggage", "team=lower")
+	ctx := telemetry.ExtractEnv(context.Background())
+	sc := trace.SpanContextFromContext(ctx)
+	require.Equal(t, callerTrace, sc.TraceID().String())
+	require.Equal(t, "vendor=1", sc.TraceState().String())
+	require.Equal(t, "team=cards", baggage.FromContext(ctx).String())
+}
+
+func TestInjectEnv(t *testing.T) {
+	recordGlobals(t)
+	inherited := []string{"HOME=/root", "TRACEPARENT=stale", "TRACESTATE=stale=1", "BAGGAGE=stale=1", "odd"}
+	ctx := trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, trace.FlagsSampled))
+
+	child := telemetry.InjectEnv(ctx, inherited)
+	require.Equal(t, []string{"HOME=/root", "odd", "TRACEPARENT=00-" + callerTrace + "-" + callerSpan + "-01"}, child,
+		"neither tracestate nor baggage of another trace stays behind")
+	require.Equal(t, "TRACEPARENT=stale", inherited[1], "the argument is left alone")
+	require.Equal(t, []string{"HOME=/root", "odd"}, telemetry.InjectEnv(context.Background(), inherited))
+
+	cmd := exec.Command("sh", "-c", `printf %s "$TRACEPARENT"`)
+	cmd.Env = telemetry.InjectEnv(ctx, nil)
+	output, err := cmd.Output()
+	require.NoError(t, err)
+	require.Equal(t, "00-"+callerTrace+"-"+callerSpan+"-01", string(output), "a real child finds it")
+	require.Greater(t, len(cmd.Env), 1, "nil stands for this process's environment")
+}
+
+func TestEnvironmentNamesOfOtherPropagators(t *testing.T) {
+	setPropagator(t, oddlyNamed{})
+	require.Equal(t, []string{"X_B3_TRACE_ID=v", "_3SCALE=v"}, telemetry.InjectEnv(context.Background(), []string{}))
+}
+
+// oddlyNamed writes keys that are no environment variable names.
+type oddlyNamed struct{}
+
+func (oddlyNamed) Inject(_ context.Context, c propagation.TextMapCarrier) {
+	c.Set("x-b3.trace-id", "v")
+	c.Set("3scale", "v")
+}
+func (oddlyNamed) Extract(ctx context.Context, _ propagation.TextMapCarrier) context.Context {
+	return ctx
+}
+func (oddlyNamed) Fields() []string { return []string{"x-b3.trace-id", "3scale"} }
+
+func TestBaggageAtTheBound(t *testing.T) {
+	members := func(n int) string {
+		list := make([]string, n)
+		for i := range list {
+			list[i] = fmt.Sprintf("k%02d=v", i)
+		}
+		return strings.Join(list, ",")
+	}
+	bytes := func(n int) string { return "k=" + strings.Repeat("v", n-len("k=")) }
+	for name, tc := range map[string]struct {
+		header string
+		length int
+	}{
+		"64 members": {members(64), 64},
+		"65 members": {members(65), 64},
+		"8192 bytes": {bytes(8192), 1},
+		"8193 bytes": {bytes(8193), 0},
+	} {
+		for kind, carrier := range map[string]propagation.TextMapCarrier{
+			"http":     propagation.HeaderCarrier{"Baggage": {tc.header}},
+			"metadata": telemetry.MetadataCarrier{"baggage": {tc.header}},
+			"message":  telemetry.MessageCarrier{"baggage": tc.header},
+		} {
+			t.Run(name+" in "+kind, func(t *testing.T) {
+				recordGlobals(t)
+				ctx := telemetry.Extract(context.Background(), carrier)
+				require.Equal(t, tc.length, baggage.FromContext(ctx).Len())
+			})
+		}
+	}
+}
+
+func FuzzExtract(f *testing.F) {
+	f.Add("00-"+callerTrace+"-"+callerSpan+"-01", "a=1,b@c=2", "k=v,sp=a%20b;p=1")
+	f.Add("cc-"+callerTrace+"-"+callerSpan+"-ff-more", "=", "k=%,=v,\xff=\xfe")
+	f.Add("", "", "")
+	setPropagator(f, propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
+
+	f.Fuzz(func(t *testing.T, traceparent, tracestate, bag string) {
+		first := telemetry.Extract(context.Background(),
+			telemetry.MessageCarrier{"TraceParent": traceparent, "tracestate": tracestate, "BAGGAGE": bag})
+
+		again := telemetry.MessageCarrier{}
+		telemetry.Inject(first, again)
+		if len(again["baggage"]) > 8192 {
+			return // percent-encoding can make a legal header too long to be read again
+		}
+		requireSameContext(t, first, telemetry.Extract(context.Background(), again))
+	})
+}
+
+// sentContext has all that W3C propagation carries.
+func sentContext(t testing.TB) context.Context {
+	t.Helper()
+	state, err := trace.ParseTraceState("ot=th:c,vendor=1")
+	require.NoError(t, err)
+	sc := remoteContext(t, trace.FlagsSampled|trace.FlagsRandom).WithTraceState(state)
+	return trace.ContextWithRemoteSpanContext(withBaggage(t, "team=cards,greeting=gr%C3%BC%C3%9Fe%2C%20all;p=1"), sc)
+}
+
+func withBaggage(t testing.TB, header string) context.Context {
+	t.Helper()
+	bag, err := baggage.Parse(header)
+	require.NoError(t, err)
+	return baggage.ContextWithBaggage(context.Background(), bag)
+}
+
+func requireSameContext(t testing.TB, want, got context.Context) {
+	t.Helper()
+	require.True(t, trace.SpanContextFromContext(want).Equal(trace.SpanContextFromContext(got)),
+		"span context %v came back as %v", trace.SpanContextFromContext(want), trace.SpanContextFromContext(got))
+	require.ElementsMatch(t, baggage.FromContext(want).Members(), baggage.FromContext(got).Members())
+}

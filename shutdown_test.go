@@ -1,0 +1,119 @@
+package telemetry_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+func TestShutdownWithAContextThatIsOver(t *testing.T) {
+	cancelled, cancel := context.WithCancel(t.Context())
+	cancel()
+	expired, cancelExpired := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
+	defer cancelExpired()
+	for name, ctx := range map[string]context.Context{"cancelled": cancelled, "expired": expired} {
+		for _, protocol := range protocols {
+			t.Run(name+" "+string(protocol), func(t *testing.T) {
+				c := otlptest.New(t)
+				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+				record(t.Context(), guard, "x")
+				require.NoError(t, guard.Shutdown(ctx))
+				require.Equal(t, []string{"x"}, spanNames(c))
+				require.Equal(t, []string{"x"}, logBodies(c))
+				require.Contains(t, metricNames(c), "x")
+			})
+		}
+	}
+}
+
+func TestShutdownOfAHungSignalCostsTheOthersNothing(t *testing.T) {
+	for _, hung := range []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs} {
+		for _, protocol := range protocols {
+			t.Run(fmt.Sprintf("%s %s", hung, protocol), func(t *testing.T) {
+				t.Parallel()
+				c := otlptest.New(t)
+				c.SetFault(otlptest.Fault{Hang: true}, hung)
+				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+				record(t.Context(), guard, "x")
+				const budget = 2 * time.Second
+				ctx, cancel := context.WithTimeout(t.Context(), budget)
+				defer cancel()
+				begin := time.Now()
+				err := guard.Shutdown(ctx)
+				require.Less(t, time.Since(begin), 5*budget)
+				require.ErrorContains(t, err, "shutdown "+string(hung))
+				require.Equal(t, hung != otlptest.Traces, len(c.Spans()) == 1)
+				require.Equal(t, hung != otlptest.Logs, len(c.LogRecords()) == 1)
+				require.Equal(t, hung != otlptest.Metrics, len(c.Metrics()) > 0)
+			})
+		}
+	}
+}
+
+func TestShutdownIsIdempotentAndConcurrentSafe(t *testing.T) {
+	c := otlptest.New(t)
+	c.SetFault(otlptest.Fault{HTTPStatus: 400}, otlptest.Metrics)
+	guard, _ := start(t, c)
+	for range 100 {
+		record(t.Context(), guard, "x")
+	}
+	errs := make([]error, 16)
+	var wg sync.WaitGroup
+	for i := range errs {
+		wg.Go(func() { errs[i] = guard.Shutdown(t.Context()) })
+		wg.Go(func() { record(t.Context(), guard, "meanwhile") })
+	}
+	wg.Wait()
+	require.Error(t, errs[0])
+	for _, err := range errs {
+		require.Equal(t, errs[0], err, "every caller gets the same result")
+	}
+	require.Equal(t, errs[0], guard.Shutdown(t.Context()))
+	require.GreaterOrEqual(t, len(c.Spans()), 100)
+	require.NoError(t, guard.ForceFlush(t.Context()), "after Shutdown there is nothing to flush")
+}
+
+func TestForceFlushDelivers(t *testing.T) {
+	for _, protocol := range protocols {
+		c := otlptest.New(t)
+		guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+		record(t.Context(), guard, "x")
+		require.NoError(t, guard.ForceFlush(t.Context()))
+		require.Equal(t, []string{"x"}, spanNames(c))
+		require.Equal(t, []string{"x"}, logBodies(c))
+		require.Contains(t, metricNames(c), "x")
+		c.SetFault(otlptest.Fault{HTTPStatus: 400, GRPCCode: 3}, otlptest.Metrics)
+		require.ErrorContains(t, guard.ForceFlush(t.Context()), "flush metrics")
+	}
+}
+
+// stubborn is a span processor that ignores its context.
+type stubborn struct {
+	sdktrace.SpanProcessor
+	release chan struct{}
+}
+
+func (s stubborn) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (s stubborn) OnEnd(sdktrace.ReadOnlySpan)                     {}
+func (s stubborn) Shutdown(context.Context) error                  { <-s.release; return nil }
+
+func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
+	c := otlptest.New(t)
+	processor := stubborn{release: make(chan struct{})}
+	defer close(processor.release)
+	guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(time.Second))
+	record(t.Context(), guard, "x")
+	begin := time.Now()
+	require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: does not stop, it is left behind")
+	require.Less(t, time.Since(begin), 5*time.Second)
+	require.Equal(t, []string{"x"}, logBodies(c))
+	require.Contains(t, metricNames(c), "x")
+}
