@@ -11,15 +11,16 @@ import (
 // there, and the id only appears among the files that the runtime mounts into the container (/etc/hostname and its
 // like) in /proc/self/mountinfo. A pod's sandbox, a systemd scope or a user session has ids of the same form and is none.
 var (
+	// The leading .* makes it the last id of a path: of nested containers the innermost.
 	cgroupContainer = regexp.MustCompile(
-		`(?:/docker/|/docker-|/nerdctl-|[/:]cri-containerd[-:]|/crio-|/libpod-|/kubepods[^:]*/)([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
+		`^.*(?:/docker/|/docker-|/nerdctl-|[/:]cri-containerd[-:]|/crio-|/libpod-|/kubepods[^:]*/)([0-9a-f]{64})(?:\.scope)?(?:/|$)`)
 	mountedContainer = regexp.MustCompile(`/(?:docker/containers|overlay-containers)/([0-9a-f]{64})/`)
 )
 
 // containerID reads it from root, the file system's root; "" where nothing tells it for certain.
 func containerID(root fs.FS) string {
 	if ids := matches(root, "proc/self/cgroup", cgroupContainer); len(ids) > 0 {
-		return ids[len(ids)-1] // of nested containers the innermost comes last
+		return ids[0]
 	}
 	ids := matches(root, "proc/self/mountinfo", mountedContainer)
 	for _, id := range ids {
@@ -39,7 +40,7 @@ func matches(root fs.FS, file string, pattern *regexp.Regexp) (ids []string) {
 		return nil // not Linux, or no access: then nothing tells it
 	}
 	for line := range strings.Lines(string(data)) {
-		for _, m := range pattern.FindAllStringSubmatch(strings.TrimRight(line, "\n"), -1) {
+		if m := pattern.FindStringSubmatch(strings.TrimRight(line, "\n")); m != nil {
 			ids = append(ids, m[1])
 		}
 	}

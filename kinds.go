@@ -105,7 +105,7 @@ func joinNames[T ~string](values []T) string {
 	return strings.Join(names, ", ")
 }
 
-func flag() kind[bool] {
+func boolean() kind[bool] {
 	return kind[bool]{
 		want: "want true or false",
 		parse: func(text string) (bool, error) {

@@ -128,7 +128,7 @@ func TestEveryErrorSurvivesOnBothBranches(t *testing.T) {
 	}
 }
 
-type panicking struct{ error }
+type panicking struct{}
 
 func (panicking) Error() string { panic("no text") }
 

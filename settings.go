@@ -34,7 +34,7 @@ func generalRows() []row {
 				name: "disabled", env: []string{"OTEL_SDK_DISABLED"}, defaults: always("false"),
 				reason: "context still propagates and the console log still works when it is true; the SDK itself ignores it",
 			},
-			flag(), func(c *config) *setting[bool] { return &c.disabled }, nil,
+			boolean(), func(c *config) *setting[bool] { return &c.disabled }, nil,
 		},
 		typedRow[slog.Level]{
 			rowInfo{
@@ -105,7 +105,7 @@ func generalRows() []row {
 		rows = append(rows, typedRow[string]{
 			rowInfo{
 				name: kubernetesVariables[i].attribute, env: []string{kubernetesVariables[i].env},
-				reason: "from the downward API; see deploy/",
+				reason: "from Kubernetes' downward API",
 			},
 			text(), func(c *config) *setting[string] { return &c.kubernetes[i] }, nil,
 		})

@@ -78,7 +78,7 @@ func signalRows(s signal) []row {
 				name: name("insecure"), env: scopedEnv(s, "INSECURE"), signals: on,
 				reason: "for endpoints without a scheme only; https:// is never downgraded. Unset: plain to this machine, TLS to any other",
 			},
-			flag(), func(c *config) *setting[bool] { return &at(c).insecure }, nil,
+			boolean(), func(c *config) *setting[bool] { return &at(c).insecure }, nil,
 		},
 		pem("certificate", "CERTIFICATE", certificateFile(), func(sc *signalConfig) *setting[pemFile] { return &sc.certificate }),
 		pem("client certificate", "CLIENT_CERTIFICATE", certificateFile(), func(sc *signalConfig) *setting[pemFile] { return &sc.clientCertificate }),
@@ -237,7 +237,7 @@ func metricRows() []row {
 				name: "runtime metrics", option: "WithoutRuntimeMetrics", env: []string{"TELEMETRY_RUNTIME_METRICS"}, defaults: always("true"), signals: on,
 				reason: "a dozen series that answer most questions about a Go process; the SDK's own is none",
 			},
-			flag(), func(c *config) *setting[bool] { return &c.runtimeMetrics }, func(o *options) *bool { return o.runtimeMetrics },
+			boolean(), func(c *config) *setting[bool] { return &c.runtimeMetrics }, func(o *options) *bool { return o.runtimeMetrics },
 		},
 	}
 }

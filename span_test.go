@@ -129,7 +129,7 @@ func (r *sdkRecord) metric(t testing.TB, name string) metricdata.Metrics {
 func attributeMap(attributes []attribute.KeyValue) map[string]string {
 	m := map[string]string{}
 	for _, kv := range attributes {
-		m[string(kv.Key)] = kv.Value.Emit()
+		m[string(kv.Key)] = kv.Value.String()
 	}
 	return m
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type app struct {
 	client            *gatewayClient
 	store             *store
 	tempDir           string
+	degraded          bool // a part of telemetry is off, and out was told why
 }
 
 // start brings everything up, telemetry before all that can be traced. It tells out when telemetry is degraded: a
@@ -53,8 +55,9 @@ func start(ctx context.Context, out io.Writer, set settings, addr string, opts .
 	a.payments, degraded[0] = telemetry.Init(ctx, common, telemetry.WithServiceName(paymentsName))
 	// One process has one set of globals; they belong to the payment service.
 	a.gateway, degraded[1] = telemetry.Init(ctx, common, telemetry.WithServiceName(gatewayName), telemetry.WithoutGlobals())
-	if err := errors.Join(degraded[:]...); err != nil {
-		fmt.Fprintf(out, "Telemetry is degraded, payments go on: %v\n", err)
+	if problem := cmp.Or(degraded[:]...); problem != nil { // both have the same settings, and so the same problems
+		a.degraded = true
+		fmt.Fprintf(out, "Telemetry is degraded, payments go on:\n%v\n", problem)
 	}
 
 	if set.db == "" {

@@ -52,6 +52,9 @@ func demo(ctx context.Context, out io.Writer, set settings) error {
 	if collector != nil {
 		return errors.Join(err, arrivedAt(collector).print(out, did))
 	}
+	if a.degraded {
+		return errors.Join(err, errors.New("not everything was sent: telemetry is degraded, as said above"))
+	}
 	return errors.Join(err, printSent(out, did, reported.count.Load()-before))
 }
 

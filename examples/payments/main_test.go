@@ -89,6 +89,15 @@ func TestDemoFailsWhenNothingIsDelivered(t *testing.T) {
 	require.Contains(t, err.Error(), "127.0.0.1:1")
 }
 
+func TestDemoFailsWhenTelemetryIsDegraded(t *testing.T) {
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", otlptest.New(t).HTTPEndpoint())
+	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_PROTOCOL", "carrier-pigeon")
+	var out bytes.Buffer
+	require.ErrorContains(t, run(t.Context(), &out, []string{"-requests", "5"}), "telemetry is degraded")
+	require.Equal(t, 1, strings.Count(out.String(), "carrier-pigeon"), "%s", &out)
+	require.Contains(t, out.String(), "5 paid", "payments go on")
+}
+
 func TestPrintFindsEachDifference(t *testing.T) {
 	arrived := arrival{
 		spans:  []otlptest.Span{{TraceID: "t1", SpanID: "s1"}},

@@ -16,6 +16,8 @@ const (
 	quiet = time.Minute
 	// maxCauses bounds the memory; beyond it, new causes share one entry.
 	maxCauses = 256
+	// maxLine is in characters.
+	maxLine = 600
 )
 
 // Log writes each cause at most once a minute and says how often it came in between. It is safe for concurrent use.
@@ -66,7 +68,7 @@ func (l *Log) Say(level slog.Level, message string, args ...any) {
 	if suppressed > 0 {
 		args = append(args, slog.Int("repeated", suppressed))
 	}
-	record := slog.NewRecord(now, level, "telemetry: "+strings.TrimPrefix(message, "telemetry: "), 0)
+	record := slog.NewRecord(now, level, "telemetry: "+oneLine(strings.TrimPrefix(message, "telemetry: ")), 0)
 	record.Add(args...)
 	l.write(record)
 }
@@ -90,6 +92,15 @@ func (l *Log) admit(message string, now time.Time) (suppressed int, speak bool) 
 	}
 	suppressed, known.suppressed, known.last = known.suppressed, 0, now
 	return suppressed, true
+}
+
+// oneLine keeps a line a line: an error may carry the whole page with which a proxy answered.
+func oneLine(message string) string {
+	message = strings.Join(strings.Fields(message), " ")
+	if runes := []rune(message); len(runes) > maxLine {
+		return string(runes[:maxLine]) + "…"
+	}
+	return message
 }
 
 // causeOf leaves out what differs from one occurrence to the next: ports, counts, durations.

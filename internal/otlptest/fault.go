@@ -76,8 +76,8 @@ func (c *Collector) meetFault(ctx context.Context, r *Request) (Fault, error) {
 				late.Stop()
 			}
 		}
-		if err := ctx.Err(); err != nil || !f.Hang {
-			return f, err
+		if !f.Hang {
+			return f, ctx.Err()
 		}
 		select {
 		case <-replaced:

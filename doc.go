@@ -1,0 +1,33 @@
+// Package telemetry gets OpenTelemetry right in three lines:
+//
+//	guard, err := telemetry.Init(ctx, telemetry.WithServiceName("checkout"))
+//	if err != nil { slog.Error("telemetry is degraded", "error", err) } // the service runs on
+//	defer guard.Shutdown(context.Background())
+//
+// Traces, metrics and logs then flow over OTLP to OTEL_EXPORTER_OTLP_ENDPOINT, http://localhost:4318 by default. A
+// service goes on with OpenTelemetry's own API (otel.Tracer, otel.Meter) and with log/slog.
+//
+// # Lifecycle
+//
+// [Init] resolves every setting once, builds the three signals, and sets the process's globals last: OpenTelemetry's
+// providers, propagator and error handler, and slog's default logger. It never waits for a collector and never fails as a
+// whole: an error names what is wrong, and everything that is not concerned runs. [Guard.Shutdown] delivers what is
+// still held, in at most the time it is given, and puts the globals back; Init may follow again. What was made from the
+// globals in package-level variables follows each Init.
+//
+// # Configuration
+//
+// Precedence is: valid option > signal-specific variable > general variable > default of the profile. The README has the
+// table of all settings, generated from the code.
+//
+// # Logs
+//
+// slog records go to the console, as JSON on standard error, and over OTLP. The console line has trace_id, span_id and
+// trace_flags at its root, also under WithGroup. Only the ...Context methods of slog know the span. What the library has
+// to say about itself goes to the console only, at most once a minute for each cause.
+//
+// # Propagation
+//
+// W3C trace context and baggage. [Handler], [Transport], [ServerHandler] and [ClientHandler] cover HTTP and gRPC;
+// [Inject] and [Extract] with their carriers cover messages; [ExtractEnv] covers jobs.
+package telemetry

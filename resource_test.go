@@ -1,0 +1,169 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/sdk/resource"
+)
+
+func attributesOf(t *testing.T, env environment, opts ...Option) (map[string]any, []string) {
+	t.Helper()
+	r := resolve(env, opts...)
+	require.NoError(t, r.err())
+	res, notices := buildResource(t.Context(), r.cfg)
+	require.Empty(t, res.SchemaURL())
+	attrs := map[string]any{}
+	for _, kv := range res.Attributes() {
+		attrs[string(kv.Key)] = kv.Value.AsInterface()
+	}
+	return attrs, notices
+}
+
+func TestResourceDescribesTheProcess(t *testing.T) {
+	attrs, notices := attributesOf(t, environment{"OTEL_SERVICE_NAME": "checkout"})
+	require.Empty(t, notices)
+	for _, key := range []string{
+		"service.instance.id", "host.name", "os.type", "process.pid", "process.executable.name", "process.runtime.name",
+		"process.runtime.version", "telemetry.sdk.name", "telemetry.sdk.version",
+	} {
+		require.NotEmpty(t, attrs[key], key)
+	}
+	require.Equal(t, "checkout", attrs["service.name"])
+	for key := range attrs {
+		require.NotContains(t, key, "command", "arguments may hold secrets")
+	}
+	again, _ := attributesOf(t, nil)
+	require.NotEqual(t, attrs["service.instance.id"], again["service.instance.id"])
+}
+
+func TestResourcePrecedence(t *testing.T) {
+	full := environment{
+		"OTEL_RESOURCE_ATTRIBUTES": "service.name=from-attributes,host.name=from-env,service.version=env,team=env,service.instance.id=fixed,k8s.pod.name=env",
+		"OTEL_SERVICE_NAME":        "from-variable",
+		"K8S_POD_NAME":             "downward",
+		"K8S_NODE_NAME":            "node-1",
+	}
+	attrs, _ := attributesOf(t, full)
+	require.Equal(t, "from-variable", attrs["service.name"], "OTEL_SERVICE_NAME is above OTEL_RESOURCE_ATTRIBUTES")
+	require.Equal(t, "from-env", attrs["host.name"], "the environment is above the detectors")
+	require.Equal(t, "env", attrs["service.version"])
+	require.Equal(t, "fixed", attrs["service.instance.id"])
+	require.Equal(t, "env", attrs["k8s.pod.name"])
+	require.Equal(t, "node-1", attrs["k8s.node.name"])
+
+	attrs, _ = attributesOf(t, full, WithResourceAttributes(attribute.String("service.name", "generic"), attribute.String("team", "option")))
+	require.Equal(t, "generic", attrs["service.name"], "options are above the environment")
+	require.Equal(t, "option", attrs["team"])
+
+	attrs, _ = attributesOf(t, full, WithResourceAttributes(attribute.String("service.name", "generic")),
+		WithServiceName("named"), WithServiceVersion("1.2.3"), WithServiceNamespace("shop"), WithEnvironment("production"))
+	require.Equal(t, "named", attrs["service.name"])
+	require.Equal(t, "1.2.3", attrs["service.version"])
+	require.Equal(t, "shop", attrs["service.namespace"])
+	require.Equal(t, "production", attrs["deployment.environment.name"])
+}
+
+func TestServiceNameFallsBackToTheBinary(t *testing.T) {
+	attrs, notices := attributesOf(t, nil)
+	path, err := os.Executable()
+	require.NoError(t, err)
+	require.Equal(t, filepath.Base(path), attrs["service.name"])
+	require.Len(t, notices, 1)
+	require.Contains(t, notices[0], "OTEL_SERVICE_NAME")
+
+	_, notices = attributesOf(t, environment{"OTEL_RESOURCE_ATTRIBUTES": "service.name=a"})
+	require.Empty(t, notices)
+}
+
+func TestBuildAttributes(t *testing.T) {
+	info := &debug.BuildInfo{Main: debug.Module{Version: "v1.4.0"}, Settings: []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}}}
+	require.ElementsMatch(t, []attribute.KeyValue{attribute.String("service.version", "v1.4.0"), attribute.String("vcs.ref.head.revision", "abc")}, buildAttributes(info))
+	require.Empty(t, buildAttributes(&debug.BuildInfo{Main: debug.Module{Version: "(devel)"}}))
+}
+
+type detector func(context.Context) (*resource.Resource, error)
+
+func (d detector) Detect(ctx context.Context) (*resource.Resource, error) { return d(ctx) }
+
+func TestDetectorsAreBoundedAndIsolated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		released := make(chan struct{})
+		good := func(schema, key string) detector {
+			return func(context.Context) (*resource.Resource, error) {
+				return resource.NewWithAttributes(schema, attribute.String(key, "found")), nil
+			}
+		}
+		detectors := []resource.Detector{
+			good("https://opentelemetry.io/schemas/1.1.0", "one"),
+			detector(func(context.Context) (*resource.Resource, error) { panic("broken detector") }),
+			detector(func(context.Context) (*resource.Resource, error) { <-released; return nil, nil }),
+			detector(func(ctx context.Context) (*resource.Resource, error) { <-ctx.Done(); return nil, ctx.Err() }),
+			detector(func(context.Context) (*resource.Resource, error) {
+				return resource.NewSchemaless(attribute.String("half", "found")), errors.New("only half of it")
+			}),
+			nil, (detector)(nil),
+			good("https://opentelemetry.io/schemas/1.2.0", "two"),
+		}
+		begin := time.Now()
+		attrs, notices := detect(t.Context(), detectors)
+		require.LessOrEqual(t, time.Since(begin), detectorTimeout)
+		close(released)
+
+		var keys []string
+		for _, kv := range attrs {
+			keys = append(keys, string(kv.Key))
+		}
+		require.Equal(t, []string{"one", "half", "two"}, keys, "conflicting schema URLs do not matter, partial results count")
+		all := strings.Join(notices, "\n")
+		for _, part := range []string{"panic: broken detector", "left behind", "only half of it"} {
+			require.Contains(t, all, part)
+		}
+		require.True(t, slices.ContainsFunc(notices, func(n string) bool { return strings.Contains(n, "telemetry.detector") }), "a foreign detector is named: %s", all)
+		synctest.Wait()
+	})
+}
+
+func TestContainerID(t *testing.T) {
+	id, other := strings.Repeat("a1", 32), strings.Repeat("b2", 32)
+	tests := []struct{ name, cgroup, mountinfo, want string }{
+		{name: "docker, cgroup v1", cgroup: "5:cpu:/docker/" + id + "\n1:name=systemd:/docker/" + id, want: id},
+		{name: "docker with systemd", cgroup: "0::/system.slice/docker-" + id + ".scope", want: id},
+		{name: "containerd under kubernetes with systemd", cgroup: "0::/kubepods.slice/kubepods-pod1.slice/cri-containerd-" + id + ".scope", want: id},
+		{name: "containerd, the colon form", cgroup: "1:cpu:/system.slice/containerd.service/kubepods-besteffort-pod1.slice:cri-containerd:" + id, want: id},
+		{name: "kubernetes with cgroupfs", cgroup: "4:memory:/kubepods/burstable/pod2f/" + id, want: id},
+		{name: "podman", cgroup: "0::/machine.slice/libpod-" + id + ".scope/container", want: id},
+		{name: "docker in docker", cgroup: "5:cpu:/docker/" + other + "/docker/" + id, want: id},
+		{name: "docker, cgroup v2", cgroup: "0::/", mountinfo: "1 2 8:1 /var/lib/docker/containers/" + id + "/hostname /etc/hostname rw - ext4 /dev/sda1 rw", want: id},
+		{name: "podman, cgroup v2", cgroup: "0::/", mountinfo: "1 2 0:4 /containers/storage/overlay-containers/" + id + "/userdata/hostname /etc/hostname rw - tmpfs tmpfs rw", want: id},
+		{name: "a pod's sandbox", cgroup: "0::/", mountinfo: "1 2 8:1 /var/lib/containerd/io.containerd.grpc.v1.cri/sandboxes/" + id + "/hostname /etc/hostname rw - ext4 /dev/sda1 rw"},
+		{name: "files of two containers", cgroup: "0::/", mountinfo: "1 2 8:1 /var/lib/docker/containers/" + id + "/hostname /etc/hostname rw\n1 2 8:1 /var/lib/docker/containers/" + other + "/hosts /etc/hosts rw"},
+		{name: "podman's monitor", cgroup: "0::/machine.slice/libpod-conmon-" + id + ".scope"},
+		{name: "a login session", cgroup: "0::/user.slice/user-1000.slice/session-2.scope"},
+		{name: "a unit with an id of that form", cgroup: "0::/system.slice/run-" + id + ".scope"},
+		{name: "63 digits", cgroup: "0::/docker/" + id[:63]},
+		{name: "65 digits", cgroup: "0::/docker/" + id + "a"},
+		{name: "upper case", cgroup: "0::/docker/" + strings.ToUpper(id)},
+		{name: "no container", cgroup: "0::/init.scope", mountinfo: "1 2 8:1 / / rw - ext4 /dev/sda1 rw"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			root := fstest.MapFS{}
+			root["proc/self/cgroup"] = &fstest.MapFile{Data: []byte(tt.cgroup + "\n")}
+			root["proc/self/mountinfo"] = &fstest.MapFile{Data: []byte(tt.mountinfo + "\n")}
+			require.Equal(t, tt.want, containerID(root))
+		})
+	}
+	require.Empty(t, containerID(fstest.MapFS{}), "not Linux")
+}
