@@ -117,7 +117,7 @@ func wrapSnippet(body string) string {
 	var b strings.Builder
 	b.WriteString("package main\n\nimport (\n")
 	for prefix, path := range imports {
-		if regexp.MustCompile(`\b`+regexp.QuoteMeta(prefix)).MatchString(body + "context. http. ") {
+		if regexp.MustCompile(`\b` + regexp.QuoteMeta(prefix)).MatchString(body + "context. http. ") {
 			fmt.Fprintf(&b, "\t%q\n", path)
 		}
 	}
