@@ -139,7 +139,7 @@ func (e *Engine[T]) writeOff(cause error) {
 }
 
 // closeExporters shuts the exporters down, one after the other, and waits for
-// them as long as for exports.
+// them until ctx ends and a little longer.
 func (e *Engine[T]) closeExporters(ctx context.Context) error {
 	if len(e.closers) == 0 {
 		return nil
@@ -156,17 +156,17 @@ func (e *Engine[T]) closeExporters(ctx context.Context) error {
 		}
 		closed <- errors.Join(errs...)
 	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+	}
 	patience := time.NewTimer(grace)
 	defer patience.Stop()
 	select {
 	case err := <-closed:
 		return err
 	case <-patience.C:
-	}
-	select {
-	case err := <-closed:
-		return err
-	case <-ctx.Done():
 		return errors.New("the exporter does not shut down")
 	}
 }
