@@ -88,9 +88,13 @@ type reply struct {
 	err      error
 }
 
-// errAttemptTimeout is the cause of an attempt's end when the attempt, and not
-// the request, ran out of time.
-var errAttemptTimeout = errors.New("no answer in time")
+var (
+	// errAttemptTimeout is the cause of an attempt's end when the attempt, and not
+	// the request, ran out of time.
+	errAttemptTimeout = errors.New("no answer in time")
+	// errNoAnswer is the error of an attempt that the request's end cut short.
+	errNoAnswer = errors.New("no answer yet")
+)
 
 // deliver tries until a reply settles the request or ctx ends. It returns the
 // last reply, worded for an operator of the endpoint named where.
@@ -110,12 +114,17 @@ func (e *Endpoint) deliver(ctx context.Context, g *gate, where string, try func(
 			break
 		}
 		attempts++
-		last = e.attempt(ctx, try)
-		// The end of the request's own time says nothing about the endpoint.
-		if last.verdict == retry && ctx.Err() != nil {
+		r := e.attempt(ctx, try)
+		if r.verdict == retry && ctx.Err() != nil {
+			// The end of the request's own time says nothing about the endpoint; the
+			// attempt before may have.
+			if last.err == nil {
+				last = r
+			}
 			g.abandon(p)
 			break
 		}
+		last = r
 		g.leave(p, last)
 		if last.verdict != retry {
 			return last.worded(where, attempts, time.Since(start), nil)

@@ -56,12 +56,17 @@ func (f *failure) Unwrap() []error {
 	return errs
 }
 
-// ended is the error of an attempt that was cut short, naming whose time it was.
+// ended returns err, or, if ctx ended the attempt, an error that says whose time
+// was up.
 func ended(ctx context.Context, err error, limit time.Duration) error {
-	if errors.Is(context.Cause(ctx), errAttemptTimeout) {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(context.Cause(ctx), errAttemptTimeout):
 		return fmt.Errorf("%w (%s)", errAttemptTimeout, limit)
+	default:
+		return errNoAnswer
 	}
-	return err
 }
 
 // note makes a server's message fit for one log line: masked, printable, short.
