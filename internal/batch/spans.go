@@ -1,0 +1,57 @@
+package batch
+
+import (
+	"context"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+)
+
+// SpanProcessor puts ended spans through an [Engine]. It takes sampled spans
+// only, as the specification has it; spans with an error status have priority.
+type SpanProcessor struct {
+	engine *Engine[sdktrace.ReadOnlySpan]
+	viewer viewer
+}
+
+var _ sdktrace.SpanProcessor = (*SpanProcessor)(nil)
+
+// NewSpanProcessor returns a processor that exports with the given exporters,
+// which it shuts down with itself. See [New] for their number.
+func NewSpanProcessor(cfg Config, exporters ...sdktrace.SpanExporter) (*SpanProcessor, error) {
+	exports := make([]Export[sdktrace.ReadOnlySpan], len(exporters))
+	closers := make([]func(context.Context) error, len(exporters))
+	for i, exporter := range exporters {
+		closers[i] = exporter.Shutdown
+		exports[i] = exporter.ExportSpans
+	}
+	engine, err := New(cfg, exports...)
+	if err != nil {
+		return nil, err
+	}
+	engine.closers = closers
+	return &SpanProcessor{engine: engine}, nil
+}
+
+// OnStart implements [sdktrace.SpanProcessor]. It does nothing.
+func (*SpanProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+
+// OnEnd queues a span. It never blocks on an export.
+func (p *SpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
+	sampled, failed := p.viewer.status(s)
+	// Of a span that is refused anyway the size need not be known.
+	if sampled && p.engine.open(failed) {
+		p.engine.Enqueue(s, p.viewer.size(s), failed)
+	}
+}
+
+// ForceFlush exports what ended before the call. See [Engine.ForceFlush].
+func (p *SpanProcessor) ForceFlush(ctx context.Context) error { return p.engine.ForceFlush(ctx) }
+
+// Shutdown drains the queue, then shuts the exporters down. See
+// [Engine.Shutdown].
+func (p *SpanProcessor) Shutdown(ctx context.Context) error {
+	return p.engine.Shutdown(ctx)
+}
+
+// Snapshot returns the books of the spans.
+func (p *SpanProcessor) Snapshot() Stats { return p.engine.Snapshot() }

@@ -1,0 +1,116 @@
+package batch
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// sdkSpan is a span as the SDK hands it to OnEnd.
+func sdkSpan(t *testing.T, sampled bool, edit func(trace.Span)) sdktrace.ReadOnlySpan {
+	t.Helper()
+	sampler := sdktrace.AlwaysSample()
+	if !sampled {
+		sampler = recordOnly{}
+	}
+	out := tracetest.NewSpanRecorder()
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(out), sdktrace.WithSampler(sampler))
+	_, span := tp.Tracer("t").Start(context.Background(), "name")
+	edit(span)
+	span.End()
+	require.Len(t, out.Ended(), 1)
+	return out.Ended()[0]
+}
+
+type recordOnly struct{}
+
+func (recordOnly) ShouldSample(sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	return sdktrace.SamplingResult{Decision: sdktrace.RecordOnly}
+}
+func (recordOnly) Description() string { return "RecordOnly" }
+
+// The window must open on the SDK's own spans, or the hot path is slow, and what
+// is seen through it must be what the accessors say.
+func TestWindowShowsWhatAccessorsSay(t *testing.T) {
+	edits := map[string]func(trace.Span){
+		"plain": func(trace.Span) {},
+		"attributes": func(s trace.Span) {
+			s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1), attribute.StringSlice("s", []string{"a", "bb"}))
+		},
+		"events": func(s trace.Span) { s.AddEvent("event", trace.WithAttributes(attribute.String("k", "v"))) },
+		"links":  func(s trace.Span) { s.AddLink(trace.Link{SpanContext: s.SpanContext()}) },
+		"failed": func(s trace.Span) { s.SetStatus(codes.Error, "description") },
+		"ok":     func(s trace.Span) { s.SetStatus(codes.Ok, "") },
+	}
+	var v viewer
+	for name, edit := range edits {
+		for _, sampled := range []bool{true, false} {
+			span := sdkSpan(t, sampled, edit)
+			isSampled, failed := v.status(span)
+			require.NotNil(t, v.window.Load(), "the SDK's span type has changed: see window")
+			require.Equal(t, sampled, isSampled, name)
+			require.Equal(t, span.Status().Code == codes.Error, failed, name)
+
+			wrapped := wrapper{span} // not the window's type: read through accessors
+			wrappedSampled, wrappedFailed := v.status(wrapped)
+			require.Equal(t, isSampled, wrappedSampled, name)
+			require.Equal(t, failed, wrappedFailed, name)
+			require.Equal(t, v.size(wrapped), v.size(span), name)
+		}
+	}
+	require.True(t, valueInPlace, "attribute.Value has changed: see value")
+}
+
+// wrapper is what a processor in front may hand on: a span of another type.
+type wrapper struct{ sdktrace.ReadOnlySpan }
+
+func TestWindowDoesNotOpenOnOtherTypes(t *testing.T) {
+	span := sdkSpan(t, true, func(trace.Span) {})
+	type sameNames struct {
+		sdktrace.ReadOnlySpan
+		name, spanContext, attributes, events, links, status string
+	}
+	type promoted struct{ *sameNames }
+	for _, other := range []sdktrace.ReadOnlySpan{nil, wrapper{span}, &wrapper{span}, &sameNames{ReadOnlySpan: span}, &promoted{&sameNames{ReadOnlySpan: span}}} {
+		require.Nil(t, newWindow(other), "%T", other)
+		if other != nil {
+			var v viewer
+			sampled, failed := v.status(other)
+			require.True(t, sampled)
+			require.False(t, failed)
+			require.Positive(t, v.size(other))
+			require.Nil(t, v.window.Load())
+		}
+	}
+}
+
+func TestViewerConcurrentSafe(t *testing.T) {
+	span := sdkSpan(t, true, func(s trace.Span) { s.SetStatus(codes.Error, "x") })
+	var v viewer
+	var wg sync.WaitGroup
+	for range 8 {
+		wg.Go(func() {
+			for _, s := range []sdktrace.ReadOnlySpan{span, wrapper{span}, span} {
+				if sampled, failed := v.status(s); !sampled || !failed {
+					t.Error("wrong view")
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func TestSizesDoNotAllocate(t *testing.T) {
+	span := sdkSpan(t, true, func(s trace.Span) {
+		s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1), attribute.Bool("b", true), attribute.Float64("f", 1))
+	})
+	var v viewer
+	require.Zero(t, testing.AllocsPerRun(1000, func() { v.status(span); v.size(span) }))
+}

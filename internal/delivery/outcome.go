@@ -1,0 +1,73 @@
+// Package delivery is the one transport policy of the library. It sits under
+// the official OTLP exporters, in the HTTP client and the gRPC connection they
+// are given; their own retry, timeout and compression are off. It retries what
+// the OTLP specification calls retryable and what a restarting collector
+// causes, bounds each attempt, holds workers back while an endpoint is down,
+// compresses, and reads the server's verdict.
+//
+// What became of the items of an export is told through an [Outcome] in the
+// export's context, because an exporter's error or nil says neither how many
+// items the server took nor why it refused the rest.
+package delivery
+
+import "context"
+
+// Outcome is what became of the items of one export. The caller of the exporter
+// puts it into the export's context with Items set; delivery fills in the rest
+// before the exporter returns.
+//
+// Units are those of the signal: spans, log records, metric data points. When
+// Filled, Exported + Rejected + Spooled + Failed = Items, unless TooLarge.
+//
+// An Outcome is not safe for concurrent use: it belongs to one export, which
+// runs on one goroutine at a time.
+type Outcome struct {
+	Items int64 // how many items the export carries; set by the caller
+
+	Exported int64 // the server took them
+	Rejected int64 // the server answered, and refused them: a partial success
+	Spooled  int64 // kept on disk for later
+	Failed   int64 // given up
+
+	// TooLarge says that the server refuses a request of this size: nothing was
+	// taken, and smaller requests may succeed.
+	TooLarge bool
+	// Err says why items were rejected, failed or too large, in an operator's
+	// words. It may be set although everything was exported: a server's warning.
+	Err error
+	// Filled says that a request was made, or given up, and the fields above
+	// are the truth about it.
+	Filled bool
+}
+
+type outcomeKey struct{}
+
+// WithOutcome returns a context that carries o to the transport below an
+// exporter.
+func WithOutcome(ctx context.Context, o *Outcome) context.Context {
+	return context.WithValue(ctx, outcomeKey{}, o)
+}
+
+// OutcomeFrom returns the outcome to fill for the export of ctx, or nil if
+// nobody asked for it.
+func OutcomeFrom(ctx context.Context) *Outcome {
+	o, _ := ctx.Value(outcomeKey{}).(*Outcome)
+	return o
+}
+
+// settle books the final reply of a request. A later request of the same
+// export, after a redirect, replaces what an earlier one said.
+func (o *Outcome) settle(r reply) {
+	*o = Outcome{Items: o.Items, Err: r.err, Filled: true}
+	switch r.verdict {
+	case taken:
+		// A server that claims to have refused more than it was sent must not
+		// make the books wrong.
+		o.Rejected = min(max(r.rejected, 0), o.Items)
+		o.Exported = o.Items - o.Rejected
+	case tooLarge:
+		o.TooLarge = true
+	default:
+		o.Failed = o.Items
+	}
+}
