@@ -94,10 +94,12 @@ func (s signalConfig) sends(exporter string) bool {
 }
 
 type batchConfig struct {
-	maxQueueSize       setting[int]
-	maxExportBatchSize setting[int]
-	scheduleDelay      setting[time.Duration]
-	exportTimeout      setting[time.Duration]
+	maxQueueSize         setting[int]
+	maxQueueBytes        setting[int]
+	maxExportBatchSize   setting[int]
+	maxConcurrentExports setting[int]
+	scheduleDelay        setting[time.Duration]
+	exportTimeout        setting[time.Duration]
 }
 
 type spanLimits struct {

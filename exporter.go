@@ -5,7 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"net"
+	"log/slog"
 	"net/http"
 	"os"
 	"time"
@@ -23,22 +23,20 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/encoding/gzip"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
-// Back-off between two attempts: short, because a restarting collector is back within seconds and the queue is bounded.
-const (
-	firstRetry = 500 * time.Millisecond
-	maxRetry   = 2 * time.Second
-)
-
-// connections are shared by the signals that go to the same place in the same way.
+// connections are shared by the signals that go to the same place in the same way. Below each is one delivery
+// endpoint: retries, time-outs and compression are its business, so the exporters' own are off.
 type connections struct {
-	http map[connectionKey]*http.Client
-	grpc map[connectionKey]*grpc.ClientConn
+	cfg     *config
+	selfLog *diagnose.Log
+	http    map[connectionKey]*http.Client
+	grpc    map[connectionKey]*grpc.ClientConn
 }
 
 // connectionKey tells whether two signals may share a connection. Headers travel with each request and do not matter.
@@ -46,56 +44,60 @@ type connectionKey struct {
 	address     string
 	secure      bool
 	tls         tlsSource
-	timeout     time.Duration // HTTP: the client bounds each attempt
-	compression Compression   // gRPC: a property of the connection
+	timeout     time.Duration
+	compression Compression
 }
 
-func newConnections() *connections {
-	return &connections{http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
+func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
+	return &connections{cfg: cfg, selfLog: selfLog, http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
+}
+
+func keyOf(s signalConfig) connectionKey {
+	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.timeout.value, s.compression.value}
+}
+
+// endpoint says once when a signal's requests begin to fail, and once when they get through again.
+func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
+	return delivery.New(delivery.Config{
+		AttemptTimeout: s.timeout.value,
+		Gzip:           s.compression.value == CompressionGzip,
+		OnDown: func(signal string, cause error) {
+			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again: %v", signal, cause))
+		},
+		OnUp: func(signal string, after time.Duration) {
+			c.selfLog.Say(slog.LevelInfo, signal+" are delivered again", slog.Duration("after", after.Round(time.Millisecond)))
+		},
+	})
 }
 
 func (c *connections) httpClient(s signalConfig) *http.Client {
-	key := connectionKey{address: s.target.hostPort(), secure: s.target.secure(), tls: s.tlsSource, timeout: s.timeout.value}
+	key := keyOf(s)
 	if client, ok := c.http[key]; ok {
 		return client
 	}
 	client := &http.Client{
-		Timeout: s.timeout.value,
 		// A redirect could lead from https to http, or carry the headers' secrets elsewhere; OTLP has none.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:                 http.ProxyFromEnvironment,
-			DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
-			TLSClientConfig:       s.tls.Clone(),
-			TLSHandshakeTimeout:   10 * time.Second,
-			ExpectContinueTimeout: time.Second,
-			ForceAttemptHTTP2:     true,
-			MaxIdleConnsPerHost:   16, // as many as exports may be in flight; net/http's own is 2
-			IdleConnTimeout:       90 * time.Second,
-		},
+		Transport:     c.endpoint(s).Transport(delivery.NewTransport(s.tls.Clone(), c.inFlight())),
 	}
 	c.http[key] = client
 	return client
 }
 
+// inFlight is how many requests may be on their way at the same time.
+func (c *connections) inFlight() int {
+	return c.cfg.spanBatch.maxConcurrentExports.value + c.cfg.logBatch.maxConcurrentExports.value + 1
+}
+
 func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
-	key := connectionKey{address: s.target.hostPort(), secure: s.target.secure(), tls: s.tlsSource, compression: s.compression.value}
+	key := keyOf(s)
 	if conn, ok := c.grpc[key]; ok {
 		return conn, nil
 	}
-	opts := []grpc.DialOption{
+	opts := append(c.endpoint(s).DialOptions(),
 		grpc.WithTransportCredentials(transportCredentials(s)),
-		grpc.WithUserAgent("fleetotel-telemetry/" + Version),
-		grpc.WithDisableServiceConfig(),
-		// gRPC's own reconnects back off to two minutes, which would keep an exporter away from a collector long back.
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: firstRetry, Multiplier: 1.6, Jitter: 0.2, MaxDelay: maxRetry},
-			MinConnectTimeout: 5 * time.Second,
-		}),
-	}
-	if s.compression.value == CompressionGzip {
-		opts = append(opts, grpc.WithDefaultCallOptions(grpc.UseCompressor(gzip.Name)))
-	}
+		grpc.WithUserAgent("fleetotel-telemetry/"+Version),
+		grpc.WithDisableServiceConfig())
 	conn, err := grpc.NewClient(s.target.hostPort(), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("gRPC connection to %s: %w", s.target.hostPort(), err)
@@ -126,66 +128,61 @@ func (c *connections) close() error {
 // with other rules. A nil TLS configuration keeps them from reading the certificate files: TLS belongs to the client.
 var noTLS *tls.Config
 
-func (c *connections) spanExporter(ctx context.Context, cfg *config) (sdktrace.SpanExporter, error) {
-	s, retry := cfg.signals[traces], cfg.spanBatch.exportTimeout.value
+func (c *connections) spanExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
+	s := c.cfg.signals[traces]
 	if s.protocol.value == ProtocolGRPC {
 		conn, err := c.grpcConn(s)
 		if err != nil {
 			return nil, err
 		}
 		return otlptracegrpc.New(ctx, otlptracegrpc.WithGRPCConn(conn), otlptracegrpc.WithHeaders(s.headers.value),
-			otlptracegrpc.WithTimeout(s.timeout.value),
-			otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{Enabled: true, InitialInterval: firstRetry, MaxInterval: maxRetry, MaxElapsedTime: retry}))
+			otlptracegrpc.WithTimeout(0), otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{}))
 	}
 	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(s.target.url.String()), otlptracehttp.WithHTTPClient(c.httpClient(s)),
-		otlptracehttp.WithTLSClientConfig(noTLS), otlptracehttp.WithHeaders(s.headers.value), otlptracehttp.WithTimeout(s.timeout.value),
-		otlptracehttp.WithCompression(compressionFor(s, otlptracehttp.GzipCompression, otlptracehttp.NoCompression)),
-		otlptracehttp.WithRetry(otlptracehttp.RetryConfig{Enabled: true, InitialInterval: firstRetry, MaxInterval: maxRetry, MaxElapsedTime: retry}))
+		otlptracehttp.WithTLSClientConfig(noTLS), otlptracehttp.WithHeaders(s.headers.value), otlptracehttp.WithTimeout(0),
+		otlptracehttp.WithCompression(otlptracehttp.NoCompression), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
 }
 
-func (c *connections) metricExporter(ctx context.Context, cfg *config) (sdkmetric.Exporter, error) {
-	s, retry := cfg.signals[metrics], cfg.metricTimeout.value
+func (c *connections) metricExporter(ctx context.Context) (sdkmetric.Exporter, error) {
+	s := c.cfg.signals[metrics]
+	temporality, aggregation := temporalitySelector(c.cfg.temporality.value), aggregationSelector(c.cfg.histogramAggregation.value)
 	if s.protocol.value == ProtocolGRPC {
 		conn, err := c.grpcConn(s)
 		if err != nil {
 			return nil, err
 		}
 		return otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithGRPCConn(conn), otlpmetricgrpc.WithHeaders(s.headers.value),
-			otlpmetricgrpc.WithTimeout(s.timeout.value),
-			otlpmetricgrpc.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
-			otlpmetricgrpc.WithAggregationSelector(aggregationSelector(cfg.histogramAggregation.value)),
-			otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{Enabled: true, InitialInterval: firstRetry, MaxInterval: maxRetry, MaxElapsedTime: retry}))
+			otlpmetricgrpc.WithTimeout(0), otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{}),
+			otlpmetricgrpc.WithTemporalitySelector(temporality), otlpmetricgrpc.WithAggregationSelector(aggregation))
 	}
 	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(s.target.url.String()), otlpmetrichttp.WithHTTPClient(c.httpClient(s)),
-		otlpmetrichttp.WithTLSClientConfig(noTLS), otlpmetrichttp.WithHeaders(s.headers.value), otlpmetrichttp.WithTimeout(s.timeout.value),
-		otlpmetrichttp.WithCompression(compressionFor(s, otlpmetrichttp.GzipCompression, otlpmetrichttp.NoCompression)),
-		otlpmetrichttp.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
-		otlpmetrichttp.WithAggregationSelector(aggregationSelector(cfg.histogramAggregation.value)),
-		otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{Enabled: true, InitialInterval: firstRetry, MaxInterval: maxRetry, MaxElapsedTime: retry}))
+		otlpmetrichttp.WithTLSClientConfig(noTLS), otlpmetrichttp.WithHeaders(s.headers.value), otlpmetrichttp.WithTimeout(0),
+		otlpmetrichttp.WithCompression(otlpmetrichttp.NoCompression), otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{}),
+		otlpmetrichttp.WithTemporalitySelector(temporality), otlpmetrichttp.WithAggregationSelector(aggregation))
 }
 
-func (c *connections) logExporter(ctx context.Context, cfg *config) (sdklog.Exporter, error) {
-	s, retry := cfg.signals[logs], cfg.logBatch.exportTimeout.value
-	if s.protocol.value == ProtocolGRPC {
-		conn, err := c.grpcConn(s)
+// logExporters are one for each export in flight over gRPC, where an exporter sends one request at a time.
+func (c *connections) logExporters(ctx context.Context) ([]sdklog.Exporter, error) {
+	s := c.cfg.signals[logs]
+	if s.protocol.value != ProtocolGRPC {
+		exporter, err := otlploghttp.New(ctx, otlploghttp.WithEndpointURL(s.target.url.String()), otlploghttp.WithHTTPClient(c.httpClient(s)),
+			otlploghttp.WithTLSClientConfig(noTLS), otlploghttp.WithHeaders(s.headers.value), otlploghttp.WithTimeout(0),
+			otlploghttp.WithCompression(otlploghttp.NoCompression), otlploghttp.WithRetry(otlploghttp.RetryConfig{}))
+		return []sdklog.Exporter{exporter}, err
+	}
+	conn, err := c.grpcConn(s)
+	if err != nil {
+		return nil, err
+	}
+	exporters := make([]sdklog.Exporter, c.cfg.logBatch.maxConcurrentExports.value)
+	for i := range exporters {
+		exporters[i], err = otlploggrpc.New(ctx, otlploggrpc.WithGRPCConn(conn), otlploggrpc.WithHeaders(s.headers.value),
+			otlploggrpc.WithTimeout(0), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}))
 		if err != nil {
 			return nil, err
 		}
-		return otlploggrpc.New(ctx, otlploggrpc.WithGRPCConn(conn), otlploggrpc.WithHeaders(s.headers.value),
-			otlploggrpc.WithTimeout(s.timeout.value),
-			otlploggrpc.WithRetry(otlploggrpc.RetryConfig{Enabled: true, InitialInterval: firstRetry, MaxInterval: maxRetry, MaxElapsedTime: retry}))
 	}
-	return otlploghttp.New(ctx, otlploghttp.WithEndpointURL(s.target.url.String()), otlploghttp.WithHTTPClient(c.httpClient(s)),
-		otlploghttp.WithTLSClientConfig(noTLS), otlploghttp.WithHeaders(s.headers.value), otlploghttp.WithTimeout(s.timeout.value),
-		otlploghttp.WithCompression(compressionFor(s, otlploghttp.GzipCompression, otlploghttp.NoCompression)),
-		otlploghttp.WithRetry(otlploghttp.RetryConfig{Enabled: true, InitialInterval: firstRetry, MaxInterval: maxRetry, MaxElapsedTime: retry}))
-}
-
-func compressionFor[T any](s signalConfig, compressed, plain T) T {
-	if s.compression.value == CompressionGzip {
-		return compressed
-	}
-	return plain
+	return exporters, nil
 }
 
 // The console exporters write one JSON object a line to standard output, as OTEL_*_EXPORTER=console asks.

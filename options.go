@@ -77,6 +77,10 @@ type Batch struct {
 	// MaxExportBatchSize is the most items of one request, at least 1
 	// (OTEL_BSP_MAX_EXPORT_BATCH_SIZE, OTEL_BLRP_MAX_EXPORT_BATCH_SIZE; default 1,024).
 	MaxExportBatchSize int
+	// MaxConcurrentExports is how many requests may be on their way at the same time, at least 1
+	// (TELEMETRY_BSP_MAX_CONCURRENT_EXPORTS, TELEMETRY_BLRP_MAX_CONCURRENT_EXPORTS; default 8). With an exporter given
+	// by option it is 1, as the SDK promises to exporters.
+	MaxConcurrentExports int
 	// ScheduleDelay is how long an item waits at most before its batch is sent, at least 1 ms
 	// (OTEL_BSP_SCHEDULE_DELAY, OTEL_BLRP_SCHEDULE_DELAY, in milliseconds; default 3 s).
 	ScheduleDelay time.Duration

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -12,9 +13,10 @@ func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 	cfg := resolve(nil, WithProtocol(ProtocolGRPC)).cfg
 	cfg.signals[traces].target.url.Host = "no%zzhost:1"
 	res, _ := buildResource(t.Context(), cfg)
-	g := &Guard{cfg: cfg, connections: newConnections()}
+	selfLog := newSelfLog(cfg.opts, slog.DiscardHandler, slog.LevelInfo)
+	g := &Guard{cfg: cfg, connections: newConnections(cfg, selfLog)}
 
-	err := g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections})
+	err := g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog})
 	require.ErrorContains(t, err, "telemetry: traces are off: gRPC connection to no%zzhost:1")
 	require.False(t, cfg.signals[traces].on)
 	require.Len(t, g.running, 2)
@@ -26,7 +28,7 @@ func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 
 func TestSignalsOfOneEndpointShareTheConnection(t *testing.T) {
 	all := resolve(nil, WithEndpoint("http://127.0.0.1:1")).cfg
-	c := newConnections()
+	c := newConnections(all, nil)
 	require.Same(t, c.httpClient(all.signals[traces]), c.httpClient(all.signals[logs]))
 	first, err := c.grpcConn(all.signals[traces])
 	require.NoError(t, err)

@@ -86,12 +86,14 @@ func signalRows(s signal) []row {
 	}
 }
 
-// batchRows are the settings of one batch processor; variable is OTEL_BSP or OTEL_BLRP.
+// batchRows are the settings of one batch processor; variable is OTEL_BSP or OTEL_BLRP, and TELEMETRY_ in its place for
+// what the specification has no variable for.
 func batchRows(s signal, what, option, variable, sdkDelay string, at func(*config) *batchConfig, given func(*options) *Batch) []row {
-	number := func(name, field, suffix string, d defaults, reason string, to func(*batchConfig) *setting[int], from func(*Batch) *int) row {
+	own := strings.Replace(variable, "OTEL_", "TELEMETRY_", 1)
+	number := func(name, field, env string, d defaults, reason string, to func(*batchConfig) *setting[int], from func(*Batch) *int) row {
 		return typedRow[int]{
 			rowInfo{
-				name: what + " " + name, option: option + "(Batch{" + field + "})", env: []string{variable + suffix},
+				name: what + " " + name, option: option + "(Batch{" + field + "})", env: []string{env},
 				defaults: d, signals: []signal{s}, reason: reason,
 			},
 			count(1), func(c *config) *setting[int] { return to(at(c)) },
@@ -109,12 +111,23 @@ func batchRows(s signal, what, option, variable, sdkDelay string, at func(*confi
 		}
 	}
 	return []row{
-		number("queue size", "MaxQueueSize", "_MAX_QUEUE_SIZE", defaults{"8192", "65536", "1024", "2048"},
+		number("queue size", "MaxQueueSize", variable+"_MAX_QUEUE_SIZE", defaults{"8192", "65536", "1024", "2048"},
 			"0.8 s at 10,000 items/s while the collector stalls; the SDK's own is 2048",
 			func(b *batchConfig) *setting[int] { return &b.maxQueueSize }, func(b *Batch) *int { return &b.MaxQueueSize }),
-		number("batch size", "MaxExportBatchSize", "_MAX_EXPORT_BATCH_SIZE", defaults{"1024", "4096", "256", "512"},
+		number("batch size", "MaxExportBatchSize", variable+"_MAX_EXPORT_BATCH_SIZE", defaults{"1024", "4096", "256", "512"},
 			"halves the requests of the SDK's own 512 and stays far below a collector's 4 MiB",
 			func(b *batchConfig) *setting[int] { return &b.maxExportBatchSize }, func(b *Batch) *int { return &b.MaxExportBatchSize }),
+		number("concurrent exports", "MaxConcurrentExports", own+"_MAX_CONCURRENT_EXPORTS", defaults{"8", "16", "1", "1"},
+			"requests in flight: 8 of 1,024 items at a round trip of 100 ms are 80,000 items/s; the SDK's own is 1",
+			func(b *batchConfig) *setting[int] { return &b.maxConcurrentExports }, func(b *Batch) *int { return &b.MaxConcurrentExports }),
+		typedRow[int]{
+			rowInfo{
+				name: what + " queue bytes", env: []string{own + "_MAX_QUEUE_BYTES"}, signals: []signal{s},
+				defaults: defaults{"33554432", "268435456", "2097152", "8388608"},
+				reason:   "memory of the items held, by estimate; the SDK's own is no limit",
+			},
+			count(1), func(c *config) *setting[int] { return &at(c).maxQueueBytes }, nil,
+		},
 		duration("schedule delay", "ScheduleDelay", "_SCHEDULE_DELAY", defaults{"3000", "1000", "15000", "200"},
 			"how stale a dashboard may be; the SDK's own is "+sdkDelay,
 			func(b *batchConfig) *setting[time.Duration] { return &b.scheduleDelay }, func(b *Batch) *time.Duration { return &b.ScheduleDelay }),

@@ -18,13 +18,15 @@ import (
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
 const (
 	// graceAfterDeadline is what Shutdown still tries to deliver with when its context's deadline has already passed.
 	graceAfterDeadline = time.Second
-	// graceAfterAbort is how long a signal may take to come back after its exports were aborted.
-	graceAfterAbort = 250 * time.Millisecond
+	// graceAfterEnd is how long a signal may take to come back when its share is over.
+	graceAfterEnd = 250 * time.Millisecond
 )
 
 // Guard holds what Init started. All methods are safe for concurrent use, and safe on a nil Guard, which does nothing.
@@ -36,6 +38,7 @@ type Guard struct {
 	logger         *slog.Logger
 
 	cfg         *config
+	selfLog     *diagnose.Log
 	running     []running
 	connections *connections
 	release     func() // gives the globals back
@@ -136,10 +139,28 @@ func (g *Guard) shutdown(ctx context.Context) error {
 		g.stopSignals(ctx, first, len(last) > 0),
 		g.stopSignals(ctx, last, false),
 		g.connections.close())
+	g.sayGoodbye()
 	if g.release != nil {
 		g.release()
 	}
 	return err
+}
+
+// sayGoodbye says what was lost in the whole lifetime: errors of a deferred Shutdown are thrown away.
+func (g *Guard) sayGoodbye() {
+	level := slog.LevelInfo
+	var args []any
+	for _, r := range g.running {
+		h := signalHealth(r.stats())
+		if h.Accepted == 0 {
+			continue
+		}
+		args = append(args, slog.Group(r.signal.String(), slog.Int64("exported", h.Exported), slog.Int64("lost", h.Lost())))
+		if h.Lost() > 0 {
+			level = slog.LevelWarn
+		}
+	}
+	g.selfLog.Say(level, "stopped", args...)
 }
 
 // shutdownContext applies the rules for contexts that are already over.
@@ -160,30 +181,28 @@ func (g *Guard) stopSignals(ctx context.Context, signals []running, followed boo
 	if followed {
 		share = share * 2 / 3
 	}
-	share -= min(graceAfterAbort, share/4)
+	share -= min(graceAfterEnd, share/4)
 	ctx, cancel := context.WithTimeout(ctx, share)
 	defer cancel()
 	return inParallel(signals, func(r running) error { return stopSignal(ctx, r) })
 }
 
-// stopSignal comes back at the end of ctx also when the SDK does not: the exports in flight are aborted, and what still
-// does not return is left behind and named.
+// stopSignal comes back at the end of ctx also when the SDK or a processor of the user's does not, which is then left
+// behind and named.
 func stopSignal(ctx context.Context, r running) error {
-	defer r.abort()
 	done := make(chan error, 1)
 	go func() { done <- r.shutdown(ctx) }()
 	var err error
 	select {
 	case err = <-done:
 	case <-ctx.Done():
-		r.abort()
 		select {
 		case err = <-done:
-		case <-time.After(graceAfterAbort):
+		case <-time.After(graceAfterEnd):
 			err = fmt.Errorf("does not stop, it is left behind: %w", ctx.Err())
 		}
 	}
-	if err != nil && !errors.Is(err, sdkmetric.ErrReaderShutdown) {
+	if err != nil {
 		return fmt.Errorf("telemetry: shutdown %s: %w", r.signal, err)
 	}
 	return nil

@@ -57,7 +57,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	resolved := resolveConfig(o, env)
 	cfg := resolved.cfg
 
-	g := &Guard{cfg: cfg, connections: newConnections(), propagator: &propagator{cfg.propagators.value.build()}}
+	g := &Guard{cfg: cfg, propagator: &propagator{cfg.propagators.value.build()}}
 	if !o.withoutGlobals && !claim(g) {
 		return sharedGuard(), ErrAlreadyInitialized
 	}
@@ -72,7 +72,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 		selfLog.Say(slog.LevelWarn, line)
 	}
 
-	b := &builder{cfg: cfg, resource: res, connections: g.connections}
+	g.selfLog, g.connections = selfLog, newConnections(cfg, selfLog)
+	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.holdsHeaders(), func() error { return g.start(ctx, b) }))
 	g.logger = slog.New(fanOut(g.branches(console)...))
 	if !o.withoutGlobals {

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"errors"
 	"log/slog"
 	"sync/atomic"
 
@@ -41,9 +42,11 @@ func (r *Relay) say(level slog.Level, message string) {
 	r.fallback.Say(level, message)
 }
 
-// Handle implements otel.ErrorHandler.
+// Handle implements otel.ErrorHandler. An error with a Reported method has been said already, to the log of the guard it
+// belongs to; the SDK's handler is the process's and cannot tell guards apart.
 func (r *Relay) Handle(err error) {
-	if err != nil {
+	var reported interface{ Reported() }
+	if err != nil && !errors.As(err, &reported) {
 		r.say(slog.LevelError, err.Error())
 	}
 }

@@ -1,0 +1,136 @@
+package telemetry
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/exemplar"
+)
+
+// metrics builds the meter provider and starts the runtime metrics.
+func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvider, run running, err error) {
+	var readers []sdkmetric.Reader
+	defer func() {
+		for _, r := range readers {
+			if err != nil {
+				err = errors.Join(err, r.Shutdown(ctx))
+			}
+		}
+	}()
+	run = running{signal: metrics, stats: noStats}
+	stop := func() {}
+	sc := b.cfg.signals[metrics]
+	if sc.sends(exporterGiven) {
+		readers = append(readers, *b.cfg.opts.metricReader)
+	}
+	if sc.sends(exporterOTLP) {
+		exporter, err := b.connections.metricExporter(ctx)
+		if err != nil {
+			return nil, run, err
+		}
+		accounted := newAccountedMetrics(exporter, b.onError(metrics))
+		run.stats, stop = accounted.Snapshot, accounted.abort
+		readers = append(readers, b.periodicReader(accounted))
+	}
+	if sc.sends(exporterConsole) {
+		exporter, err := consoleMetrics(b.cfg)
+		if err != nil {
+			return nil, run, err
+		}
+		readers = append(readers, b.periodicReader(exporter))
+	}
+	opts := []sdkmetric.Option{
+		sdkmetric.WithResource(b.resource),
+		sdkmetric.WithCardinalityLimit(b.cfg.cardinalityLimit.value),
+		sdkmetric.WithExemplarFilter(exemplarFilter(b.cfg.exemplarFilter.value)),
+		sdkmetric.WithView(b.views()...),
+	}
+	for _, r := range readers {
+		opts = append(opts, sdkmetric.WithReader(r))
+	}
+	provider = sdkmetric.NewMeterProvider(opts...)
+	if b.cfg.runtimeMetrics.value {
+		if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
+			return nil, run, fmt.Errorf("runtime metrics: %w", err)
+		}
+	}
+	run.flush, run.shutdown = provider.ForceFlush, abortAtEnd(provider.Shutdown, stop)
+	return provider, run, nil
+}
+
+// abortAtEnd ends the export in flight when shutdown's time is over: the periodic reader waits for it whatever its
+// context says.
+func abortAtEnd(shutdown func(context.Context) error, abort func()) func(context.Context) error {
+	return func(ctx context.Context) error {
+		defer abort()
+		defer context.AfterFunc(ctx, abort)()
+		if err := shutdown(ctx); !errors.Is(err, sdkmetric.ErrReaderShutdown) {
+			return err
+		}
+		return nil
+	}
+}
+
+// maxMetricPoints keeps a request below the 4 MiB that a collector accepts over gRPC: a point has about 300 bytes.
+const maxMetricPoints = 8192
+
+func (b *builder) periodicReader(exporter sdkmetric.Exporter) sdkmetric.Reader {
+	opts := []sdkmetric.PeriodicReaderOption{
+		sdkmetric.WithInterval(b.cfg.metricInterval.value),
+		sdkmetric.WithTimeout(b.cfg.metricTimeout.value),
+		sdkmetric.WithMaxExportBatchSize(maxMetricPoints),
+	}
+	if b.cfg.runtimeMetrics.value {
+		opts = append(opts, sdkmetric.WithProducer(runtime.NewProducer()))
+	}
+	return sdkmetric.NewPeriodicReader(exporter, opts...)
+}
+
+func exemplarFilter(name string) exemplar.Filter {
+	switch name {
+	case exemplarAlwaysOn:
+		return exemplar.AlwaysOnFilter
+	case exemplarAlwaysOff:
+		return exemplar.AlwaysOffFilter
+	}
+	return exemplar.TraceBasedFilter
+}
+
+// durationBuckets are those that the semantic conventions ask of histograms in seconds
+// (general/metrics.md and http/http-metrics.md); the SDK's own start at 5, which puts every request into the first.
+var durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+
+// durationNames are the prefixes of the conventions' duration histograms. Others keep the buckets they ask for: a view
+// cannot see whether an instrument asked.
+var durationNames = []string{"http.", "rpc.", "db.", "messaging.", "dns.", "faas.", "gen_ai."}
+
+func (b *builder) views() []sdkmetric.View {
+	views := slices.DeleteFunc(slices.Clone(b.cfg.opts.views), func(v sdkmetric.View) bool { return v == nil })
+	if b.cfg.histogramAggregation.value != histogramExplicit {
+		return views
+	}
+	user := slices.Clone(views)
+	return append(views, func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+		if i.Kind != sdkmetric.InstrumentKindHistogram || i.Unit != "s" || !hasAnyPrefix(i.Name, durationNames) {
+			return sdkmetric.Stream{}, false
+		}
+		for _, view := range user {
+			if _, matches := view(i); matches {
+				return sdkmetric.Stream{}, false
+			}
+		}
+		return sdkmetric.Stream{
+			Name: i.Name, Description: i.Description, Unit: i.Unit,
+			Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: durationBuckets},
+		}, true
+	})
+}
+
+func hasAnyPrefix(s string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
+}
