@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +66,8 @@ func TestBatchLeavesAtItsBytes(t *testing.T) {
 		for i := range 5 {
 			require.True(t, e.Enqueue(i, 400, false)) // two fit, a third does not
 		}
+		synctest.Wait()
+		require.Equal(t, []int{2, 2}, c.sizes(), "at once")
 		require.True(t, e.Enqueue(5, 5000, false)) // alone above the bound: a batch of its own
 		require.True(t, e.Enqueue(6, 1000, false)) // exactly the bound
 		synctest.Wait()
@@ -127,8 +130,61 @@ func TestQueueBoundInBytes(t *testing.T) {
 		close(c.hold)
 		require.NoError(t, e.ForceFlush(t.Context()))
 		require.Zero(t, e.Snapshot().QueuedBytes)
+		require.True(t, e.Enqueue(0, 7000, false), "there is room again")
 		require.NoError(t, e.Shutdown(t.Context()))
 	})
+}
+
+// Bytes in flight shut the door, and open it when they are settled.
+func TestBytesInFlightAreGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := collector{hold: make(chan struct{})}
+		e := newEngine(t, batch.Config{MaxQueueBytes: 8000, MaxExportBatchBytes: 1000, MaxConcurrentExports: 8}, c.export)
+		for range 8 {
+			require.True(t, e.Enqueue(0, 1000, true))
+		}
+		require.False(t, e.Enqueue(0, 1, true))
+		require.EqualValues(t, 8, e.Snapshot().InFlight)
+		close(c.hold)
+		synctest.Wait()
+		require.True(t, e.Enqueue(0, 7000, false))
+		require.NoError(t, e.Shutdown(t.Context()))
+	})
+}
+
+// Producers that race for the last places get exactly those.
+func TestQueueBoundConcurrentSafe(t *testing.T) {
+	for range 200 {
+		hold := make(chan struct{})
+		c := collector{hold: hold}
+		e := newEngine(t, batch.Config{MaxQueueSize: 64, MaxExportBatchSize: 1, MaxConcurrentExports: 1}, c.export)
+		var ordinary, priority atomic.Int64
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				<-start
+				ordinary.Add(int64(fill(e, 40)))
+			})
+		}
+		close(start)
+		wg.Wait()
+		require.EqualValues(t, 1+56, ordinary.Load())
+		for range 4 {
+			wg.Go(func() {
+				for range 10 {
+					if e.Enqueue(0, 1, true) {
+						priority.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 8, priority.Load())
+		close(hold)
+		require.NoError(t, e.Shutdown(t.Context()))
+		balanced(t, e.Snapshot())
+	}
 }
 
 // A batch that is larger than what the queue admits must not wait for its delay

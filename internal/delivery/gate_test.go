@@ -131,6 +131,25 @@ func TestGateLetsOneProbe(t *testing.T) {
 	})
 }
 
+// Eight workers that fail together are one failure: the first probe is soon.
+func TestFailuresOfOneMomentCountOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(delivery.Config{})
+		s.set(func(*http.Request) (*http.Response, error) {
+			time.Sleep(time.Second)
+			return nil, io.EOF
+		})
+		var done sync.WaitGroup
+		for range 8 {
+			done.Go(func() { _ = s.send(t.Context(), "traces") })
+		}
+		time.Sleep(time.Second)
+		s.set(ok)
+		done.Wait()
+		require.LessOrEqual(t, time.Since(s.start), 1100*time.Millisecond)
+	})
+}
+
 // A prober whose own time ends hands the probe on.
 func TestGateSurvivesItsProber(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
