@@ -26,6 +26,9 @@ const (
 
 func (s signal) String() string { return [...]string{"traces", "metrics", "logs"}[s] }
 
+// unit is what the signal counts.
+func (s signal) unit() string { return [...]string{"spans", "data points", "log records"}[s] }
+
 func allSignals() []signal { return []signal{traces, metrics, logs} }
 
 // config is what Init builds from: every setting resolved, validated, and with its origin.

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
@@ -96,10 +97,11 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 		return nil
 	}
 	return inParallel(g.running, func(r running) error {
-		if err := r.flush(ctx); err != nil && !errors.Is(err, sdkmetric.ErrReaderShutdown) {
-			return fmt.Errorf("telemetry: flush %s: %w", r.signal, err)
+		err := r.flush(ctx)
+		if errors.Is(err, sdkmetric.ErrReaderShutdown) {
+			return nil
 		}
-		return nil
+		return r.failed("flush", err)
 	})
 }
 
@@ -202,10 +204,19 @@ func stopSignal(ctx context.Context, r running) error {
 			err = fmt.Errorf("does not stop, it is left behind: %w", ctx.Err())
 		}
 	}
-	if err != nil {
-		return fmt.Errorf("telemetry: shutdown %s: %w", r.signal, err)
+	return r.failed("shutdown", err)
+}
+
+// failed words an error for the caller: what was lost, in the signal's own unit, and why.
+func (r running) failed(what string, err error) error {
+	var loss *batch.LossError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &loss):
+		return fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), loss.Cause)
 	}
-	return nil
+	return fmt.Errorf("telemetry: %s %s: %w", what, r.signal, err)
 }
 
 func inParallel(signals []running, do func(running) error) error {
