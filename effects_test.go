@@ -3,14 +3,14 @@ package telemetry_test
 import (
 	"context"
 	"fmt"
-	"io"
-	"log/slog"
 	"os"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
+	otellog "go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -59,6 +59,11 @@ func TestSettingsTakeEffect(t *testing.T) {
 		}},
 		{"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "2", func(t *testing.T, c *otlptest.Collector) {
 			require.Equal(t, "va", c.LogRecords()[0].Attributes["a"])
+		}},
+		{"OTEL_RESOURCE_ATTRIBUTES", "team=pay,password-s3cr3t,x=%zz", func(t *testing.T, c *otlptest.Collector) {
+			require.Equal(t, "pay", c.Spans()[0].Resource["team"], "the well-formed pairs count")
+			require.Equal(t, "%zz", c.Spans()[0].Resource["x"])
+			require.Equal(t, c.Spans()[0].Resource, c.LogRecords()[0].Resource)
 		}},
 		{"OTEL_TRACES_SAMPLER", "always_off", func(t *testing.T, c *otlptest.Collector) { require.Empty(t, c.Spans()) }},
 		{"OTEL_TRACES_SAMPLER", "always_on", func(t *testing.T, c *otlptest.Collector) { require.Len(t, c.Spans(), 1) }},
@@ -221,10 +226,14 @@ func (fixedIDs) NewSpanID(context.Context, trace.TraceID) trace.SpanID { return 
 
 func TestConsoleExporters(t *testing.T) {
 	if isChild() {
-		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(io.Discard))
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(os.Stdout))
 		require.NoError(t, err)
 		record(t.Context(), guard, "on.the.console")
-		slog.Info("a log line")
+		var foreign otellog.Record
+		foreign.SetSeverity(otellog.SeverityError)
+		foreign.SetBody(attribute.StringValue("from another bridge"))
+		foreign.AddAttributes(attribute.Int("n", 1))
+		otel.Logger("zap").Emit(t.Context(), foreign)
 		require.NoError(t, guard.Shutdown(t.Context()))
 		return
 	}
@@ -233,6 +242,8 @@ func TestConsoleExporters(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint())
 	require.Contains(t, output, `"Name":"on.the.console","SpanContext"`)
 	require.Contains(t, output, `"Name":"on.the.console","Description"`)
+	require.Equal(t, 1, strings.Count(output, `"msg":"on.the.console"`), "a slog record is written once")
+	require.Contains(t, output, `"level":"ERROR","msg":"from another bridge","n":1`)
 	require.Equal(t, []string{"on.the.console"}, spanNames(c), "a list sends to both")
 	require.Empty(t, c.Metrics())
 	require.Empty(t, c.LogRecords())
