@@ -3,10 +3,12 @@
 // then on.
 //
 // A contained callback or producer that fails is reported and costs nobody else anything. What it observed before it
-// failed stays: each observation is true by itself, and the SDK keeps them, too. It may take as long as half of the time
-// that the collection has left, at most 10 s; the context that it gets ends with that. If it ignores that, it is left
-// behind: the collection goes on, what it observes later does not count, and it is not called again before it has come
-// back. Goroutines cannot be ended from outside, so there is one for each callback that never comes back, and no more.
+// failed stays: each observation is true by itself, and the SDK keeps them, too.
+//
+// It may take as long as half of the time that the collection has left, at most 10 s, and an eighth while another one
+// hangs; the context that it gets ends with that. If it ignores that, it is left behind: the collection goes on, what it
+// observes later does not count, and it is not called again before it has come back. Goroutines cannot be ended from
+// outside, so there is one for each callback that never comes back, and no more.
 package contain
 
 import (
@@ -14,6 +16,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/embedded"
@@ -34,6 +37,7 @@ type meterProvider struct {
 	embedded.MeterProvider
 	real   metric.MeterProvider
 	report func(error)
+	hung   atomic.Int32
 	names  sync.Map // observable instrument → its name, for RegisterCallback's reports
 }
 
@@ -59,6 +63,7 @@ func (m *meter) task(names ...string) *task {
 	return &task{
 		subject: fmt.Sprintf("the metric callback of %s%s (scope %s)", strings.Join(names, ", "), more, m.scope),
 		report:  m.provider.report,
+		hung:    &m.provider.hung,
 	}
 }
 

@@ -2,6 +2,7 @@ package contain
 
 import (
 	"context"
+	"sync/atomic"
 
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -10,7 +11,7 @@ import (
 // Producer returns real contained as [MeterProvider] contains callbacks. What it produces with an error is kept. name
 // tells a person which producer it is.
 func Producer(real sdkmetric.Producer, name string, report func(error)) sdkmetric.Producer {
-	return &producer{real: real, task: task{subject: "the metric producer of " + name, report: report}}
+	return &producer{real: real, task: task{subject: "the metric producer of " + name, report: report, hung: &atomic.Int32{}}}
 }
 
 type producer struct {

@@ -10,9 +10,12 @@ import (
 )
 
 const (
-	// patience is how long foreign code may take, if half of what the collection has left is not less: several that hang
-	// must fit into the 30 s of a collection, and a scraper that sets no deadline here gives up after 10 s itself.
+	// patience is how long foreign code may take, if half of what the collection has left is not less: a scraper, which
+	// sets no deadline here, gives up after 10 s itself.
 	patience = 10 * time.Second
+	// hurry is the part of what is left that remains for one callback while another hangs: what made that hang, a database
+	// that is gone, has a way of making several hang, and the export still needs its time.
+	hurry = 8
 	// grace is for what heeds the end of its context, and for what was nearly through when a shutdown cancelled it.
 	grace = 250 * time.Millisecond
 	// leastGrace lets callbacks that do not hang be called also when others have used up the time.
@@ -29,7 +32,8 @@ var (
 type task struct {
 	subject string
 	report  func(error)
-	behind  atomic.Int32 // runs that were left behind and have not come back yet
+	hung    *atomic.Int32 // runs of all tasks of the provider that were left behind and have not come back yet
+	behind  atomic.Int32  // those of this task
 
 	mu   sync.Mutex
 	said string // the cause reported last; empty after a run without
@@ -71,7 +75,7 @@ func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool
 	if t.behind.Load() > 0 {
 		return false
 	}
-	limit := timeFor(ctx)
+	limit := t.timeFor(ctx)
 	limited, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r := &run{}
@@ -84,7 +88,7 @@ func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool
 				err = fmt.Errorf("panicked: %v", p)
 			}
 			if !r.state.CompareAndSwap(underway, back) {
-				t.behind.Add(-1)
+				t.leave(-1)
 			}
 			done <- err
 		}()
@@ -92,12 +96,12 @@ func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool
 	}()
 	err, came := wait(limited, done, min(grace, max(limit/2, leastGrace)))
 	if !came {
-		t.behind.Add(1)
+		t.leave(1)
 		if r.state.CompareAndSwap(underway, left) {
 			t.settle(errBehind)
 			return false
 		}
-		t.behind.Add(-1) // it came back this moment
+		t.leave(-1) // it came back this moment
 		err = <-done
 	}
 	r.end() // before anything else happens, in whatever goroutines f has left
@@ -105,12 +109,20 @@ func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool
 	return true
 }
 
-func timeFor(ctx context.Context) time.Duration {
-	deadline, ok := ctx.Deadline()
-	if !ok {
-		return patience
+func (t *task) leave(n int32) {
+	t.behind.Add(n)
+	t.hung.Add(n)
+}
+
+func (t *task) timeFor(ctx context.Context) time.Duration {
+	remaining := 2 * patience
+	if deadline, ok := ctx.Deadline(); ok {
+		remaining = min(remaining, time.Until(deadline))
 	}
-	return min(time.Until(deadline)/2, patience)
+	if t.hung.Load() > 0 {
+		return remaining / hurry
+	}
+	return remaining / 2
 }
 
 func wait(ctx context.Context, done <-chan error, grace time.Duration) (err error, came bool) {
