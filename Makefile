@@ -17,8 +17,8 @@ lint: ## Check the style
 	gofmt -l $$(git ls-files '*.go')
 	go vet ./... ./examples/...
 
-update: ## Write the generated table into README.md
-	go test -run TestReadmeTableIsUpToDate -update .
+update: ## Write the generated tables into README.md
+	go test -run '^TestReadme.*Table' -update .
 
 demo: ## Run the main example
 	go run ./examples/payments

@@ -36,7 +36,12 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
 
 	out := &delivery.Outcome{Items: dataPoints(rm)}
-	a.book(func(s *batch.Stats) { s.Accepted += out.Items; s.Queued += out.Items; s.InFlight += out.Items })
+	a.book(func(s *batch.Stats) {
+		s.Accepted += out.Items
+		s.Submitted += out.Items
+		s.Queued += out.Items
+		s.InFlight += out.Items
+	})
 	err := a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
 	if !out.Filled {
 		*out = delivery.Outcome{Items: out.Items, Failed: out.Items, Err: err}

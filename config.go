@@ -63,6 +63,7 @@ type config struct {
 	exemplarFilter       setting[string]
 	cardinalityLimit     setting[int]
 	runtimeMetrics       setting[bool]
+	selfMetrics          setting[bool]
 
 	logLevel  setting[slog.Leveler]
 	otlpLevel setting[slog.Leveler]

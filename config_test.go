@@ -110,6 +110,7 @@ func probes(t *testing.T) map[string]probe {
 		"histogram aggregation":    enumeration("base2_exponential_bucket_histogram", ""),
 		"exemplar filter":          enumeration("always_off", ""),
 		"metric cardinality limit": number(nil),
+		"self-metrics":             {env: "FALSE", envShown: "false", badEnv: "no"},
 		"runtime metrics":          {option: WithoutRuntimeMetrics(), optionShown: "false", env: "False", envShown: "false", badEnv: "off"},
 
 		"console log level": {

@@ -8,20 +8,18 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
+
+	"github.com/fleetotel/telemetry/internal/contain"
 )
 
-// metrics builds the meter provider and starts the runtime metrics.
-func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvider, run running, err error) {
+// metrics builds the meter provider and starts the runtime metrics. What is handed out contains callbacks, for the
+// SDK's own provider lets one that fails cost the whole export.
+func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, run running, err error) {
 	var readers []sdkmetric.Reader
-	defer func() {
-		for _, r := range readers {
-			if err != nil {
-				err = errors.Join(err, r.Shutdown(ctx))
-			}
-		}
-	}()
+	defer undo(ctx, &err, &readers)
 	run = running{signal: metrics, stats: noStats}
 	stop := func() {}
 	sc := b.cfg.signals[metrics]
@@ -53,13 +51,14 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 	for _, r := range readers {
 		opts = append(opts, sdkmetric.WithReader(r))
 	}
-	provider = sdkmetric.NewMeterProvider(opts...)
+	sdk := sdkmetric.NewMeterProvider(opts...)
+	provider = contain.MeterProvider(sdk, b.selfLog.Handle)
 	if b.cfg.runtimeMetrics.value {
 		if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
 			return nil, run, fmt.Errorf("runtime metrics: %w", err)
 		}
 	}
-	run.flush, run.shutdown = provider.ForceFlush, abortAtEnd(provider.Shutdown, stop)
+	run.flush, run.shutdown = sdk.ForceFlush, abortAtEnd(sdk.Shutdown, stop)
 	return provider, run, nil
 }
 
@@ -86,7 +85,7 @@ func (b *builder) periodicReader(exporter sdkmetric.Exporter) sdkmetric.Reader {
 		sdkmetric.WithMaxExportBatchSize(maxMetricPoints),
 	}
 	if b.cfg.runtimeMetrics.value {
-		opts = append(opts, sdkmetric.WithProducer(runtime.NewProducer()))
+		opts = append(opts, sdkmetric.WithProducer(contain.Producer(runtime.NewProducer(), "runtime metrics", b.selfLog.Handle)))
 	}
 	return sdkmetric.NewPeriodicReader(exporter, opts...)
 }

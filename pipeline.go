@@ -55,13 +55,7 @@ func (b *builder) onError(s signal) func(error) {
 // traces builds the tracer provider.
 func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider, run running, err error) {
 	var processors []sdktrace.SpanProcessor
-	defer func() {
-		for _, p := range processors {
-			if err != nil {
-				err = errors.Join(err, p.Shutdown(ctx))
-			}
-		}
-	}()
+	defer undo(ctx, &err, &processors)
 	run = running{signal: traces, stats: noStats}
 	drain := nothingToDrain
 	sc := b.cfg.signals[traces]
@@ -116,13 +110,7 @@ func (b *builder) spanExporter(ctx context.Context) (sdktrace.SpanExporter, erro
 // logs builds the logger provider.
 func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, run running, err error) {
 	var processors []sdklog.Processor
-	defer func() {
-		for _, p := range processors {
-			if err != nil {
-				err = errors.Join(err, p.Shutdown(ctx))
-			}
-		}
-	}()
+	defer undo(ctx, &err, &processors)
 	run = running{signal: logs, stats: noStats}
 	drain := nothingToDrain
 	sc := b.cfg.signals[logs]
@@ -159,6 +147,21 @@ func (b *builder) logExporters(ctx context.Context) ([]sdklog.Exporter, error) {
 		return []sdklog.Exporter{*b.cfg.opts.logExporter}, nil
 	}
 	return b.connections.logExporters(ctx)
+}
+
+// undo, deferred, turns a panic of the user's parts into an error and shuts down what a signal had started if it fails.
+func undo[T interface{ Shutdown(context.Context) error }](ctx context.Context, err *error, started *[]T) {
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("panic: %v", p)
+	}
+	if *err == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, graceAfterEnd) // nothing has been recorded yet
+	defer cancel()
+	for _, part := range *started {
+		_ = part.Shutdown(ctx)
+	}
 }
 
 func nothingToDrain(context.Context) error { return nil }

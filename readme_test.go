@@ -3,37 +3,69 @@ package telemetry
 import (
 	"flag"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-var update = flag.Bool("update", false, "write the generated table into README.md")
-
-const (
-	tableBegin = "<!-- settings:begin (generated: make update) -->\n"
-	tableEnd   = "<!-- settings:end -->"
-)
+var update = flag.Bool("update", false, "write the generated tables into README.md")
 
 // TestReadmeTableIsUpToDate renders the settings table into the README, or fails when it is stale.
 func TestReadmeTableIsUpToDate(t *testing.T) {
+	requireReadmeTable(t, "settings", settingsTable())
+}
+
+// requireReadmeTable holds, or writes, what is between the two marks of this name.
+func requireReadmeTable(t *testing.T, name, table string) {
+	t.Helper()
+	begin, end := "<!-- "+name+":begin (generated: make update) -->\n", "<!-- "+name+":end -->"
 	readme, err := os.ReadFile("README.md")
 	require.NoError(t, err)
-	before, rest, ok := strings.Cut(string(readme), tableBegin)
+	before, rest, ok := strings.Cut(string(readme), begin)
 	require.True(t, ok)
-	_, after, ok := strings.Cut(rest, tableEnd)
+	_, after, ok := strings.Cut(rest, end)
 	require.True(t, ok)
-	fresh := before + tableBegin + settingsTable() + tableEnd + after
+	fresh := before + begin + table + end + after
 	if *update {
 		require.NoError(t, os.WriteFile("README.md", []byte(fresh), 0o644))
 		return
 	}
-	require.True(t, fresh == string(readme), "the settings table in README.md is stale, run: make update")
+	require.True(t, fresh == string(readme), "the %s table in README.md is stale, run: make update", name)
+}
+
+// TestReadmeSelfMetricsTableIsUpToDate lists what a collector really gets from a guard with all three signals.
+func TestReadmeSelfMetricsTableIsUpToDate(t *testing.T) {
+	c := otlptest.New(t)
+	guard, err := Init(t.Context(), WithoutGlobals(), WithEndpoint(c.HTTPEndpoint()), WithLogOutput(io.Discard), WithoutRuntimeMetrics())
+	require.NoError(t, err)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	var lines []string
+	for _, m := range c.Metrics() {
+		require.True(t, strings.HasPrefix(m.Name, "otel.sdk."), m.Name)
+		kind := "up-down counter"
+		if m.Monotonic {
+			kind = "counter"
+		}
+		var causes []string
+		for _, p := range m.Points {
+			if cause, ok := p.Attributes["error.type"]; ok {
+				causes = append(causes, code(cause.(string)))
+			}
+		}
+		slices.Sort(causes)
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | `%s` | %s | %s |\n", m.Name, kind, m.Unit, strings.Join(causes, " "), m.Description))
+	}
+	slices.Sort(lines)
+	requireReadmeTable(t, "self-metrics", "| name | kind | unit | error.type | |\n|---|---|---|---|---|\n"+strings.Join(lines, ""))
 }
 
 // settingsTable writes the rows that exist for each signal once, with {TRACES,METRICS,LOGS} in their names.

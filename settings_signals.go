@@ -258,6 +258,13 @@ func metricRows() []row {
 			},
 			boolean(), func(c *config) *setting[bool] { return &c.runtimeMetrics }, func(o *options) *bool { return o.runtimeMetrics },
 		},
+		typedRow[bool]{
+			rowInfo{
+				name: "self-metrics", env: []string{"TELEMETRY_SELF_METRICS"}, defaults: always("true"), signals: on,
+				reason: "otel.sdk.*: what became of spans, log records and data points; the SDK's own is none",
+			},
+			boolean(), func(c *config) *setting[bool] { return &c.selfMetrics }, nil,
+		},
 	}
 }
 

@@ -290,13 +290,14 @@ func TestConcurrentInitsAgreeOnOneOwner(t *testing.T) {
 	}
 }
 
-func TestPanicInInitLeavesTheGlobalsFree(t *testing.T) {
+func TestPanicOfAViewSwitchesMetricsOff(t *testing.T) {
+	c := otlptest.New(t)
 	explode := telemetry.WithViews(func(sdkmetric.Instrument) (sdkmetric.Stream, bool) { panic("view") })
-	quiet := telemetry.WithOptions(telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutLogs(), telemetry.WithEndpoint("http://127.0.0.1:1"))
-	require.Panics(t, func() { _, _ = telemetry.Init(t.Context(), quiet, explode) })
-	guard, err := telemetry.Init(t.Context(), quiet, telemetry.WithoutMetrics())
-	require.NoError(t, err)
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithEndpoint(c.HTTPEndpoint()), explode)
+	require.ErrorContains(t, err, "telemetry: metrics are off: panic: view")
+	record(t.Context(), guard, "x")
 	require.NoError(t, guard.Shutdown(t.Context()))
+	require.Equal(t, []string{"x"}, spanNames(c))
 }
 
 func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {

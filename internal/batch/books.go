@@ -16,12 +16,15 @@ type Stats struct {
 	// dropped because its queue was full or it was shut down: after the sampler
 	// nothing is lost without being counted here first.
 	Accepted int64
-	Exported int64 // taken by the server
-	Dropped  Dropped
-	Failed   int64 // given up after an export failed
-	Rejected int64 // refused by the server in a partial success
-	Spooled  int64 // handed to the disk spool, which books them from then on
-	Queued   int64 // waiting or in flight
+	// Submitted counts the items that were handed to an exporter, whatever became
+	// of them there.
+	Submitted int64
+	Exported  int64 // taken by the server
+	Dropped   Dropped
+	Failed    int64 // given up after an export failed
+	Rejected  int64 // refused by the server in a partial success
+	Spooled   int64 // handed to the disk spool, which books them from then on
+	Queued    int64 // waiting or in flight
 
 	InFlight    int64     // the part of Queued that is being exported
 	QueuedBytes int64     // what Queued takes in memory, by estimate
@@ -81,6 +84,7 @@ func (e *Engine[T]) Snapshot() Stats {
 	var dropped [reasons]int64
 	s := Stats{
 		Accepted:    e.books.queued,
+		Submitted:   e.books.queued - int64(e.waiting) - e.books.dropped[shutdown],
 		Exported:    e.books.exported,
 		Failed:      e.books.failed,
 		Rejected:    e.books.rejected,
