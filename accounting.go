@@ -29,9 +29,9 @@ func newAccountedMetrics(exporter sdkmetric.Exporter, onError func(error)) *acco
 	return &accountedMetrics{Exporter: exporter, onError: onError, stop: stop, abort: abort}
 }
 
-// Export implements sdkmetric.Exporter. The error is for ForceFlush and Shutdown; it has been said by then.
+// Export implements sdkmetric.Exporter. The error is for ForceFlush and says how much was lost; it has been said by then.
 func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := withoutCancel(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
 
@@ -47,10 +47,39 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
 	if out.Err != nil {
 		a.onError(out.Err)
-		return reportedError{out.Err}
+	}
+	if lost := out.Items - out.Exported - out.Spooled; lost > 0 {
+		return reportedError{&batch.LossError{Items: lost, Cause: out.Err}}
 	}
 	return nil
 }
+
+// withoutCancel keeps the deadline alone. The periodic reader cancels the export in flight as soon as its Shutdown
+// begins; it would be lost in an orderly shutdown, only because the collector takes a moment to answer.
+func withoutCancel(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return detached, cancel
+	}
+	timed, stop := context.WithDeadline(detached, deadline)
+	return timed, func(cause error) { cancel(cause); stop() }
+}
+
+// namingLoss makes the error of shutdown say how many data points it lost, the export that was in flight included.
+func (a *accountedMetrics) namingLoss(shutdown func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		before := a.Snapshot()
+		err := shutdown(ctx)
+		after := a.Snapshot()
+		if lost := lostOf(after) - lostOf(before); lost > 0 {
+			return &batch.LossError{Items: lost, Cause: after.LastError}
+		}
+		return err
+	}
+}
+
+func lostOf(s batch.Stats) int64 { return s.Failed + s.Rejected + s.Dropped.Total() }
 
 func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {
 	s.Queued -= out.Items
@@ -58,6 +87,7 @@ func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {
 	s.Exported += out.Exported
 	s.Rejected += out.Rejected
 	s.Failed += out.Failed
+	s.Spooled += out.Spooled
 	if out.TooLarge {
 		s.Dropped.TooLarge += out.Items
 	}

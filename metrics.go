@@ -24,6 +24,7 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 	}()
 	run = running{signal: metrics, stats: noStats}
 	stop := func() {}
+	naming := func(shutdown func(context.Context) error) func(context.Context) error { return shutdown }
 	sc := b.cfg.signals[metrics]
 	if sc.sends(exporterGiven) {
 		readers = append(readers, *b.cfg.opts.metricReader)
@@ -34,7 +35,7 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 			return nil, run, err
 		}
 		accounted := newAccountedMetrics(exporter, b.onError(metrics))
-		run.stats, stop = accounted.Snapshot, accounted.abort
+		run.stats, stop, naming = accounted.Snapshot, accounted.abort, accounted.namingLoss
 		readers = append(readers, b.periodicReader(accounted))
 	}
 	if sc.sends(exporterConsole) {
@@ -59,7 +60,7 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 			return nil, run, fmt.Errorf("runtime metrics: %w", err)
 		}
 	}
-	run.flush, run.shutdown = provider.ForceFlush, abortAtEnd(provider.Shutdown, stop)
+	run.flush, run.shutdown = provider.ForceFlush, naming(abortAtEnd(provider.Shutdown, stop))
 	return provider, run, nil
 }
 
