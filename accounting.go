@@ -29,9 +29,9 @@ func newAccountedMetrics(exporter sdkmetric.Exporter, onError func(error)) *acco
 	return &accountedMetrics{Exporter: exporter, onError: onError, stop: stop, abort: abort}
 }
 
-// Export implements sdkmetric.Exporter. The error is for ForceFlush and Shutdown; it has been said by then.
+// Export implements sdkmetric.Exporter. The error is for ForceFlush and says how much was lost; it has been said by then.
 func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
-	ctx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := withoutCancel(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
 
@@ -58,6 +58,36 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	}
 	return nil
 }
+
+// withoutCancel keeps the deadline alone. The periodic reader cancels the export in flight as soon as its Shutdown
+// begins; it would be lost in an orderly shutdown, only because the collector takes a moment to answer.
+func withoutCancel(ctx context.Context) (context.Context, context.CancelCauseFunc) {
+	detached, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return detached, cancel
+	}
+	timed, stop := context.WithDeadline(detached, deadline)
+	return timed, func(cause error) { cancel(cause); stop() }
+}
+
+// stopping makes shutdown end the export in flight when its time is over, for which the periodic reader would wait
+// whatever its context says, and say how many data points were lost, those of that export included.
+func (a *accountedMetrics) stopping(shutdown func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		defer a.abort()
+		defer context.AfterFunc(ctx, a.abort)()
+		before := a.Snapshot()
+		err := shutdown(ctx)
+		after := a.Snapshot()
+		if lost := lostOf(after) - lostOf(before); lost > 0 {
+			return &batch.LossError{Items: lost, Cause: after.LastError}
+		}
+		return err
+	}
+}
+
+func lostOf(s batch.Stats) int64 { return s.Failed + s.Rejected + s.Dropped.Total() }
 
 func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {
 	s.Queued -= out.Items

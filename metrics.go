@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,7 +20,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 	var readers []sdkmetric.Reader
 	defer undo(ctx, &err, &readers)
 	run = running{signal: metrics, stats: noStats}
-	stop := func() {}
+	var accounted *accountedMetrics
 	sc := b.cfg.signals[metrics]
 	if sc.sends(exporterGiven) {
 		readers = append(readers, *b.cfg.opts.metricReader)
@@ -31,8 +30,8 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		accounted := newAccountedMetrics(exporter, b.onError(metrics))
-		run.stats, stop = accounted.Snapshot, accounted.abort
+		accounted = newAccountedMetrics(exporter, b.onError(metrics))
+		run.stats = accounted.Snapshot
 		readers = append(readers, b.periodicReader(accounted))
 	}
 	if sc.sends(exporterConsole) {
@@ -58,21 +57,11 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 			return nil, run, fmt.Errorf("runtime metrics: %w", err)
 		}
 	}
-	run.flush, run.shutdown = sdk.ForceFlush, abortAtEnd(sdk.Shutdown, stop)
-	return provider, run, nil
-}
-
-// abortAtEnd ends the export in flight when shutdown's time is over: the periodic reader waits for it whatever its
-// context says.
-func abortAtEnd(shutdown func(context.Context) error, abort func()) func(context.Context) error {
-	return func(ctx context.Context) error {
-		defer abort()
-		defer context.AfterFunc(ctx, abort)()
-		if err := shutdown(ctx); !errors.Is(err, sdkmetric.ErrReaderShutdown) {
-			return err
-		}
-		return nil
+	run.flush, run.shutdown = sdk.ForceFlush, sdk.Shutdown
+	if accounted != nil {
+		run.shutdown = accounted.stopping(sdk.Shutdown)
 	}
+	return provider, run, nil
 }
 
 // maxMetricPoints keeps a request below the 4 MiB that a collector accepts over gRPC: a point has about 300 bytes.

@@ -103,11 +103,7 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 		return g.owner.ForceFlush(ctx)
 	}
 	return inParallel(g.running, func(r running) error {
-		err := r.flush(ctx)
-		if errors.Is(err, sdkmetric.ErrReaderShutdown) {
-			return nil
-		}
-		return r.failed("flush", err)
+		return r.failed("flush", r.flush(ctx))
 	})
 }
 
@@ -239,7 +235,7 @@ func contained(do func() error) (err error) {
 func (r running) failed(what string, err error) error {
 	var loss *batch.LossError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, sdkmetric.ErrReaderShutdown): // a reader of the user's may be shut down already
 		return nil
 	case errors.As(err, &loss):
 		return fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), loss.Cause)

@@ -135,7 +135,7 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 		}
 		return run, err
 	})
-	if err := g.observeSelf(); err != nil {
+	if err := contained(g.observeSelf); err != nil {
 		b.selfLog.Say(slog.LevelWarn, fmt.Sprintf("self-metrics are incomplete: %v", err))
 	}
 	return errors.Join(errs...)

@@ -1,0 +1,217 @@
+package telemetry_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// shutdownBudget is the deadline of the shutdowns below. What is asserted is five times as much: the tests share their
+// processors with others.
+const shutdownBudget = 2 * time.Second
+
+// deadEnd is an address from which no answer comes.
+type deadEnd struct {
+	name string
+	open func(t *testing.T) (address string)
+}
+
+func deadEnds() []deadEnd {
+	return append(blackHoles(), // no connection comes about; where the system lets a test build one
+		deadEnd{"closed port", closedPort}, // it is refused
+		deadEnd{"silent peer", silentPeer}, // it is accepted, and nothing is ever written to it
+		deadEnd{"hung collector", func(*testing.T) string { return "" }},
+	)
+}
+
+func closedPort(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+func silentPeer(t *testing.T) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				_, _ = io.Copy(io.Discard, conn) // until the client goes away
+				_ = conn.Close()
+			}()
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	return l.Addr().String()
+}
+
+// endpointOf returns the URL of a dead end. A hung collector is one that speaks the protocol and answers no request.
+func (d deadEnd) endpointOf(t *testing.T, protocol telemetry.Protocol) string {
+	if address := d.open(t); address != "" {
+		return "http://" + address
+	}
+	c := otlptest.New(t)
+	c.SetFault(otlptest.Fault{Hang: true})
+	return c.Endpoint(string(protocol))
+}
+
+// loss is one case: a dead end, and the signals that lead there. The others have a collector that works.
+type loss struct {
+	deadEnd
+	sick []otlptest.Signal
+	// items of each signal: as many as a busy service holds, and a few where what must arrive of the others is decoded.
+	items int
+}
+
+func losses() (all []loss) {
+	for _, d := range deadEnds() {
+		all = append(all, loss{d, []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs}, 2000})
+		for _, s := range []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs} {
+			all = append(all, loss{d, []otlptest.Signal{s}, 20})
+		}
+	}
+	return all
+}
+
+// TestShutdownNamesWhatItLost is every way in which the stock SDK's shutdown was seen to be late, to be silent, or to
+// let one signal eat another's time.
+func TestShutdownNamesWhatItLost(t *testing.T) {
+	atOnce(t, overProtocols(losses()...),
+		func(c protocolCase[loss]) string {
+			what := "all"
+			if len(c.of.sick) == 1 {
+				what = string(c.of.sick[0])
+			}
+			return c.of.name + " " + string(c.protocol) + " " + what
+		},
+		func(t *testing.T, c protocolCase[loss]) {
+			collector := otlptest.New(t)
+			scopes := map[otlptest.Signal]func(...telemetry.Option) telemetry.Option{
+				otlptest.Traces: telemetry.ForTraces, otlptest.Metrics: telemetry.ForMetrics, otlptest.Logs: telemetry.ForLogs,
+			}
+			dead := c.of.endpointOf(t, c.protocol)
+			opts := []telemetry.Option{
+				telemetry.WithEndpoint(collector.Endpoint(string(c.protocol))), telemetry.WithProtocol(c.protocol),
+				telemetry.WithLogOutput(io.Discard),
+			}
+			for _, s := range c.of.sick {
+				opts = append(opts, scopes[s](telemetry.WithEndpoint(dead)))
+			}
+			guard, _ := start(t, collector, opts...)
+			for i := range c.of.items {
+				record(context.Background(), guard, strconv.Itoa(i%10))
+			}
+			ctx, cancel := context.WithTimeout(t.Context(), shutdownBudget)
+			defer cancel()
+			begin := time.Now()
+			err := guard.Shutdown(ctx)
+			require.Less(t, time.Since(begin), 5*shutdownBudget)
+
+			requireBooks(t, guard)
+			h := guard.Health()
+			arrived := map[otlptest.Signal]int{otlptest.Traces: len(collector.Spans()), otlptest.Logs: len(collector.LogRecords())}
+			for signal, health := range map[otlptest.Signal]telemetry.SignalHealth{otlptest.Traces: h.Traces, otlptest.Metrics: h.Metrics, otlptest.Logs: h.Logs} {
+				sick := slices.Contains(c.of.sick, signal)
+				if signal != otlptest.Metrics {
+					require.EqualValues(t, c.of.items, health.Accepted, signal)
+				}
+				require.Positive(t, health.Accepted, signal)
+				if sick {
+					require.Equal(t, health.Accepted, health.Lost(), "%s: %+v", signal, health)
+					requireNamed(t, err, signal, health.Lost())
+					require.Error(t, health.LastError, signal)
+					continue
+				}
+				require.Equal(t, health.Accepted, health.Exported, "%s: %+v", signal, health)
+				require.NotContains(t, err.Error(), "shutdown "+string(signal))
+				if signal == otlptest.Metrics {
+					require.Contains(t, metricNames(collector), "0")
+				} else {
+					require.Equal(t, c.of.items, arrived[signal], signal)
+				}
+			}
+			require.Equal(t, err, guard.Shutdown(context.Background()), "the second call gets the first one's result")
+		})
+}
+
+// requireNamed asserts that the line of the error that is about a signal says how much of it was lost.
+func requireNamed(t *testing.T, err error, signal otlptest.Signal, lost int64) {
+	t.Helper()
+	require.Error(t, err)
+	for line := range strings.Lines(err.Error()) {
+		if strings.Contains(line, "shutdown "+string(signal)) {
+			require.Contains(t, line, strconv.FormatInt(lost, 10)+" ", "the loss of %s", signal)
+			return
+		}
+	}
+	require.Fail(t, "the error does not name "+string(signal), "%v", err)
+}
+
+// TestShutdownWithoutADeadlineTakesItsOwn is for the services that defer Shutdown with the background context.
+func TestShutdownWithoutADeadlineTakesItsOwn(t *testing.T) {
+	atOnce(t, overProtocols(deadEnds()...),
+		func(c protocolCase[deadEnd]) string { return c.of.name + " " + string(c.protocol) },
+		func(t *testing.T, c protocolCase[deadEnd]) {
+			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+				telemetry.WithEndpoint(c.of.endpointOf(t, c.protocol)), telemetry.WithProtocol(c.protocol),
+				telemetry.WithShutdownTimeout(shutdownBudget))
+			require.NoError(t, err)
+			record(context.Background(), guard, "x")
+			begin := time.Now()
+			err = guard.Shutdown(context.Background())
+			require.Less(t, time.Since(begin), 5*shutdownBudget)
+			require.ErrorContains(t, err, "shutdown traces")
+			require.ErrorContains(t, err, "shutdown metrics")
+			require.ErrorContains(t, err, "shutdown logs")
+			requireBooks(t, guard)
+		})
+}
+
+// TestShutdownLetsTheMetricsInFlightArrive is for a shutdown that begins while the collector has not answered yet.
+func TestShutdownLetsTheMetricsInFlightArrive(t *testing.T) {
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, p telemetry.Protocol) {
+		c := otlptest.New(t)
+		c.SetFault(otlptest.Fault{Delay: 300 * time.Millisecond}, otlptest.Metrics)
+		guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(p))), telemetry.WithProtocol(p),
+			telemetry.WithMetricInterval(50*time.Millisecond), telemetry.WithoutRuntimeMetrics())
+		record(t.Context(), guard, "x")
+		require.NoError(t, c.Wait(t.Context(), func(c *otlptest.Collector) bool { return len(c.Requests()) > 0 }))
+		require.NoError(t, guard.Shutdown(t.Context()))
+		h := guard.Health().Metrics
+		require.Zero(t, h.Lost(), "%+v", h)
+		require.GreaterOrEqual(t, h.Exported, int64(2), "the export in flight and the last one")
+		requireBooks(t, guard)
+	})
+}
+
+// TestAWarningIsNoLoss is for collectors that take everything and have something to say (OTLP: partial success with
+// nothing rejected).
+func TestAWarningIsNoLoss(t *testing.T) {
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, p telemetry.Protocol) {
+		c := otlptest.New(t)
+		c.SetFault(otlptest.Fault{Message: "use v2"})
+		guard, console := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(p))), telemetry.WithProtocol(p))
+		record(t.Context(), guard, "x")
+		require.NoError(t, guard.Shutdown(t.Context()))
+		require.Contains(t, console.String(), "use v2")
+		require.Contains(t, metricNames(c), "x")
+		requireBooks(t, guard)
+	})
+}
