@@ -6,7 +6,6 @@ import (
 	"math/bits"
 
 	"go.opentelemetry.io/otel/attribute"
-	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -26,8 +25,9 @@ type request struct {
 	route, path string
 }
 
-func readRequest(name string, kind trace.SpanKind, attributes []attribute.KeyValue) request {
-	req := request{name: name, kind: kind, attributes: attributes}
+// read fills in an empty request.
+func (req *request) read(name string, kind trace.SpanKind, attributes []attribute.KeyValue) {
+	req.name, req.kind, req.attributes = name, kind, attributes
 	for i := range attributes {
 		kv := &attributes[i]
 		// Most keys differ in length, which is cheaper to compare.
@@ -46,11 +46,6 @@ func readRequest(name string, kind trace.SpanKind, attributes []attribute.KeyVal
 			}
 		}
 	}
-	return req
-}
-
-func requestOf(p *sdktrace.SamplingParameters) request {
-	return readRequest(p.Name, p.Kind, p.Attributes)
 }
 
 func withoutQuery(target string) string {
@@ -132,17 +127,23 @@ func looksLikeID(segment string) bool {
 // text folds eight bytes at a time into sum by a 128-bit product, as wyhash does.
 func (h hasher) text(sum uint64, text string) uint64 {
 	const m1, m2 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
-	sum ^= uint64(len(text)) * m1
-	var tail [8]byte
-	for len(text) > 8 {
-		sum = fold(sum^littleEndian(text), m2^h.seed)
-		text = text[8:]
+	n := len(text)
+	sum ^= uint64(n) * m1
+	if n < 8 {
+		var last uint64
+		for i := range n {
+			last = last<<8 | uint64(text[i])
+		}
+		return fold(sum^last, m1^h.seed)
 	}
-	copy(tail[:], text)
-	return fold(sum^binary.LittleEndian.Uint64(tail[:]), m1^h.seed)
+	for i := 0; i < n-8; i += 8 {
+		sum = fold(sum^littleEndian(text[i:]), m2^h.seed)
+	}
+	return fold(sum^littleEndian(text[n-8:]), m1^h.seed)
 }
 
 func littleEndian(s string) uint64 {
+	_ = s[7]
 	return uint64(s[0]) | uint64(s[1])<<8 | uint64(s[2])<<16 | uint64(s[3])<<24 |
 		uint64(s[4])<<32 | uint64(s[5])<<40 | uint64(s[6])<<48 | uint64(s[7])<<56
 }

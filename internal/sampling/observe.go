@@ -96,7 +96,8 @@ func (s slowness) isSlow(d time.Duration) bool { return s > 0 && d >= time.Durat
 func (s *Sampler) slowThreshold(span sdktrace.ReadOnlySpan) slowness {
 	threshold := s.cfg.SlowThreshold
 	if s.rules.anySlow {
-		req := readRequest(span.Name(), span.SpanKind(), span.Attributes())
+		var req request
+		req.read(span.Name(), span.SpanKind(), span.Attributes())
 		if rule := s.rules.match(&req); rule != nil && rule.SlowThreshold != 0 {
 			threshold = rule.SlowThreshold
 		}

@@ -126,49 +126,53 @@ func (s *Sampler) Tick() {
 	s.floor.memory.Store(highest)
 }
 
-// ShouldSample implements the SDK's Sampler. It decides in one place what ParentBased and its delegates would, which
-// spares the copies between them.
+// ShouldSample implements the SDK's Sampler. It decides in one place what ParentBased and its delegates would: copying
+// the parameters and the result from one sampler to the next is most of their cost.
 func (s *Sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	parent := trace.SpanFromContext(p.ParentContext)
 	psc := parent.SpanContext()
+	ts := psc.TraceState()
+	var decision sdktrace.SamplingDecision
 	switch {
 	case !psc.IsValid():
-		return s.root(&p, psc.TraceState())
+		decision, ts = s.root(&p, ts)
 	case !psc.IsRemote():
-		return s.child(parent, psc)
+		decision = s.child(parent, psc.IsSampled())
 	case s.cfg.Untrusted != nil && s.cfg.Untrusted(p.ParentContext):
-		return s.stranger(&p, psc.TraceState())
+		decision, ts = s.stranger(&p, ts)
 	case psc.IsSampled():
-		return s.sampledCaller(&p, psc.TraceState())
+		decision, ts = s.sampledCaller(&p, ts)
+	default:
+		decision, ts = s.unsampledCaller(&p, ts)
 	}
-	return s.unsampledCaller(&p, psc.TraceState())
+	return sdktrace.SamplingResult{Decision: decision, Tracestate: ts}
 }
 
 // child follows its local parent. A parent that is recorded without being sampled is an undecided one.
-func (s *Sampler) child(parent trace.Span, psc trace.SpanContext) sdktrace.SamplingResult {
-	decision := sdktrace.Drop
-	if psc.IsSampled() {
-		decision = sdktrace.RecordAndSample
-	} else if s.tailsOn.Load() {
+func (s *Sampler) child(parent trace.Span, sampled bool) sdktrace.SamplingDecision {
+	if sampled {
+		return sdktrace.RecordAndSample
+	}
+	if s.tailsOn.Load() {
 		// By its type, since IsRecording would lock the parent and is false after its end.
 		if _, recording := parent.(sdktrace.ReadOnlySpan); recording {
-			decision = sdktrace.RecordOnly
 			s.floor.record()
+			return sdktrace.RecordOnly
 		}
 	}
-	return sdktrace.SamplingResult{Decision: decision, Tracestate: psc.TraceState()}
+	return sdktrace.Drop
 }
 
 // root decides a trace that begins here.
-func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) sdktrace.SamplingResult {
+func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	if ts.Len() == 0 {
 		r := randomness(p.TraceID)
 		pt := s.point(p, r)
 		switch {
 		case pt == nil:
-			return sdktrace.SamplingResult{Decision: sdktrace.Drop}
+			return sdktrace.Drop, ts
 		case r >= pt.threshold:
-			return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: pt.state}
+			return sdktrace.RecordAndSample, pt.state
 		}
 		return s.undecided(r, ts)
 	}
@@ -176,9 +180,9 @@ func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) sdkt
 	pt := s.point(p, r)
 	switch {
 	case pt == nil:
-		return sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: withoutThreshold(ts)}
+		return sdktrace.Drop, withoutThreshold(ts)
 	case r >= pt.threshold:
-		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: withThreshold(ts, pt.threshold)}
+		return sdktrace.RecordAndSample, withThreshold(ts, pt.threshold)
 	}
 	return s.undecided(r, withoutThreshold(ts))
 }
@@ -186,7 +190,8 @@ func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) sdkt
 // point asks the rules, and then the head, for the threshold of a trace that is ours to decide; nil if it is to be
 // dropped.
 func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
-	req := requestOf(p)
+	var req request
+	req.read(p.Name, p.Kind, p.Attributes)
 	rule := s.rules.match(&req)
 	var pt *point
 	switch {
@@ -207,16 +212,15 @@ func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
 }
 
 // undecided records a trace that the head has not sampled, if there is a tail and the floor has room.
-func (s *Sampler) undecided(r uint64, ts trace.TraceState) sdktrace.SamplingResult {
-	decision := sdktrace.Drop
+func (s *Sampler) undecided(r uint64, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	if s.tailsOn.Load() && s.floor.admits(r) {
-		decision = sdktrace.RecordOnly
+		return sdktrace.RecordOnly, ts
 	}
-	return sdktrace.SamplingResult{Decision: decision, Tracestate: ts}
+	return sdktrace.Drop, ts
 }
 
 // sampledCaller follows a trusted caller, within the cap.
-func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) sdktrace.SamplingResult {
+func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	state := readState(ts)
 	r := state.random(p.TraceID)
 	if state.hasThreshold && r >= state.threshold && adjustedCount(state.threshold) <= maxAdjustedCount {
@@ -240,7 +244,7 @@ func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceSt
 }
 
 // follow samples because the caller has, unless the bucket is empty.
-func (s *Sampler) follow(r uint64, ts trace.TraceState) sdktrace.SamplingResult {
+func (s *Sampler) follow(r uint64, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	if !s.remote.bucket.take() {
 		return s.undecided(r, withoutThreshold(ts))
 	}
@@ -248,34 +252,35 @@ func (s *Sampler) follow(r uint64, ts trace.TraceState) sdktrace.SamplingResult 
 	if s.remote.bucket.biased() {
 		ts = withoutThreshold(ts)
 	}
-	return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: ts}
+	return sdktrace.RecordAndSample, ts
 }
 
 // unsampledCaller follows a trusted caller, whose decision is no veto for errors.
-func (s *Sampler) unsampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) sdktrace.SamplingResult {
+func (s *Sampler) unsampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	ts = withoutThreshold(ts)
-	req := requestOf(p)
+	var req request
+	req.read(p.Name, p.Kind, p.Attributes)
 	if rule := s.rules.match(&req); rule != nil && rule.Drop {
 		s.dropped.Add(1)
-		return sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: ts}
+		return sdktrace.Drop, ts
 	}
 	return s.undecided(readState(ts).random(p.TraceID), ts)
 }
 
 // stranger decides a trace as if it began here: neither the caller's flag nor its th or R count.
-func (s *Sampler) stranger(p *sdktrace.SamplingParameters, ts trace.TraceState) sdktrace.SamplingResult {
+func (s *Sampler) stranger(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	r, ts := s.hash.fromStranger(p.TraceID, ts)
 	pt := s.point(p, r)
 	switch {
 	case pt == nil:
-		return sdktrace.SamplingResult{Decision: sdktrace.Drop, Tracestate: ts}
+		return sdktrace.Drop, ts
 	case r < pt.threshold:
 		return s.undecided(r, ts)
 	case !s.remote.bucket.take():
 		// Many requests with one trace ID: they share an R, and no threshold bounds them.
 		return s.undecided(r, ts)
 	case s.remote.bucket.biased():
-		return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: ts}
+		return sdktrace.RecordAndSample, ts
 	}
-	return sdktrace.SamplingResult{Decision: sdktrace.RecordAndSample, Tracestate: withThreshold(ts, pt.threshold)}
+	return sdktrace.RecordAndSample, withThreshold(ts, pt.threshold)
 }
