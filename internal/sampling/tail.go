@@ -14,9 +14,10 @@ const (
 	// spans that outlive it.
 	minHold = 30 * time.Second
 	linger  = 5 * time.Second
-	// maxSpans is how many spans of one trace are held. A fragment of that size is a loop, of which a thousand turns
-	// tell what there is to tell.
+	// maxSpans and maxBytes are what is held of one trace; failed spans and local roots may take as much again. A fragment
+	// of that size is a loop, of which a thousand turns tell what there is to tell.
 	maxSpans = 1000
+	maxBytes = 512 << 10
 	// tailSets is the size of the table of interesting operations: 64, by name and reason.
 	tailSets = 16
 	// lowWater is the share of the memory below which the floor sinks, by sink per tick.
@@ -168,8 +169,11 @@ func (t *Tail) take(f *fragment, span sdktrace.ReadOnlySpan, o *observed) {
 	}
 	f.reason = max(f.reason, o.reason)
 	essential := o.root || o.reason != notInteresting
-	room := len(f.spans) < maxSpans && f.bytes+o.bytes <= t.limit/32
-	if !room && !(essential && len(f.spans) < 2*maxSpans && f.bytes+o.bytes <= t.limit/16) {
+	spans, bytes := maxSpans, min(maxBytes, t.limit/4)
+	if essential {
+		spans, bytes = 2*spans, 2*bytes
+	}
+	if len(f.spans) >= spans || f.bytes+o.bytes > bytes {
 		f.dropped++
 		t.counts.Truncated++
 		t.charge(f, -spanBytes)
