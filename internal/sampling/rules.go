@@ -1,6 +1,7 @@
 package sampling
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -36,7 +37,7 @@ func (r *Rule) validate() error {
 	}
 	switch {
 	case actions > 1:
-		return fmt.Errorf("want at most one of Drop, Keep, Ratio and TracesPerSecond")
+		return errors.New("want at most one of Drop, Keep, Ratio and TracesPerSecond")
 	case r.Ratio != 0 && !(r.Ratio >= 1.0/float64(whole) && r.Ratio <= 1):
 		return fmt.Errorf("the ratio is %v, want 2^-56 to 1, or Drop", r.Ratio)
 	case r.TracesPerSecond != 0 && !(r.TracesPerSecond > 0 && r.TracesPerSecond <= maxTarget):
@@ -64,9 +65,11 @@ type rules struct {
 
 func compileRules(list []Rule, now func() time.Duration) (rules, error) {
 	var rs rules
+	var errs []error
 	for i, r := range list {
 		if err := r.validate(); err != nil {
-			return rules{}, fmt.Errorf("rule %d: %w", i+1, err)
+			errs = append(errs, fmt.Errorf("rule %d: %w", i+1, err))
+			continue
 		}
 		compiled := rule{Rule: r}
 		if prefix, ok := strings.CutSuffix(r.SpanName, "*"); ok {
@@ -83,7 +86,7 @@ func compileRules(list []Rule, now func() time.Duration) (rules, error) {
 		rs.anySlow = rs.anySlow || r.SlowThreshold != 0
 		rs.list = append(rs.list, compiled)
 	}
-	return rs, nil
+	return rs, errors.Join(errs...)
 }
 
 // match returns the first rule that matches, or nil.

@@ -34,7 +34,7 @@ func adjustedCount(threshold uint64) float64 {
 }
 
 // thresholdFor returns the threshold of p, rounded to digits hexadecimal digits after the leading ones, as the
-// specification advises: 4 digits, and one more for each leading f, which keep the relative error of p below 2^-12. The
+// specification advises: 4 digits, and one more for each leading f, which keep the relative error of p below 2^-12 down to 2^-40. The
 // rounded threshold is the one to decide with; then the count that it implies is exact. p above 1 counts as 1; the
 // result is at most the threshold of 2^-56.
 func thresholdFor(p float64, digits int) uint64 {
