@@ -27,6 +27,7 @@ func keptPerSecond(runs int, operations int, phases []phase) perSecond {
 }
 
 func TestStepUpAndDown(t *testing.T) {
+	simulation(t)
 	kept := keptPerSecond(10, 1, []phase{
 		{20 * time.Second, []float64{10}}, {40 * time.Second, []float64{10_000}}, {20 * time.Second, []float64{10}},
 	})
@@ -41,6 +42,7 @@ func TestStepUpAndDown(t *testing.T) {
 }
 
 func TestOtherSteps(t *testing.T) {
+	simulation(t)
 	for _, tc := range []struct {
 		name     string
 		from, to float64
@@ -60,6 +62,7 @@ func TestOtherSteps(t *testing.T) {
 }
 
 func TestColdStart(t *testing.T) {
+	simulation(t)
 	kept := keptPerSecond(20, 1, []phase{{10 * time.Second, []float64{10_000}}})
 	t.Logf("%.0f", kept)
 	assert.LessOrEqual(t, kept[0], 2*target)
@@ -67,6 +70,7 @@ func TestColdStart(t *testing.T) {
 }
 
 func TestOperationsRisingTogether(t *testing.T) {
+	simulation(t)
 	kept := keptPerSecond(10, 100, []phase{{20 * time.Second, uniform(100, 0.1)}, {20 * time.Second, uniform(100, 100)}})
 	t.Logf("%.0f", kept[18:26])
 	assert.LessOrEqual(t, kept[20], 2.5*target)
@@ -74,6 +78,7 @@ func TestOperationsRisingTogether(t *testing.T) {
 }
 
 func TestBurstsOfOneSecond(t *testing.T) {
+	simulation(t)
 	var phases []phase
 	for range 15 {
 		phases = append(phases, phase{time.Second, []float64{5000}}, phase{time.Second, []float64{1}})
@@ -86,6 +91,7 @@ func TestBurstsOfOneSecond(t *testing.T) {
 }
 
 func TestSteadyRate(t *testing.T) {
+	simulation(t)
 	var kept perSecond
 	h := newHead(1, target, defaultFairness, 40)
 	run(newRandom(1), h.clock, h.tickNow, []phase{{320 * time.Second, zipf(40, 3000, 1.2)}}, func(a arrival) {
@@ -101,6 +107,7 @@ func TestSteadyRate(t *testing.T) {
 }
 
 func TestNamesWithoutEnd(t *testing.T) {
+	simulation(t)
 	h := newHead(1, target, defaultFairness, 1)
 	hash := hasher{1}
 	n := 0

@@ -9,6 +9,7 @@ import (
 )
 
 func TestEveryOperationIsSeen(t *testing.T) {
+	simulation(t)
 	rates := zipf(100, 10_000, 2.2)
 	h := newHead(3, target, defaultFairness, 100)
 	seen, arrived := make([]float64, 100), make([]float64, 100)
@@ -29,6 +30,7 @@ func TestEveryOperationIsSeen(t *testing.T) {
 // TestEvenShares uses fairness 1, under which all operations that can have equal shares get them, to hold the
 // water-filling to Jain's index.
 func TestEvenShares(t *testing.T) {
+	simulation(t)
 	rates := zipf(100, 10_000, 1)
 	h := newHead(4, target, 1, 100)
 	kept := make([]float64, 100)
@@ -48,6 +50,7 @@ func TestEvenShares(t *testing.T) {
 }
 
 func TestAllocation(t *testing.T) {
+	simulation(t)
 	for _, tc := range []struct {
 		name   string
 		rates  []float64
@@ -82,6 +85,7 @@ func TestAllocation(t *testing.T) {
 
 // TestBusyNewcomerFindsAPlace fills the table with names that come once, and then lets a busy operation arrive.
 func TestBusyNewcomerFindsAPlace(t *testing.T) {
+	simulation(t)
 	h := newHead(5, target, defaultFairness, 1)
 	hash := hasher{5}
 	n := 0
@@ -109,6 +113,7 @@ func TestBusyNewcomerFindsAPlace(t *testing.T) {
 }
 
 func TestEstimateForgetsAtAChange(t *testing.T) {
+	simulation(t)
 	e := estimate{}
 	for range 100 {
 		e.observe(200, 0.2)

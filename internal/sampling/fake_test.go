@@ -43,7 +43,7 @@ func (s *fakeSpan) Status() sdktrace.Status {
 // exported calls f with every span that the tail hands on.
 type exported func(sdktrace.ReadOnlySpan)
 
-func (f exported) OnEnd(s sdktrace.ReadOnlySpan)                  { f(s) }
+func (f exported) OnEnd(s sdktrace.ReadOnlySpan)                 { f(s) }
 func (exported) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 func (exported) ForceFlush(context.Context) error                { return nil }
 func (exported) Shutdown(context.Context) error                  { return nil }

@@ -40,6 +40,7 @@ const (
 )
 
 func TestFloodOfSampledFlags(t *testing.T) {
+	simulation(t)
 	for _, state := range []string{"", "ot=th:0", "ot=th:junk;;;"} {
 		sampled, _, _ := attack(t, Config{}, func(*service, uint64) trace.SpanContextConfig {
 			return trace.SpanContextConfig{TraceFlags: trace.FlagsSampled, TraceState: stateOf(t, state)}
@@ -51,6 +52,7 @@ func TestFloodOfSampledFlags(t *testing.T) {
 }
 
 func TestFloodOfOneTraceID(t *testing.T) {
+	simulation(t)
 	for _, cfg := range []Config{{}, {Untrusted: func(context.Context) bool { return true }}} {
 		sampled, _, s := attack(t, cfg, func(*service, uint64) trace.SpanContextConfig {
 			return trace.SpanContextConfig{TraceID: high, TraceFlags: trace.FlagsSampled, TraceState: stateOf(t, "ot=th:0")}
@@ -64,6 +66,7 @@ func TestFloodOfOneTraceID(t *testing.T) {
 }
 
 func TestNobodyClaimsAHugeCount(t *testing.T) {
+	simulation(t)
 	_, largest, s := attack(t, Config{}, func(s *service, _ uint64) trace.SpanContextConfig {
 		return trace.SpanContextConfig{TraceID: s.traceID(whole - 1), TraceFlags: trace.FlagsSampled, TraceState: stateOf(t, "ot=th:ffffffffffffff")}
 	})
@@ -77,6 +80,7 @@ func TestNobodyClaimsAHugeCount(t *testing.T) {
 }
 
 func TestStrangersDecideNothing(t *testing.T) {
+	simulation(t)
 	for _, sampled := range []bool{false, true} {
 		// Trace IDs that pass every threshold of a sampler that believes them.
 		kept, _, _ := attack(t, Config{Untrusted: func(context.Context) bool { return true }}, func(s *service, r uint64) trace.SpanContextConfig {
@@ -93,6 +97,7 @@ func TestStrangersDecideNothing(t *testing.T) {
 
 // TestCapKeepsCounts has callers that sample at three probabilities, together far above the cap.
 func TestCapKeepsCounts(t *testing.T) {
+	simulation(t)
 	points := []*point{gridPoint(0), newPoint(thresholdFor(0.1, 4)), newPoint(thresholdFor(0.01, 4))}
 	truth, estimate, n := 0.0, 0.0, 0
 	s := newService(t, 3, Config{HeadOnly: true}, func(sdktrace.ReadOnlySpan) {})
@@ -122,6 +127,7 @@ func TestCapKeepsCounts(t *testing.T) {
 // TestSamplersAgree gives one stream of traces to two processes with different targets: what the one with the higher
 // thresholds keeps, the other keeps too.
 func TestSamplersAgree(t *testing.T) {
+	simulation(t)
 	busy, quiet := newHead(1, 20, defaultFairness, 5), newHead(2, 200, defaultFairness, 5)
 	keptByBoth, keptByBusy, violations := 0, 0, 0
 	run(newRandom(9), busy.clock, func() { quiet.clock.now = busy.clock.now; busy.tickNow(); quiet.tickNow() },
@@ -146,6 +152,7 @@ func TestSamplersAgree(t *testing.T) {
 // TestServicesEvictAlike runs one stream through two processes with different memory: the traces that the shorter one
 // saves are among those that the other saves, so that their parts join.
 func TestServicesEvictAlike(t *testing.T) {
+	simulation(t)
 	saved := func(bytes int64) map[trace.TraceID]bool {
 		kept := map[trace.TraceID]bool{}
 		s := newService(t, 5, Config{HeldBytes: bytes, TailTracesPerSecond: 1e5}, func(span sdktrace.ReadOnlySpan) {
@@ -174,6 +181,7 @@ func TestServicesEvictAlike(t *testing.T) {
 // TestKeptRandomnessIsUniform holds what an operation keeps between its threshold and 2^56 to be uniform there: 64 bins,
 // chi-square, at a significance of 0.1 % over five operations.
 func TestKeptRandomnessIsUniform(t *testing.T) {
+	simulation(t)
 	h := newHead(6, 2000, defaultFairness, 5)
 	var bins [5][64]float64
 	var n [5]float64

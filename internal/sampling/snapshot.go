@@ -1,6 +1,7 @@
 package sampling
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -63,6 +64,23 @@ type Snapshot struct {
 	TailSaving  bool // more interesting traces than the target allows
 	SlowAfter   time.Duration
 	Operations  []Operation // by rate, the busiest first
+}
+
+// String is one line for people.
+func (s Snapshot) String() string {
+	text := fmt.Sprintf("%v traces/s wanted; %d of %d kept at their start, %d because they failed, were slow or marked",
+		s.Target, s.Kept, s.Arrivals, s.Tail.Kept)
+	if s.HeldTraces > 0 {
+		text += fmt.Sprintf("; %d held in %d KiB", s.HeldTraces, s.HeldBytes>>10)
+	}
+	if floor := max(s.MemoryFloor, s.CPUFloor); floor > 0 {
+		bound := "memory"
+		if s.CPUFloor > s.MemoryFloor {
+			bound = "recorded spans"
+		}
+		text += fmt.Sprintf("; %.0f %% of the undecided not recorded, for the bound on %s", 100*floor, bound)
+	}
+	return text
 }
 
 // Snapshot returns the state of the sampler. It costs some tens of microseconds.

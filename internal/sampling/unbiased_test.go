@@ -3,33 +3,49 @@ package sampling
 import (
 	"math"
 	"os"
+	"strconv"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 )
 
+// simulation leaves a test out under the race detector, which has nothing to find in a single goroutine.
+func simulation(t *testing.T) {
+	t.Helper()
+	if raceDetector {
+		t.Skip("a simulation in one goroutine")
+	}
+}
+
 // runsOf is the number of runs of a statistical test: enough for its claim to be three standard errors, or with the
-// figures variable the number of the long version.
-func runsOf(short, long int) int {
+// figures variable that of the long version. It lets the test run beside others.
+func runsOf(t *testing.T, short, long int) int {
+	simulation(t)
+	t.Parallel()
 	if os.Getenv(figures) != "" {
 		return long
 	}
 	return short
 }
 
+// seedOf numbers the runs. SAMPLING_SEED=1000000 repeats a test with other chance.
+func seedOf(run int) uint64 {
+	first, _ := strconv.ParseUint(os.Getenv("SAMPLING_SEED"), 10, 64)
+	return first + uint64(run)
+}
+
 // TestTotalsAreUnbiased estimates how many requests there were from those that were kept, while the load rises and falls
 // a hundred-fold.
 func TestTotalsAreUnbiased(t *testing.T) {
-	t.Parallel()
-	runs := runsOf(3700, 37_000)
-	slow, fast := zipf(40, 20, 1.2), zipf(40, 2000, 1.2)
+	runs := runsOf(t, 3700, 37_000)
+	slow, fast := zipf(40, 20, 1.2), zipf(40, 1500, 1.2)
 	phases := []phase{{time.Second, slow}, {3 * time.Second, fast}, {time.Second, slow}}
 	var total, rare, z stats
 	for seed := range runs {
-		h := newHead(uint64(seed), target, defaultFairness, 40)
+		h := newHead(seedOf(seed), target, defaultFairness, 40)
 		var truth, estimate, variance, rareTruth, rareEstimate float64
-		run(newRandom(uint64(seed)), h.clock, h.tickNow, phases, func(a arrival) {
+		run(newRandom(seedOf(seed)), h.clock, h.tickNow, phases, func(a arrival) {
 			truth++
 			if a.op >= 30 {
 				rareTruth++
@@ -63,14 +79,13 @@ func assertUnbiased(t *testing.T, what string, s *stats, limit float64) {
 
 // TestVarianceBesideUniform compares the estimates of a steady load with those of uniform sampling of as many traces.
 func TestVarianceBesideUniform(t *testing.T) {
-	t.Parallel()
-	runs := runsOf(300, 3000)
+	runs := runsOf(t, 150, 3000)
 	rates := zipf(40, 3000, 1.2)
 	var relative, kept stats
 	for seed := range runs {
-		h := newHead(uint64(seed), target, defaultFairness, 40)
+		h := newHead(seedOf(seed), target, defaultFairness, 40)
 		truth, estimate, n := 0.0, 0.0, 0.0
-		run(newRandom(uint64(seed)), h.clock, h.tickNow, []phase{{9 * time.Second, rates}}, func(a arrival) {
+		run(newRandom(seedOf(seed)), h.clock, h.tickNow, []phase{{9 * time.Second, rates}}, func(a arrival) {
 			pt, ok := h.ask(a)
 			if a.at < 3*time.Second {
 				return
