@@ -88,9 +88,11 @@ func (c *controller) decide(key uint64, name string, r, weight uint64) *point {
 	}
 	pt := cl.current.Load()
 	if r >= pt.threshold {
-		cl.kept.Add(1)
-		if cl == c.overflow {
-			c.propose(key, name)
+		if len(c.table.sets) > 0 {
+			cl.kept.Add(1)
+			if cl == c.overflow {
+				c.propose(key, name)
+			}
 		}
 		if c.kept.Add(1) >= c.keptAlarm.Load() {
 			c.flood()

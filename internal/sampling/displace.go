@@ -26,7 +26,7 @@ const (
 
 // propose counts a kept trace of the overflow class.
 func (c *controller) propose(key uint64, name string) {
-	if len(c.table.sets) == 0 || !c.mu.TryLock() {
+	if !c.mu.TryLock() {
 		return
 	}
 	defer c.mu.Unlock()

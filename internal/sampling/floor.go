@@ -29,6 +29,9 @@ type floor struct {
 	lastTick                   time.Duration
 }
 
+// rootsCounted thins the counting of roots, of which only the ratio to their spans is wanted.
+const rootsCounted = 8
+
 // burstSeconds is how many seconds' worth of the recorded-spans bound may be used at once.
 const burstSeconds = 5
 
@@ -52,7 +55,9 @@ func (f *floor) admits(r uint64) bool {
 	if r < threshold {
 		return false
 	}
-	f.roots.Add(1)
+	if r%rootsCounted == 0 {
+		f.roots.Add(rootsCounted)
+	}
 	f.record()
 	return true
 }

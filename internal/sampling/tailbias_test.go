@@ -177,3 +177,18 @@ func TestFloorIsTheFirstExcluded(t *testing.T) {
 	assert.InDelta(t, room, held.mean(), 2)
 	assertUnbiased(t, "errors", &total, 0.02)
 }
+
+func TestRecordedSpansAreBounded(t *testing.T) {
+	simulation(t)
+	const limit = 250.0
+	s := newService(t, 1, Config{TracesPerSecond: 1, RecordedSpansPerSecond: limit}, func(sdktrace.ReadOnlySpan) {})
+	var recorded perSecond
+	run(newRandom(1), s.clock, s.tick, []phase{{30 * time.Second, []float64{2000, 3000}}}, func(a arrival) {
+		if s.request(context.Background(), outcomeNames[a.op], s.traceID(a.r), time.Millisecond, false) == sdktrace.RecordOnly {
+			recorded.add(a.at)
+		}
+	})
+	t.Logf("%.0f", recorded)
+	assert.LessOrEqual(t, recorded[0], burstSeconds*limit+limit)
+	assert.InDelta(t, limit, recorded.mean(2, 30), 0.1*limit)
+}
