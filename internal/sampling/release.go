@@ -42,11 +42,16 @@ func (t *Tail) keep(f *fragment) *batch {
 	f.kept, f.threshold = true, threshold
 	t.shelves.remove(f)
 	f.leave()
-	t.charge(f, fragmentBytes+int64(f.open)*spanBytes-f.bytes)
+	t.charge(f, fragmentBytes-f.bytes)
 	if f.open <= 0 {
 		t.forget(f)
-	} else {
-		t.finished.push(f, t.number+t.ticks.hold)
+		return b
+	}
+	t.finished.push(f, t.number+t.ticks.hold)
+	// Kept traces whose other spans do not end must not take the room of those that are undecided. The memo knows them
+	// for a while longer.
+	if t.open++; int64(t.open) > t.limit/8/fragmentBytes {
+		t.forget(t.finished.first)
 	}
 	return b
 }

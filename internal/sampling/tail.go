@@ -45,6 +45,7 @@ type Tail struct {
 	holding  queue // a local root is open
 	waiting  queue // only other spans are
 	finished queue // kept, and some spans still open
+	open     int   // fragments in finished
 	late     memo
 	pool     []*fragment
 	bytes    int64
@@ -112,7 +113,9 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	}
 	f.open++
 	f.sampled = f.sampled || sc.IsSampled()
-	t.charge(f, spanBytes)
+	if !f.kept {
+		t.charge(f, spanBytes)
+	}
 	if root {
 		f.roots++
 		f.slow = shorter(f.slow, slow)
@@ -143,7 +146,6 @@ func (t *Tail) OnEnd(span sdktrace.ReadOnlySpan) {
 		return
 	case f.kept:
 		f.open--
-		t.charge(f, -spanBytes)
 		threshold := f.threshold
 		if f.open <= 0 {
 			t.forget(f)
@@ -225,6 +227,9 @@ func (t *Tail) charge(f *fragment, bytes int64) {
 func (t *Tail) forget(f *fragment) {
 	delete(t.live, f.id)
 	t.shelves.remove(f)
+	if f.queue == &t.finished {
+		t.open--
+	}
 	f.leave()
 	t.charge(f, -f.bytes)
 	if f.kept {

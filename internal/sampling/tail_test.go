@@ -373,3 +373,35 @@ func TestWithoutTail(t *testing.T) {
 		}
 	})
 }
+
+func TestKeptTracesWithOpenSpansTakeLittleRoom(t *testing.T) {
+	inProcess(t, Config{HeldBytes: minHeldBytes}, func(t *testing.T, p *process) {
+		var open []trace.Span
+		for range 200 {
+			ctx, root := p.start(unsampled, "failing")
+			_, child := p.start(ctx, "open")
+			open = append(open, child)
+			fail(root)
+		}
+		snap := p.Snapshot()
+		assert.LessOrEqual(t, snap.HeldBytes, int64(minHeldBytes/8))
+		assert.Zero(t, snap.MemoryFloor)
+		for _, child := range open {
+			child.End()
+		}
+		assert.Len(t, p.out.names(), 400, "the late spans are exported all the same")
+		assert.Zero(t, p.Snapshot().HeldTraces)
+	})
+}
+
+// TestTwoProcessors gives the spans to two exporters, each behind a tail of its own.
+func TestTwoProcessors(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		second := &collected{}
+		p.provider.RegisterSpanProcessor(p.Processor(exported(second.add)))
+		_, failing := p.start(unsampled, "failing")
+		fail(failing)
+		assert.Equal(t, p.out.names(), second.names())
+		assert.Equal(t, uint64(2), p.Snapshot().Tail.Kept)
+	})
+}
