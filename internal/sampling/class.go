@@ -12,8 +12,9 @@ type class struct {
 	arrivals atomic.Uint64
 	alarm    atomic.Uint64 // the number of arrivals at which to look at the clock
 	current  atomic.Pointer[point]
+	thinning atomic.Uint64 // a mask: arrivals whose R has any of its bits set are not counted
 	kept     atomic.Uint64
-	_        [32]byte
+	_        [24]byte
 
 	// The rest belongs to the controller's mutex.
 	name       string
@@ -32,6 +33,26 @@ func (c *class) restart(arrivals uint64, now time.Duration, quota float64) {
 	c.blockStart, c.blockTime = arrivals, now
 	c.alarm.Store(arrivals + uint64(math.Ceil(quota/c.current.Load().p)))
 }
+
+// Counting is what cores would contend for, so busy operations are counted by a part of their arrivals: those whose R
+// ends in zeros. The last bits of R decide nothing (thresholds end in zeros), so that a count stays independent of the
+// decisions. At least countedPerSecond are counted, which is enough to notice a change within a tick.
+const (
+	countedPerSecond = 512
+	maxStride        = 1024
+)
+
+// thin sets how many arrivals one that is counted stands for.
+func (c *class) thin() {
+	stride := uint64(1)
+	for rate := c.estimate.rate(); stride < maxStride && rate >= 2*countedPerSecond*float64(stride); {
+		stride *= 2
+	}
+	c.thinning.Store(stride - 1)
+}
+
+// stride is how many arrivals a counted one stands for.
+func (c *class) stride() float64 { return float64(c.thinning.Load() + 1) }
 
 const (
 	// memory is the time constant of the rate estimate. It is long, for a steady rate; changes are not left to it but
@@ -69,8 +90,8 @@ func (e *estimate) reset(count, seconds float64) {
 	*e = estimate{count: count, seconds: seconds}
 }
 
-// observe adds what arrived during one tick.
-func (e *estimate) observe(count, seconds float64) {
+// observe adds what arrived during one tick, counted in strides.
+func (e *estimate) observe(count, seconds, stride float64) {
 	if e.seconds == 0 {
 		e.reset(count, seconds)
 		return
@@ -84,9 +105,9 @@ func (e *estimate) observe(count, seconds float64) {
 		}
 	}
 	switch {
-	case e.changed(tick):
+	case e.changed(tick, stride):
 		e.reset(tick.count, tick.seconds)
-	case e.changed(window):
+	case e.changed(window, stride):
 		e.reset(window.count, window.seconds)
 	default:
 		fade := math.Exp(-seconds / memory.Seconds())
@@ -99,8 +120,8 @@ func (e *estimate) observe(count, seconds float64) {
 
 // changed reports whether t is too far from the estimate to be chance. The estimate's own uncertainty counts too: after a
 // reset it rests on a fraction of a second.
-func (e *estimate) changed(t tally) bool {
+func (e *estimate) changed(t tally, stride float64) bool {
 	expected := e.rate() * t.seconds
-	variance := max(expected, minVariance) * (1 + t.seconds/e.seconds)
+	variance := max(stride*expected, minVariance) * (1 + t.seconds/e.seconds)
 	return math.Abs(t.count-expected) > deviations*math.Sqrt(variance)
 }

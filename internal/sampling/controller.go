@@ -83,8 +83,10 @@ func (c *controller) decide(key uint64, name string, r, weight uint64) *point {
 	if cl == nil {
 		cl = c.admit(key, name)
 	}
-	if n := cl.arrivals.Add(weight); n >= cl.alarm.Load() {
-		c.block(cl)
+	if mask := cl.thinning.Load(); r&mask == 0 {
+		if n := cl.arrivals.Add(weight * (mask + 1)); n >= cl.alarm.Load() {
+			c.block(cl)
+		}
 	}
 	pt := cl.current.Load()
 	if r >= pt.threshold {
@@ -131,6 +133,7 @@ func (c *controller) claim(key uint64, name string) {
 		cl.counted, cl.countedAt, cl.lastSeen = arrivals, now, now
 		cl.before = [2]uint64{arrivals, cl.kept.Load()}
 		cl.current.Store(gridPoint(0))
+		cl.thin()
 		cl.restart(arrivals, now, c.quota)
 	}
 	way.key.Store(key)
@@ -148,11 +151,12 @@ func (c *controller) block(cl *class) {
 		return
 	}
 	now := c.now()
-	count := float64(n-cl.blockStart) - 1
+	count := float64(n-cl.blockStart) - cl.stride()
 	seconds := max(now-cl.blockTime, time.Microsecond).Seconds()
 	if count/seconds > rise*cl.estimate.rate() {
 		cl.estimate.reset(count, seconds)
 		cl.counted, cl.countedAt, cl.fresh = n, now, true
+		cl.thin()
 		c.reallocate()
 	}
 	cl.restart(n, now, c.quota)
@@ -193,9 +197,10 @@ func (c *controller) tick(now time.Duration) {
 			cl.lastSeen = now
 		}
 		if since := now - cl.countedAt; since > 0 {
-			cl.estimate.observe(float64(n-cl.counted), since.Seconds())
+			cl.estimate.observe(float64(n-cl.counted), since.Seconds(), cl.stride())
 		}
 		cl.counted, cl.countedAt, cl.fresh = n, now, false
+		cl.thin()
 	}
 	c.scale = 1
 	c.makeRoom(now)

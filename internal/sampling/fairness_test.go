@@ -116,17 +116,17 @@ func TestEstimateForgetsAtAChange(t *testing.T) {
 	simulation(t)
 	e := estimate{}
 	for range 100 {
-		e.observe(200, 0.2)
+		e.observe(200, 0.2, 1)
 	}
 	assert.InDelta(t, 1000, e.rate(), 1)
 	assert.Greater(t, e.seconds, 8.0)
-	e.observe(2, 0.2)
+	e.observe(2, 0.2, 1)
 	assert.InDelta(t, 10, e.rate(), 1, "a fall is noticed in one tick")
 	for range 100 {
-		e.observe(2, 0.2)
+		e.observe(2, 0.2, 1)
 	}
 	for range 4 {
-		e.observe(8, 0.2)
+		e.observe(8, 0.2, 1)
 	}
 	assert.InDelta(t, 40, e.rate(), 12, "a rise within the noise of one tick is noticed in a few")
 	assert.False(t, math.IsNaN((&estimate{}).rate()))

@@ -59,7 +59,8 @@ func (t *Tail) keep(f *fragment) *batch {
 // tailThreshold bounds the interesting traces per second. It counts arrivals, never what it keeps, so that its
 // thresholds are as independent of R as the head's.
 func (t *Tail) tailThreshold(f *fragment) uint64 {
-	weight := uint64(adjustedCount(min(t.floor, whole-1)) + 0.5)
+	// Under a floor only a part of the arrivals is seen.
+	weight := uint64(min(adjustedCount(min(t.floor, whole-1)), 1<<bucketOctaves) + 0.5)
 	key := t.sampler.hash.text(uint64(f.reason), f.name)
 	pt := t.law.decide(max(key, 1), f.name, f.random, weight)
 	t.tokens--

@@ -1,6 +1,7 @@
 package sampling
 
 import (
+	"math"
 	"math/rand/v2"
 	"sync/atomic"
 	"time"
@@ -60,7 +61,7 @@ func (c *remoteCap) tick(now time.Duration) {
 	c.lastTick = now
 	for i := range c.estimates {
 		n := c.weights[i].Load()
-		c.estimates[i].observe(float64(n-c.counted[i]), seconds)
+		c.estimates[i].observe(float64(n-c.counted[i]), seconds, 1)
 		c.counted[i] = n
 	}
 	c.bucket.tick(seconds)
@@ -114,6 +115,12 @@ func (b *bucket) take() bool {
 // biased reports whether requests have been refused lately, whatever their R: then a threshold would say too little
 // about those that got through, and they carry none.
 func (b *bucket) biased() bool { return b.exhausted.Load() }
+
+// open is for the time when nobody refills it any more.
+func (b *bucket) open() {
+	b.tokens.Store(math.MaxInt64)
+	b.exhausted.Store(false)
+}
 
 func (b *bucket) tick(seconds float64) {
 	tokens := min(b.rate, float64(max(b.tokens.Load(), 0))+b.rate*seconds)

@@ -78,14 +78,15 @@ func (s *Sampler) Description() string {
 	return fmt.Sprintf("AdaptiveSampler{%v traces/s, %s}", s.cfg.TracesPerSecond, mode)
 }
 
-// Close stops the goroutine; from then on thresholds no longer fall and traces are no longer given up for their age.
-// It is idempotent.
+// Close stops the goroutine; from then on thresholds no longer fall, traces are no longer given up for their age, and
+// the bucket of remote callers is open. It is idempotent.
 func (s *Sampler) Close() {
 	s.mu.Lock()
 	select {
 	case <-s.stop:
 	default:
 		close(s.stop)
+		defer s.remote.bucket.open()
 	}
 	s.mu.Unlock()
 	<-s.done

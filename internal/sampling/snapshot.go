@@ -38,14 +38,14 @@ type Operation struct {
 	Rate        float64 // arrivals per second
 	Probability float64
 	Threshold   string // as th
-	Arrivals    uint64
+	Arrivals    uint64 // above 1,000 per second an estimate
 	Kept        uint64
 }
 
 // Snapshot is the state of a sampler.
 type Snapshot struct {
 	Target       float64 // traces per second
-	Arrivals     uint64  // traces that the head has decided
+	Arrivals     uint64  // traces that the head has decided; an estimate if an operation is busy
 	Kept         uint64  // of those
 	RuleKept     uint64  // traces kept by a rule
 	RuleDropped  uint64  // spans dropped by a rule
@@ -121,8 +121,9 @@ func (c *controller) operations() (list []Operation, arrivals, kept uint64) {
 		pt := cl.current.Load()
 		op := Operation{
 			Name: cl.name, Rate: cl.estimate.rate(), Probability: pt.p, Threshold: encodeThreshold(pt.threshold),
-			Arrivals: cl.arrivals.Load(), Kept: cl.kept.Load(),
+			Kept: cl.kept.Load(),
 		}
+		op.Arrivals = max(cl.arrivals.Load(), op.Kept)
 		arrivals += op.Arrivals
 		kept += op.Kept
 		op.Arrivals -= cl.before[0]
