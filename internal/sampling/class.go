@@ -38,7 +38,7 @@ func (c *class) restart(arrivals uint64, now time.Duration, quota float64) {
 // ends in zeros. The last bits of R decide nothing (thresholds end in zeros), so that a count stays independent of the
 // decisions. At least countedPerSecond are counted, which is enough to notice a change within a tick.
 const (
-	countedPerSecond = 512
+	countedPerSecond = 256
 	maxStride        = 1024
 )
 
