@@ -10,18 +10,17 @@ import (
 
 // Config says how to sample. The zero value of a field stands for its default.
 type Config struct {
-	TracesPerSecond         float64       // kept by the head, per process: 50
-	SlowThreshold           time.Duration // of a local root: 1 s; negative: off
-	HeadOnly                bool          // no tail
-	Rules                   []Rule
-	Untrusted               func(context.Context) bool // nil: every caller is trusted
-	RemoteTracesPerSecond   float64                    // that sampled callers can force: 4 × TracesPerSecond
-	TailTracesPerSecond     float64                    // kept by the tail: 10 × TracesPerSecond, and a burst of 10 s of it
-	HeldBytes               int64                      // by each tail: 16 MiB
-	RecordedSpansPerSecond  float64                    // for the tail's sake: 20,000, and a burst of 5 s of it
-	Seed                    uint64                     // 0: random; tests repeat with a fixed one
-	Now                     func() time.Duration       // nil: the clock, and a goroutine that ticks
-	withoutProportionalPart bool                       // fairness 1, for tests
+	TracesPerSecond        float64       // kept by the head, per process: 50
+	SlowThreshold          time.Duration // of a local root: 1 s; negative: off
+	HeadOnly               bool          // no tail
+	Rules                  []Rule
+	Untrusted              func(context.Context) bool // nil: every caller is trusted
+	RemoteTracesPerSecond  float64                    // that sampled callers can force: 4 × TracesPerSecond
+	TailTracesPerSecond    float64                    // kept by the tail: 10 × TracesPerSecond, and a burst of 10 s of it
+	HeldBytes              int64                      // by each tail: 16 MiB
+	RecordedSpansPerSecond float64                    // for the tail's sake: 20,000, and a burst of 5 s of it
+	Seed                   uint64                     // 0: random; tests repeat with a fixed one
+	Now                    func() time.Duration       // nil: the clock, and a goroutine that ticks
 }
 
 const (
@@ -86,11 +85,4 @@ func (c *Config) hold() time.Duration {
 		hold = max(hold, r.SlowThreshold)
 	}
 	return hold
-}
-
-func (c *Config) fairness() float64 {
-	if c.withoutProportionalPart {
-		return 1
-	}
-	return defaultFairness
 }

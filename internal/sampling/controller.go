@@ -20,7 +20,7 @@ const rise = 2
 // controller holds the kept traces per second at a target, by one threshold per class.
 //
 // Thresholds are a function of arrivals and of past decisions, never of the R of the trace they decide: that makes the
-// adjusted counts unbiased (§3 of the package's sources). The hot path reads no clock, takes no lock and allocates
+// adjusted counts unbiased, see the package's sources. The hot path reads no clock, takes no lock and allocates
 // nothing; it looks at the clock when a class has seen as many arrivals as should have given quota samples.
 type controller struct {
 	now      func() time.Duration

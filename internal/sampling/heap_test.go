@@ -171,13 +171,15 @@ func TestSoak(t *testing.T) {
 	s, err := New(Config{HeadOnly: true})
 	require.NoError(t, err)
 	defer s.Close()
-	var kept perSecond
-	for second, pause := range []time.Duration{5000, 5000, 100, 100, 100, 100, 5000, 5000, 100, 100} {
+	p := newProbe(1, trace.SpanContextConfig{}, false)
+	for n, pause := range []time.Duration{5000, 5000, 100, 100, 100, 100, 5000, 5000, 100, 100} {
 		before := s.Snapshot().Kept
 		for start := time.Now(); time.Since(start) < 6*time.Second; time.Sleep(pause * time.Microsecond) {
-			s.ShouldSample(*newProbe(1, trace.SpanContextConfig{}, false).next())
+			s.ShouldSample(*p.next())
 		}
-		kept = append(kept, float64(s.Snapshot().Kept-before)/6)
-		t.Logf("phase %d: %.1f kept per second", second, kept[second])
+		kept := float64(s.Snapshot().Kept-before) / 6
+		t.Logf("phase %d: %.1f kept per second", n, kept)
+		assert.LessOrEqual(t, kept, 1.4*target, "phase %d", n)
+		assert.GreaterOrEqual(t, kept, 0.6*target, "phase %d", n)
 	}
 }

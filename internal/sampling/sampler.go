@@ -55,7 +55,7 @@ func New(cfg Config) (*Sampler, error) {
 		now:    now,
 		hash:   hasher{cfg.Seed},
 		rules:  compiled,
-		head:   newController(cfg.TracesPerSecond, cfg.fairness(), headSets, now),
+		head:   newController(cfg.TracesPerSecond, defaultFairness, headSets, now),
 		remote: newRemoteCap(cfg.RemoteTracesPerSecond, now()),
 		floor:  newFloor(cfg.RecordedSpansPerSecond, now),
 		stop:   make(chan struct{}),

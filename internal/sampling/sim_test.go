@@ -151,14 +151,6 @@ func zipf(n int, total, exponent float64) []float64 {
 	return rates
 }
 
-func scaled(rates []float64, by float64) []float64 {
-	out := make([]float64, len(rates))
-	for i, rate := range rates {
-		out[i] = rate * by
-	}
-	return out
-}
-
 func uniform(n int, each float64) []float64 {
 	rates := make([]float64, n)
 	for i := range rates {
