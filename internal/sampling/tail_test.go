@@ -1,7 +1,6 @@
 package sampling
 
 import (
-	"context"
 	"errors"
 	"testing"
 	"time"
