@@ -61,8 +61,9 @@ func (o *options) exporters(s signal) *[]string {
 	return nil
 }
 
-// The values of OTEL_TRACES_SAMPLER that this library builds.
+// The values of OTEL_TRACES_SAMPLER, and one of our own.
 const (
+	samplerAdaptive       = "adaptive"
 	samplerAlwaysOn       = "always_on"
 	samplerAlwaysOff      = "always_off"
 	samplerRatio          = "traceidratio"
@@ -71,58 +72,68 @@ const (
 	samplerParentRatio    = "parentbased_traceidratio"
 )
 
-// sampler is a name of OTEL_TRACES_SAMPLER or a sampler that an option gave.
+// sampler is a name, or what an option gave: settings of the adaptive sampler, or a sampler.
 type sampler struct {
-	name       string
-	given      sdktrace.Sampler
-	fromOption bool
+	name     string
+	adaptive Sampling
+	given    *sdktrace.Sampler
 }
 
 func samplerName() kind[sampler] {
-	names := enum(samplerAlwaysOn, samplerAlwaysOff, samplerRatio, samplerParentAlwaysOn, samplerParentOff, samplerParentRatio)
+	names := enum(samplerAdaptive, samplerAlwaysOn, samplerAlwaysOff, samplerRatio, samplerParentAlwaysOn, samplerParentOff, samplerParentRatio)
 	return kind[sampler]{
-		want: names.want + ", or a sampler given with WithSampler",
+		want: names.want + "; others are given with WithSampler",
 		parse: func(text string) (sampler, error) {
 			return sampler{name: strings.ToLower(text)}, nil
 		},
 		check: func(s sampler) error {
 			switch {
-			case !s.fromOption:
+			case s.given == nil && s.name == samplerAdaptive:
+				return s.adaptive.config().Validate()
+			case s.given == nil:
 				return names.check(s.name)
-			case isNil(s.given):
+			case isNil(*s.given):
 				return errors.New("it is nil")
 			}
 			return nil
 		},
 		show: func(s sampler) string {
 			switch {
-			case !s.fromOption:
+			case s.given == nil:
 				return s.name
-			case isNil(s.given):
+			case isNil(*s.given):
 				return "nil"
 			}
-			return s.given.Description()
+			return (*s.given).Description()
 		},
 	}
 }
 
-// build makes the SDK's sampler; ratio is the sampler's argument.
-func (s sampler) build(ratio float64) sdktrace.Sampler {
+// build makes the SDK's sampler; ratio is the sampler's argument. An adaptive sampler comes back a second time, for its
+// local tail and its figures; owned tells whether it is the guard's to close.
+func (s sampler) build(ratio float64) (built sdktrace.Sampler, adaptive *AdaptiveSampler, owned bool, err error) {
+	if s.given != nil {
+		adaptive, _ = (*s.given).(*AdaptiveSampler)
+		return *s.given, adaptive, false, nil
+	}
 	switch s.name {
 	case samplerAlwaysOn:
-		return sdktrace.AlwaysSample()
+		built = sdktrace.AlwaysSample()
 	case samplerAlwaysOff:
-		return sdktrace.NeverSample()
+		built = sdktrace.NeverSample()
 	case samplerRatio:
-		return sdktrace.TraceIDRatioBased(ratio)
+		built = sdktrace.TraceIDRatioBased(ratio)
 	case samplerParentOff:
-		return sdktrace.ParentBased(sdktrace.NeverSample())
+		built = sdktrace.ParentBased(sdktrace.NeverSample())
 	case samplerParentRatio:
-		return sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))
+		built = sdktrace.ParentBased(sdktrace.TraceIDRatioBased(ratio))
 	case samplerParentAlwaysOn:
-		return sdktrace.ParentBased(sdktrace.AlwaysSample())
+		built = sdktrace.ParentBased(sdktrace.AlwaysSample())
+	default:
+		adaptive, err = NewAdaptiveSampler(s.adaptive)
+		return adaptive, adaptive, true, err
 	}
-	return s.given
+	return built, nil, false, nil
 }
 
 // propagators are names of OTEL_PROPAGATORS or propagators that an option gave.

@@ -82,7 +82,7 @@ func probes(t *testing.T) map[string]probe {
 			env: "Baggage, tracecontext,baggage", envShown: "baggage,tracecontext", badEnv: "b4",
 		},
 		"sampler": {
-			option: WithSampler(sdktrace.NeverSample()), optionShown: "AlwaysOffSampler", badOption: WithSampler(nil),
+			option: WithSampler(sdktrace.NeverSample()), optionShown: "AlwaysOffSampler", badOption: WithAdaptiveSampling(Sampling{TracesPerSecond: -1}),
 			env: "TraceIDRatio", envShown: "traceidratio", badEnv: "jaeger_remote",
 		},
 		"sampler argument": {env: "0.25", badEnv: "1.5"},

@@ -12,6 +12,31 @@ import (
 // Health is how telemetry is doing, signal by signal.
 type Health struct {
 	Traces, Metrics, Logs SignalHealth
+	Sampling              SamplingHealth
+}
+
+// SamplingHealth is what the adaptive sampler does at the moment; zero with any other sampler. See [Sampling] for the words.
+type SamplingHealth struct {
+	On              bool
+	TracesPerSecond float64 // the target
+	Started         uint64  // traces decided at their start; an estimate when an operation is busy
+	Kept            uint64  // of those, kept at their start
+	TailKept        uint64  // kept at their end: they failed, were slow or marked
+	Released        uint64  // undecided traces that were forgotten, because nothing was wrong with them
+	Evicted         uint64  // decided early for want of memory
+	HeldTraces      int     // undecided at the moment
+	HeldBytes       int64
+	MemoryFloor     float64 // the share of undecided traces that memory has no room for, 0 to 1
+	CPUFloor        float64 // the share that the bound on recorded spans has no room for, 0 to 1
+	Operations      []OperationHealth
+}
+
+// OperationHealth is one operation as the adaptive sampler sees it, the busiest first.
+type OperationHealth struct {
+	Name        string
+	Rate        float64 // traces per second that begin
+	Probability float64 // the share that is kept at the start
+	Threshold   string  // the same as th of the tracestate
 }
 
 // SignalHealth counts the items of one signal since Init: spans, metric data points, log records. At any quiet moment
@@ -53,6 +78,7 @@ func (g *Guard) Health() Health {
 		switch r.signal {
 		case traces:
 			h.Traces = signalHealth(r.stats())
+			h.Sampling = samplingHealth(r.sampler)
 		case metrics:
 			h.Metrics = signalHealth(r.stats())
 		case logs:
@@ -70,6 +96,22 @@ func signalHealth(s batch.Stats) SignalHealth {
 		DroppedBy: droppedBy(s.Dropped),
 		LastError: s.LastError, LastErrorTime: s.LastErrorAt, LastSuccess: s.LastSuccess,
 	}
+}
+
+func samplingHealth(s *AdaptiveSampler) SamplingHealth {
+	if s == nil {
+		return SamplingHealth{}
+	}
+	snap := s.core.Snapshot()
+	h := SamplingHealth{
+		On: true, TracesPerSecond: snap.Target, Started: snap.Arrivals, Kept: snap.Kept,
+		TailKept: snap.Tail.Kept, Released: snap.Tail.Discarded, Evicted: snap.Tail.Evicted,
+		HeldTraces: snap.HeldTraces, HeldBytes: snap.HeldBytes, MemoryFloor: snap.MemoryFloor, CPUFloor: snap.CPUFloor,
+	}
+	for _, op := range snap.Operations {
+		h.Operations = append(h.Operations, OperationHealth{op.Name, op.Rate, op.Probability, op.Threshold})
+	}
+	return h
 }
 
 func droppedBy(d batch.Dropped) map[string]int64 {

@@ -223,10 +223,18 @@ func WithErrorHandler(handler otel.ErrorHandler) Option {
 	return record(func(o *options) { o.errorHandler = handler })
 }
 
-// WithSampler sets the sampler (OTEL_TRACES_SAMPLER with OTEL_TRACES_SAMPLER_ARG; default: the parent's decision, and
-// every root is sampled).
-func WithSampler(sampler sdktrace.Sampler) Option {
-	return record(func(o *options) { o.sampler = &sampler })
+// WithSampler sets the sampler (OTEL_TRACES_SAMPLER with OTEL_TRACES_SAMPLER_ARG; default adaptive, see
+// [WithAdaptiveSampling]). An [AdaptiveSampler] given here keeps errors as it does by default; closing it stays the
+// caller's.
+func WithSampler(s sdktrace.Sampler) Option {
+	return record(func(o *options) { o.sampler = &sampler{given: &s} })
+}
+
+// WithAdaptiveSampling sets how the adaptive sampler samples. It is the default sampler: without this option, a process
+// keeps about 50 traces per second, and all errors and slow requests besides. It takes the place of [WithSampler] and
+// wins over OTEL_TRACES_SAMPLER.
+func WithAdaptiveSampling(s Sampling) Option {
+	return record(func(o *options) { o.sampler = &sampler{name: samplerAdaptive, adaptive: s} })
 }
 
 // WithSpanBatch sets how spans are batched.

@@ -20,6 +20,7 @@ type running struct {
 	flush    func(context.Context) error
 	shutdown func(context.Context) error
 	stats    func() batch.Stats
+	sampler  *AdaptiveSampler // of traces, if it is adaptive
 }
 
 // builder starts signals. What one signal has started is undone when the rest of it fails.
@@ -52,11 +53,27 @@ func (b *builder) onError(s signal) func(error) {
 	return func(err error) { b.selfLog.Handle(fmt.Errorf("telemetry: %s were lost: %w", s, err)) }
 }
 
-// traces builds the tracer provider.
+// traces builds the tracer provider. With an adaptive sampler, each processor that exports stands behind a local tail,
+// which holds what is undecided.
 func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider, run running, err error) {
 	var processors []sdktrace.SpanProcessor
 	defer undo(ctx, &err, &processors)
-	run = running{signal: traces, stats: noStats}
+	sampler, adaptive, owned, err := b.cfg.sampler.value.build(b.cfg.samplerArg.value)
+	if err != nil {
+		return nil, run, err
+	}
+	defer func() {
+		if err != nil && owned {
+			_ = adaptive.Close()
+		}
+	}()
+	export := func(p sdktrace.SpanProcessor) {
+		if adaptive != nil {
+			p = adaptive.SpanProcessor(p)
+		}
+		processors = append(processors, p)
+	}
+	run = running{signal: traces, stats: noStats, sampler: adaptive}
 	drain := nothingToDrain
 	sc := b.cfg.signals[traces]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
@@ -68,15 +85,15 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		if err != nil {
 			return nil, run, err
 		}
-		run.stats, drain = engine.Snapshot, engine.Shutdown
-		processors = append(processors, engine)
+		export(engine)
+		run.stats, drain = engine.Snapshot, processors[0].Shutdown
 	}
 	if sc.sends(exporterConsole) {
 		exporter, err := consoleSpans()
 		if err != nil {
 			return nil, run, err
 		}
-		processors = append(processors, sdktrace.NewSimpleSpanProcessor(exporter))
+		export(sdktrace.NewSimpleSpanProcessor(exporter))
 	}
 	// After the batch processor: the SDK shuts them down in order, and one that hangs must not keep it from its turn.
 	for _, p := range b.cfg.opts.spanProcessors {
@@ -87,7 +104,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(b.resource),
 		sdktrace.WithRawSpanLimits(b.cfg.spanLimits.sdk()),
-		sdktrace.WithSampler(b.cfg.sampler.value.build(b.cfg.samplerArg.value)),
+		sdktrace.WithSampler(sampler),
 	}
 	if !isNil(b.cfg.opts.idGenerator) {
 		opts = append(opts, sdktrace.WithIDGenerator(b.cfg.opts.idGenerator))
@@ -97,7 +114,18 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 	}
 	provider = sdktrace.NewTracerProvider(opts...)
 	run.flush, run.shutdown = provider.ForceFlush, drainFirst(drain, provider.Shutdown)
+	if owned {
+		run.shutdown = closing(adaptive, run.shutdown)
+	}
 	return provider, run, nil
+}
+
+// closing ends the sampler after its provider.
+func closing(s *AdaptiveSampler, shutdown func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		defer func() { _ = s.Close() }()
+		return shutdown(ctx)
+	}
 }
 
 func (b *builder) spanExporter(ctx context.Context) (sdktrace.SpanExporter, error) {

@@ -33,7 +33,7 @@ type options struct {
 	views              []sdkmetric.View
 	idGenerator        sdktrace.IDGenerator
 	errorHandler       otel.ErrorHandler
-	sampler            *sdktrace.Sampler
+	sampler            *sampler
 	spanBatch          Batch
 	logBatch           Batch
 	metricInterval     *time.Duration

@@ -25,6 +25,10 @@ func (g *Guard) observeSelf() error {
 	meter := g.meterProvider.Meter(scopeName, metric.WithInstrumentationVersion(Version), metric.WithSchemaURL(semconv.SchemaURL))
 	var errs []error
 	for _, r := range g.running {
+		if r.sampler != nil {
+			_, err := r.sampler.core.RegisterMetrics(meter)
+			errs = append(errs, err)
+		}
 		if !keepsBooks(g.cfg.signals[r.signal], r.signal) {
 			continue
 		}

@@ -168,16 +168,12 @@ func traceRows() []row {
 	rows := []row{
 		typedRow[sampler]{
 			rowInfo{
-				name: "sampler", option: "WithSampler", env: []string{"OTEL_TRACES_SAMPLER"}, defaults: always(samplerParentAlwaysOn),
-				signals: []signal{traces}, reason: "the specification's and the SDK's",
+				name: "sampler", option: "WithSampler", env: []string{"OTEL_TRACES_SAMPLER"}, defaults: always(samplerAdaptive),
+				signals: []signal{traces},
+				reason:  "about 50 traces/s for each process, every error and every slow request besides (WithAdaptiveSampling); the SDK's own is parentbased_always_on",
 			},
 			samplerName(), func(c *config) *setting[sampler] { return &c.sampler },
-			func(o *options) *sampler {
-				if o.sampler == nil {
-					return nil
-				}
-				return &sampler{given: *o.sampler, fromOption: true}
-			},
+			func(o *options) *sampler { return o.sampler },
 		},
 		typedRow[float64]{
 			rowInfo{

@@ -70,7 +70,9 @@ func (r *reports) Handle(err error) {
 
 // quiet keeps the console log away, which would drown the report; its lines go to the collector as always.
 func quiet(r *reports) telemetry.Option {
-	return telemetry.WithOptions(telemetry.WithLogOutput(io.Discard), telemetry.WithErrorHandler(r))
+	// The program counts every request, and makes far more than the 50 traces per second that are kept by default.
+	all := telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: 100_000})
+	return telemetry.WithOptions(telemetry.WithLogOutput(io.Discard), telemetry.WithErrorHandler(r), all)
 }
 
 // printSent says what was sent to a collector that this program cannot look into, and where to look there.

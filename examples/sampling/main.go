@@ -1,0 +1,60 @@
+// Command sampling shows the adaptive sampler at work: a load that steps from 20 to 2,000 requests per second and back,
+// of which one in a hundred fails, and what a collector in the same process gets to see of it.
+//
+//	go run ./examples/sampling
+//
+// prints a line per second: how many requests there were, how many traces were kept, and how many of the failed ones.
+// At the end it estimates, from the spans that arrived and their weights alone, how many requests and failures there
+// were, beside the true numbers.
+//
+//	go run ./examples/sampling -target 10 -phase 10s
+//
+// keeps 10 traces per second and takes ten seconds for each step.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "sampling:", err)
+		os.Exit(1)
+	}
+}
+
+// step is a stretch of the load.
+type step struct {
+	rate   int // requests per second
+	length time.Duration
+}
+
+func run(ctx context.Context, out io.Writer, args []string) error {
+	flags := flag.NewFlagSet("sampling", flag.ContinueOnError)
+	flags.SetOutput(out)
+	target := flags.Float64("target", 50, "traces per second to keep")
+	phase := flags.Duration("phase", 4*time.Second, "how long each step of the load lasts")
+	high := flags.Int("rate", 2000, "requests per second at the top")
+	if err := flags.Parse(args); err != nil {
+		return err
+	}
+	shop, err := openShop(ctx, *target)
+	if err != nil {
+		return err
+	}
+	defer shop.close()
+	steps := []step{{*high / 100, *phase}, {*high, *phase}, {*high / 10, *phase}, {*high / 100, *phase}}
+	if err := shop.serve(ctx, out, steps); err != nil {
+		return err
+	}
+	return shop.report(out)
+}

@@ -1,0 +1,69 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// totals are what the arrived spans say, and nothing else.
+type totals struct {
+	traces, failedTraces int
+	requests, failures   float64 // the sums of the weights
+	variance             float64 // of requests
+}
+
+func (s *shop) totals() (t totals) {
+	for _, span := range s.collector.Spans() {
+		if span.ParentSpanID != "" {
+			continue
+		}
+		t.traces++
+		weight, ok := telemetry.AdjustedCount(contextOf(span))
+		if !ok {
+			continue
+		}
+		t.requests += weight
+		t.variance += weight * (weight - 1)
+		if span.Status.Code == "error" {
+			t.failedTraces++
+			t.failures += weight
+		}
+	}
+	return t
+}
+
+// contextOf rebuilds the span context from what was sent.
+func contextOf(span otlptest.Span) trace.SpanContext {
+	traceID, err := trace.TraceIDFromHex(span.TraceID)
+	if err != nil {
+		return trace.SpanContext{}
+	}
+	spanID, err := trace.SpanIDFromHex(span.SpanID)
+	if err != nil {
+		return trace.SpanContext{}
+	}
+	state, err := trace.ParseTraceState(span.TraceState)
+	if err != nil {
+		return trace.SpanContext{}
+	}
+	return trace.NewSpanContext(trace.SpanContextConfig{
+		TraceID: traceID, SpanID: spanID, TraceFlags: trace.TraceFlags(span.Flags & 0xff), TraceState: state,
+	})
+}
+
+// report prints the estimates beside the truth.
+func (s *shop) report(out io.Writer) error {
+	t := s.totals()
+	fmt.Fprintf(out, "\n%d of %d traces arrived. Estimated from their weights:\n", t.traces, s.requests.Load())
+	fmt.Fprintf(out, "%10s %10s %10s\n", "", "estimate", "true")
+	fmt.Fprintf(out, "%10s %10.0f %10d  (standard error %.0f)\n", "requests", t.requests, s.requests.Load(),
+		math.Sqrt(t.variance))
+	_, err := fmt.Fprintf(out, "%10s %10.0f %10d\n", "failed", t.failures, s.failed.Load())
+	return err
+}

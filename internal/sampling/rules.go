@@ -1,0 +1,149 @@
+package sampling
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// Rule says what to do with the traces it matches. All conditions that are set must hold; the first rule that matches
+// counts.
+type Rule struct {
+	Route      string             // http.route equals
+	PathPrefix string             // url.path starts with
+	SpanName   string             // equals; a * at the end stands for any rest
+	Kind       trace.SpanKind     // unspecified: any
+	Attribute  attribute.KeyValue // equals; without a value: is there
+
+	// At most one of these.
+	Drop            bool
+	Keep            bool
+	Ratio           float64
+	TracesPerSecond float64
+
+	SlowThreshold time.Duration // 0: the sampler's; negative: slowness is no reason to keep
+}
+
+func (r *Rule) validate() error {
+	actions := 0
+	for _, set := range []bool{r.Drop, r.Keep, r.Ratio != 0, r.TracesPerSecond != 0} {
+		if set {
+			actions++
+		}
+	}
+	switch {
+	case actions > 1:
+		return errors.New("want at most one of Drop, Keep, Ratio and TracesPerSecond")
+	case r.Ratio != 0 && !(r.Ratio >= 1.0/float64(whole) && r.Ratio <= 1):
+		return fmt.Errorf("the ratio is %v, want 2^-56 to 1, or Drop", r.Ratio)
+	case r.TracesPerSecond != 0 && !(r.TracesPerSecond > 0 && r.TracesPerSecond <= maxTarget):
+		return fmt.Errorf("the traces per second are %v, want more than 0 and at most %v, or Drop", r.TracesPerSecond, float64(maxTarget))
+	case r.Kind < trace.SpanKindUnspecified || r.Kind > trace.SpanKindConsumer:
+		return fmt.Errorf("the span kind is %d, which there is none of", r.Kind)
+	}
+	return nil
+}
+
+// rule is a Rule made ready.
+type rule struct {
+	Rule
+	namePrefix string      // of SpanName with a *
+	fixed      *point      // Keep and Ratio
+	limit      *controller // TracesPerSecond: outside the common target
+}
+
+// rules are the user's, and then the probes of orchestrators and monitoring, which are most of the spans of a quiet
+// service and tell nothing.
+type rules struct {
+	list    []rule
+	anySlow bool
+}
+
+func compileRules(list []Rule, now func() time.Duration) (rules, error) {
+	var rs rules
+	var errs []error
+	for i, r := range list {
+		if err := r.validate(); err != nil {
+			errs = append(errs, fmt.Errorf("rule %d: %w", i+1, err))
+			continue
+		}
+		compiled := rule{Rule: r}
+		if prefix, ok := strings.CutSuffix(r.SpanName, "*"); ok {
+			compiled.SpanName, compiled.namePrefix = "", prefix
+		}
+		switch {
+		case r.Keep:
+			compiled.fixed = gridPoint(0)
+		case r.Ratio != 0:
+			compiled.fixed = newPoint(thresholdFor(r.Ratio, standardDigits))
+		case r.TracesPerSecond != 0:
+			compiled.limit = newController(r.TracesPerSecond, 0, 0, now)
+		}
+		rs.anySlow = rs.anySlow || r.SlowThreshold != 0
+		rs.list = append(rs.list, compiled)
+	}
+	return rs, errors.Join(errs...)
+}
+
+// match returns the first rule that matches, or nil.
+func (rs *rules) match(req *request) *rule {
+	for i := range rs.list {
+		if r := &rs.list[i]; r.matches(req) {
+			return r
+		}
+	}
+	if isProbe(req) {
+		return &probeRule
+	}
+	return nil
+}
+
+func (r *rule) matches(req *request) bool {
+	return (r.Kind == trace.SpanKindUnspecified || r.Kind == req.kind) &&
+		(r.Route == "" || r.Route == req.route) &&
+		(r.PathPrefix == "" || strings.HasPrefix(req.path, r.PathPrefix) && req.path != "") &&
+		(r.SpanName == "" || r.SpanName == req.name) &&
+		(r.namePrefix == "" || strings.HasPrefix(req.name, r.namePrefix)) &&
+		(r.Attribute.Key == "" || hasAttribute(req.attributes, r.Attribute))
+}
+
+func hasAttribute(attributes []attribute.KeyValue, want attribute.KeyValue) bool {
+	for _, kv := range attributes {
+		if kv.Key == want.Key {
+			return want.Value.Type() == attribute.EMPTY || kv.Value == want.Value
+		}
+	}
+	return false
+}
+
+// probeRule is what happens to probes unless a rule of the user's says otherwise.
+var probeRule = rule{Rule: Rule{Drop: true}}
+
+// probePaths are the paths that Kubernetes, load balancers and scrapers ask for by convention.
+var probePaths = map[string]bool{
+	"/health": true, "/healthz": true, "/livez": true, "/live": true, "/readyz": true, "/ready": true,
+	"/metrics": true, "/ping": true, "/favicon.ico": true,
+}
+
+const (
+	longestProbePath  = len("/favicon.ico")
+	healthService     = "grpc.health.v1.Health"
+	healthServicePath = "/" + healthService + "/"
+)
+
+func isProbe(req *request) bool {
+	if req.kind != trace.SpanKindServer {
+		return false
+	}
+	if path := req.path; path != "" {
+		return len(path) <= longestProbePath && probePaths[path] || strings.HasPrefix(path, healthServicePath)
+	}
+	if route := req.route; route != "" {
+		return len(route) <= longestProbePath && probePaths[route]
+	}
+	return strings.HasPrefix(strings.TrimPrefix(req.name, "/"), healthService+"/")
+}

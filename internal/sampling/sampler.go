@@ -1,0 +1,287 @@
+package sampling
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// headSets is the size of the head's table: with four ways each, 512 operations have a threshold of their own.
+const headSets = 128
+
+// Sampler is the head. It implements the SDK's Sampler. All methods are safe for concurrent use.
+type Sampler struct {
+	cfg   Config
+	now   func() time.Duration
+	hash  hasher
+	rules rules
+	head  *controller
+
+	remote       *remoteCap
+	floor        *floor
+	inconsistent atomic.Uint64 // th of a caller that contradicts its R or claims too much
+	dropped      atomic.Uint64 // by a rule
+	ruleKept     atomic.Uint64
+	followed     atomic.Uint64 // sampled because the caller was
+
+	tailsOn atomic.Bool
+	mu      sync.Mutex
+	tails   []*Tail
+	retired TailCounts // of those shut down
+	stop    chan struct{}
+	done    chan struct{}
+}
+
+// New makes a sampler and starts its goroutine, which ends with Close. The error names every value out of range.
+func New(cfg Config) (*Sampler, error) {
+	cfg, err := cfg.complete()
+	now := cfg.Now
+	if now == nil {
+		start := time.Now()
+		now = func() time.Duration { return time.Since(start) }
+	}
+	compiled, rulesErr := compileRules(cfg.Rules, now)
+	if err := errors.Join(err, rulesErr); err != nil {
+		return nil, err
+	}
+	s := &Sampler{
+		cfg:    cfg,
+		now:    now,
+		hash:   hasher{cfg.Seed},
+		rules:  compiled,
+		head:   newController(cfg.TracesPerSecond, defaultFairness, headSets, now),
+		remote: newRemoteCap(cfg.RemoteTracesPerSecond, now()),
+		floor:  newFloor(cfg.RecordedSpansPerSecond, now),
+		stop:   make(chan struct{}),
+		done:   make(chan struct{}),
+	}
+	if cfg.Now == nil {
+		go s.run()
+	} else {
+		close(s.done)
+	}
+	return s, nil
+}
+
+// Description is what the SDK logs of a sampler.
+func (s *Sampler) Description() string {
+	mode := "tail"
+	if s.cfg.HeadOnly {
+		mode = "head only"
+	}
+	return fmt.Sprintf("AdaptiveSampler{%v traces/s, %s}", s.cfg.TracesPerSecond, mode)
+}
+
+// Close stops the goroutine; from then on thresholds no longer fall, traces are no longer given up for their age, and
+// the bucket of remote callers is open. It is idempotent.
+func (s *Sampler) Close() {
+	s.mu.Lock()
+	select {
+	case <-s.stop:
+	default:
+		close(s.stop)
+		defer s.remote.bucket.open()
+	}
+	s.mu.Unlock()
+	<-s.done
+}
+
+func (s *Sampler) run() {
+	defer close(s.done)
+	ticker := time.NewTicker(tickInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-s.stop:
+			return
+		case <-ticker.C:
+			s.Tick()
+		}
+	}
+}
+
+// Tick does what is due every 200 ms. Only a sampler with a Now of its own needs to be told.
+func (s *Sampler) Tick() {
+	now := s.now()
+	s.head.tick(now)
+	for i := range s.rules.list {
+		if limit := s.rules.list[i].limit; limit != nil {
+			limit.tick(now)
+		}
+	}
+	s.remote.tick(now)
+	s.floor.tick(now)
+	s.mu.Lock()
+	tails := slices.Clone(s.tails)
+	s.mu.Unlock()
+	highest := uint64(0)
+	for _, t := range tails {
+		highest = max(highest, t.tick(now))
+	}
+	s.floor.memory.Store(highest)
+}
+
+// ShouldSample implements the SDK's Sampler. It decides in one place what ParentBased and its delegates would: copying
+// the parameters and the result from one sampler to the next is most of their cost.
+func (s *Sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	parent := trace.SpanFromContext(p.ParentContext)
+	psc := parent.SpanContext()
+	ts := psc.TraceState()
+	var decision sdktrace.SamplingDecision
+	switch {
+	case !psc.IsValid():
+		decision, ts = s.root(&p, ts)
+	case !psc.IsRemote():
+		decision = s.child(parent, psc.IsSampled())
+	case s.cfg.Untrusted != nil && s.cfg.Untrusted(p.ParentContext):
+		decision, ts = s.stranger(&p, ts)
+	case psc.IsSampled():
+		decision, ts = s.sampledCaller(&p, ts)
+	default:
+		decision, ts = s.unsampledCaller(&p, ts)
+	}
+	return sdktrace.SamplingResult{Decision: decision, Tracestate: ts}
+}
+
+// child follows its local parent. A parent that is recorded without being sampled is an undecided one.
+func (s *Sampler) child(parent trace.Span, sampled bool) sdktrace.SamplingDecision {
+	if sampled {
+		return sdktrace.RecordAndSample
+	}
+	if s.tailsOn.Load() {
+		// By its type, since IsRecording would lock the parent and is false after its end.
+		if _, recording := parent.(sdktrace.ReadOnlySpan); recording {
+			s.floor.record()
+			return sdktrace.RecordOnly
+		}
+	}
+	return sdktrace.Drop
+}
+
+// root decides a trace that begins here.
+func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	if ts.Len() == 0 {
+		r := randomness(p.TraceID)
+		pt := s.point(p, r)
+		switch {
+		case pt == nil:
+			return sdktrace.Drop, ts
+		case r >= pt.threshold:
+			return sdktrace.RecordAndSample, pt.state
+		}
+		return s.undecided(r, ts)
+	}
+	r := readState(ts).random(p.TraceID)
+	pt := s.point(p, r)
+	switch {
+	case pt == nil:
+		return sdktrace.Drop, withoutThreshold(ts)
+	case r >= pt.threshold:
+		return sdktrace.RecordAndSample, withThreshold(ts, pt.threshold)
+	}
+	return s.undecided(r, withoutThreshold(ts))
+}
+
+// point asks the rules, and then the head, for the threshold of a trace that is ours to decide; nil if it is to be
+// dropped.
+func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
+	var req request
+	req.read(p.Name, p.Kind, p.Attributes)
+	rule := s.rules.match(&req)
+	var pt *point
+	switch {
+	case rule == nil || !rule.Drop && rule.fixed == nil && rule.limit == nil:
+		return s.head.decide(s.hash.key(&req), req.name, r, 1)
+	case rule.Drop:
+		s.dropped.Add(1)
+		return nil
+	case rule.fixed != nil:
+		pt = rule.fixed
+	default:
+		pt = rule.limit.decide(0, "", r, 1)
+	}
+	if r >= pt.threshold {
+		s.ruleKept.Add(1)
+	}
+	return pt
+}
+
+// undecided records a trace that the head has not sampled, if there is a tail and the floor has room.
+func (s *Sampler) undecided(r uint64, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	if s.tailsOn.Load() && s.floor.admits(r) {
+		return sdktrace.RecordOnly, ts
+	}
+	return sdktrace.Drop, ts
+}
+
+// sampledCaller follows a trusted caller, within the cap.
+func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	state := readState(ts)
+	r := state.random(p.TraceID)
+	if state.hasThreshold && r >= state.threshold && adjustedCount(state.threshold) <= maxAdjustedCount {
+		limit := s.remote.decide(state.threshold)
+		switch {
+		case r < limit.threshold:
+			return s.undecided(r, withoutThreshold(ts))
+		case limit.threshold > state.threshold:
+			ts = withThreshold(ts, limit.threshold)
+		}
+		return s.follow(r, ts)
+	}
+	if state.mentionsTh {
+		s.inconsistent.Add(1)
+		ts = withoutThreshold(ts)
+	}
+	if fresh() < s.remote.decide(0).threshold {
+		return s.undecided(r, ts)
+	}
+	return s.follow(r, ts)
+}
+
+// follow samples because the caller has, unless the bucket is empty.
+func (s *Sampler) follow(r uint64, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	if !s.remote.bucket.take() {
+		return s.undecided(r, withoutThreshold(ts))
+	}
+	s.followed.Add(1)
+	if s.remote.bucket.biased() {
+		ts = withoutThreshold(ts)
+	}
+	return sdktrace.RecordAndSample, ts
+}
+
+// unsampledCaller follows a trusted caller, whose decision is no veto for errors.
+func (s *Sampler) unsampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	ts = withoutThreshold(ts)
+	var req request
+	req.read(p.Name, p.Kind, p.Attributes)
+	if rule := s.rules.match(&req); rule != nil && rule.Drop {
+		s.dropped.Add(1)
+		return sdktrace.Drop, ts
+	}
+	return s.undecided(readState(ts).random(p.TraceID), ts)
+}
+
+// stranger decides a trace as if it began here: neither the caller's flag nor its th or R count.
+func (s *Sampler) stranger(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	r, ts := s.hash.fromStranger(p.TraceID, ts)
+	pt := s.point(p, r)
+	switch {
+	case pt == nil:
+		return sdktrace.Drop, ts
+	case r < pt.threshold:
+		return s.undecided(r, ts)
+	case !s.remote.bucket.take():
+		// Many requests with one trace ID: they share an R, and no threshold bounds them.
+		return s.undecided(r, ts)
+	case s.remote.bucket.biased():
+		return sdktrace.RecordAndSample, ts
+	}
+	return sdktrace.RecordAndSample, withThreshold(ts, pt.threshold)
+}

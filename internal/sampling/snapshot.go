@@ -1,0 +1,145 @@
+package sampling
+
+import (
+	"fmt"
+	"slices"
+	"time"
+)
+
+// TailCounts is what a tail has done with the traces it has held, since its start.
+type TailCounts struct {
+	Kept      uint64 // traces, because they were interesting
+	Discarded uint64 // traces that were neither interesting nor sampled
+	Outbid    uint64 // interesting traces that a bound has cost; the weight of those kept accounts for them
+	Evicted   uint64 // traces decided early for want of memory
+	Late      uint64 // spans that ended after their trace was discarded
+	Truncated uint64 // spans beyond the limit of one trace; no weight accounts for them
+}
+
+func (c *TailCounts) add(o TailCounts) {
+	c.Kept += o.Kept
+	c.Discarded += o.Discarded
+	c.Outbid += o.Outbid
+	c.Evicted += o.Evicted
+	c.Late += o.Late
+	c.Truncated += o.Truncated
+}
+
+// Counts returns what the tail has done so far.
+func (t *Tail) Counts() TailCounts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.counts
+}
+
+// Operation is one operation as the head sees it.
+type Operation struct {
+	Name        string
+	Rate        float64 // arrivals per second
+	Probability float64
+	Threshold   string // as th
+	Arrivals    uint64 // above 1,000 per second an estimate
+	Kept        uint64
+}
+
+// Snapshot is the state of a sampler.
+type Snapshot struct {
+	Target       float64 // traces per second
+	Arrivals     uint64  // traces that the head has decided; an estimate if an operation is busy
+	Kept         uint64  // of those
+	RuleKept     uint64  // traces kept by a rule
+	RuleDropped  uint64  // spans dropped by a rule
+	Followed     uint64  // traces sampled because the caller was
+	Inconsistent uint64  // callers whose th was not credible
+	Refused      uint64  // sampled callers over the last bound
+	RemoteRatio  float64 // the share of sampled callers' traces that the cap lets through
+
+	HeldTraces  int
+	HeldBytes   int64
+	HeldLimit   int64
+	MemoryFloor float64 // the share of undecided traces that memory has no room for
+	CPUFloor    float64 // the share that the recorded-spans bound has no room for
+	Recorded    uint64  // undecided spans recorded for the tail
+	Tail        TailCounts
+	TailSaving  bool // more interesting traces than the target allows
+	SlowAfter   time.Duration
+	Operations  []Operation // by rate, the busiest first
+}
+
+// String is one line for people.
+func (s Snapshot) String() string {
+	text := fmt.Sprintf("%v traces/s wanted; %d of %d kept at their start, %d because they failed, were slow or marked",
+		s.Target, s.Kept, s.Arrivals, s.Tail.Kept)
+	if s.HeldTraces > 0 {
+		text += fmt.Sprintf("; %d held in %d KiB", s.HeldTraces, s.HeldBytes>>10)
+	}
+	if floor := max(s.MemoryFloor, s.CPUFloor); floor > 0 {
+		bound := "memory"
+		if s.CPUFloor > s.MemoryFloor {
+			bound = "recorded spans"
+		}
+		text += fmt.Sprintf("; %.0f %% of the undecided not recorded, for the bound on %s", 100*floor, bound)
+	}
+	return text
+}
+
+// Snapshot returns the state of the sampler. It costs some tens of microseconds.
+func (s *Sampler) Snapshot() Snapshot {
+	snap := Snapshot{
+		Target: s.cfg.TracesPerSecond, SlowAfter: s.cfg.SlowThreshold,
+		RuleKept: s.ruleKept.Load(), RuleDropped: s.dropped.Load(),
+		Followed: s.followed.Load(), Inconsistent: s.inconsistent.Load(), Refused: s.remote.bucket.refused.Load(),
+		RemoteRatio: s.remote.current.Load().p,
+		MemoryFloor: 1 - probability(min(s.floor.memory.Load(), whole)),
+		Recorded:    s.floor.recorded.Load(),
+	}
+	if s.floor.saving.Load() {
+		snap.CPUFloor = 1 - s.floor.cpu.overflow.current.Load().p
+	}
+	snap.Operations, snap.Arrivals, snap.Kept = s.head.operations()
+	s.mu.Lock()
+	tails := slices.Clone(s.tails)
+	snap.Tail = s.retired
+	s.mu.Unlock()
+	for _, t := range tails {
+		t.mu.Lock()
+		snap.HeldTraces += len(t.live)
+		snap.HeldBytes += t.bytes
+		snap.HeldLimit += t.limit
+		snap.TailSaving = snap.TailSaving || t.saving
+		snap.Tail.add(t.counts)
+		t.mu.Unlock()
+	}
+	return snap
+}
+
+// operations lists the classes that have seen anything.
+func (c *controller) operations() (list []Operation, arrivals, kept uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cl := range c.classes {
+		pt := cl.current.Load()
+		op := Operation{
+			Name: cl.name, Rate: cl.estimate.rate(), Probability: pt.p, Threshold: encodeThreshold(pt.threshold),
+			Kept: cl.kept.Load(),
+		}
+		op.Arrivals = max(cl.arrivals.Load(), op.Kept)
+		arrivals += op.Arrivals
+		kept += op.Kept
+		op.Arrivals -= cl.before[0]
+		op.Kept -= cl.before[1]
+		if op.Arrivals > 0 {
+			list = append(list, op)
+		}
+	}
+	slices.SortStableFunc(list, func(a, b Operation) int {
+		switch {
+		case a.Rate > b.Rate:
+			return -1
+		case a.Rate < b.Rate:
+			return 1
+		}
+		return 0
+	})
+	return list, arrivals, kept
+}

@@ -1,0 +1,82 @@
+package sampling
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"time"
+)
+
+// ways is how many operations share a set of the table.
+const ways = 4
+
+// idleAfter is when an operation that is no longer seen gives up its class.
+const idleAfter = 5 * time.Minute
+
+// table finds an operation's class. It has a fixed size; readers take no lock, writers hold the controller's mutex. A
+// reader that meets a way while it changes hands charges one arrival to the wrong operation, which no count depends on.
+type table struct {
+	sets []set
+	mask uint64
+}
+
+type set [ways]way
+
+type way struct {
+	key   atomic.Uint64 // 0: free
+	class atomic.Pointer[class]
+}
+
+// newTable makes a table of sets sets, a power of two, or of none.
+func newTable(sets int) table {
+	if sets == 0 {
+		return table{}
+	}
+	size := 1 << bits.Len(uint(sets-1))
+	return table{sets: make([]set, size), mask: uint64(size - 1)}
+}
+
+func (t *table) find(key uint64) *class {
+	if len(t.sets) == 0 {
+		return nil
+	}
+	s := &t.sets[key&t.mask]
+	for i := range s {
+		if s[i].key.Load() == key {
+			return s[i].class.Load()
+		}
+	}
+	return nil
+}
+
+func (t *table) hasRoom(key uint64) bool {
+	return t.unused(key) != nil
+}
+
+// free returns an unused way for key, or nil if there is none or another goroutine has just claimed one for it.
+func (t *table) free(key uint64) *way {
+	if t.find(key) != nil {
+		return nil
+	}
+	return t.unused(key)
+}
+
+func (t *table) unused(key uint64) *way {
+	s := &t.sets[key&t.mask]
+	for i := range s {
+		if s[i].key.Load() == 0 {
+			return &s[i]
+		}
+	}
+	return nil
+}
+
+// each calls f for every claimed way.
+func (t *table) each(f func(*way, *class)) {
+	for i := range t.sets {
+		for j := range t.sets[i] {
+			if w := &t.sets[i][j]; w.key.Load() != 0 {
+				f(w, w.class.Load())
+			}
+		}
+	}
+}

@@ -1,0 +1,137 @@
+package sampling
+
+import (
+	"context"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+func TestTraceThatDoesNotEnd(t *testing.T) {
+	inProcess(t, Config{Rules: []Rule{{SpanName: "stream", SlowThreshold: -1, Ratio: 0.5}}}, func(t *testing.T, p *process) {
+		ctx, root := p.start(unsampled, "endless")
+		_, child := p.start(ctx, "child")
+		child.End()
+		ctx, stream := p.start(unsampled, "stream")
+		_, message := p.start(ctx, "message")
+		message.End()
+		time.Sleep(minHold + time.Second)
+		assert.Equal(t, []string{"child"}, p.out.names(), "after so long it is slow")
+		assert.Equal(t, 1, p.Snapshot().HeldTraces)
+		root.End()
+		stream.End()
+		assert.Equal(t, []string{"child", "endless"}, p.out.names())
+		assert.Zero(t, p.Snapshot().HeldBytes)
+	})
+}
+
+func TestSpansOfOneTraceAreLimited(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		ctx, root := p.start(unsampled, "root")
+		for range maxSpans + 500 {
+			_, s := p.start(ctx, "loop")
+			s.End()
+		}
+		_, failed := p.start(ctx, "failed")
+		fail(failed)
+		root.End()
+		spans, bytes := len(p.out.names()), p.Snapshot().HeldBytes
+		assert.Greater(t, spans, 500)
+		assert.LessOrEqual(t, spans, maxSpans+2)
+		assert.Zero(t, bytes)
+		p.out.find(t, "failed")
+		dropped := maxSpans + 502 - spans
+		assert.Contains(t, p.out.find(t, "root").Attributes(), attribute.Int("sampling.dropped_spans", dropped))
+		assert.Equal(t, uint64(dropped), p.Snapshot().Tail.Truncated)
+	})
+}
+
+func TestFlushAndShutdown(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		open := func(ctx context.Context, name string) trace.Span {
+			ctx, root := p.start(ctx, name)
+			_, child := p.start(ctx, name+": child")
+			if name == "failing" {
+				child.SetStatus(codes.Error, "")
+			}
+			child.End()
+			return root
+		}
+		roots := []trace.Span{open(unsampled, "failing"), open(sampled, "sampled"), open(unsampled, "fine")}
+		require.NoError(t, p.provider.ForceFlush(context.Background()))
+		assert.Empty(t, p.out.names(), "undecided traces stay undecided")
+		require.NoError(t, p.provider.Shutdown(context.Background()))
+		assert.ElementsMatch(t, []string{"failing: child", "sampled: child"}, p.out.names())
+		assert.Equal(t, "ot=th:0", p.out.find(t, "failing: child").SpanContext().TraceState().String())
+		assert.Equal(t, "ot=th:8", p.out.find(t, "sampled: child").SpanContext().TraceState().String())
+		for _, root := range roots {
+			root.End()
+		}
+		assert.Zero(t, p.Snapshot().HeldBytes)
+		assert.False(t, p.tailsOn.Load(), "without a tail the undecided are dropped")
+		assert.Equal(t, uint64(1), p.Snapshot().Tail.Kept, "the counts outlive the tail")
+	})
+}
+
+func TestWithoutTail(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, headOnly := range []bool{false, true} {
+			s, err := New(Config{HeadOnly: headOnly, Rules: []Rule{{Ratio: 0.5}}})
+			require.NoError(t, err)
+			out := &collected{}
+			next := exported(out.add)
+			provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(s), sdktrace.WithIDGenerator(&ids{}))
+			if headOnly {
+				assert.IsType(t, next, s.Processor(next), "there is nothing to hold")
+			}
+			provider.RegisterSpanProcessor(next)
+			_, dropped := provider.Tracer("").Start(unsampled, "dropped")
+			assert.False(t, dropped.IsRecording())
+			_, kept := provider.Tracer("").Start(sampled, "kept")
+			kept.End()
+			assert.Equal(t, []string{"kept"}, out.names())
+			require.NoError(t, provider.Shutdown(context.Background()))
+			s.Close()
+			s.Close()
+		}
+	})
+}
+
+func TestKeptTracesWithOpenSpansTakeLittleRoom(t *testing.T) {
+	inProcess(t, Config{HeldBytes: minHeldBytes}, func(t *testing.T, p *process) {
+		var open []trace.Span
+		for range 200 {
+			ctx, root := p.start(unsampled, "failing")
+			_, child := p.start(ctx, "open")
+			open = append(open, child)
+			fail(root)
+		}
+		snap := p.Snapshot()
+		assert.LessOrEqual(t, snap.HeldBytes, int64(minHeldBytes/8))
+		assert.Zero(t, snap.MemoryFloor)
+		for _, child := range open {
+			child.End()
+		}
+		assert.Len(t, p.out.names(), 400, "the late spans are exported all the same")
+		assert.Zero(t, p.Snapshot().HeldTraces)
+	})
+}
+
+// TestTwoProcessors gives the spans to two exporters, each behind a tail of its own.
+func TestTwoProcessors(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		second := &collected{}
+		p.provider.RegisterSpanProcessor(p.Processor(exported(second.add)))
+		_, failing := p.start(unsampled, "failing")
+		fail(failing)
+		assert.Equal(t, p.out.names(), second.names())
+		assert.Equal(t, uint64(2), p.Snapshot().Tail.Kept)
+	})
+}

@@ -1,0 +1,211 @@
+package telemetry
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/sampling"
+)
+
+// Sampling says which traces to keep. The zero value of every field is its default; the zero Sampling keeps about 50
+// traces per second, all errors, and everything that took a second or longer.
+//
+// # When the rate goes up and down
+//
+// While a process handles fewer traces than TracesPerSecond, all are kept. When there are more, each operation (span
+// name and kind; for HTTP spans named after their method, the route or path as well) gets a share: half of
+// TracesPerSecond is dealt out evenly, so that an operation called once a minute is kept whole beside one called 10,000
+// times a second, and half goes by volume. When traffic grows the share of traces that is kept falls, and when it
+// shrinks it rises. A rise from 10 to 10,000 requests per second at 50 traces per second keeps fewer than 100 traces in its
+// first second and is settled within two; so is the fall. A process that makes up a new span name for every request stays
+// within TracesPerSecond too: beyond 512 operations the rest share one rate. Per second the number fluctuates by its square
+// root (50 ± 7), as any random sample does. Bursts of up to 16 traces of a new operation are kept before anything is known
+// about it.
+//
+// TracesPerSecond is for one process, and for the traces that begin in it. A trace whose caller has been sampled is
+// kept because the caller is.
+//
+// # What "errors are kept" means
+//
+// A trace that is not chosen at its start is recorded all the same, and held until its local root span, the first one
+// in this process, ends. If by then a span has failed, or panicked, or was marked with [Keep], or the local root took
+// SlowThreshold or longer, all of its spans in this process are exported; else they are forgotten.
+//
+//   - It is this process's part of the trace. The services it called were told that the trace is not sampled; they keep
+//     their part if they use this sampler and see an error or a slow request as well. A server error usually shows in the
+//     caller and slowness always does; an error that a caller swallows shows only where it happened.
+//   - It holds within three bounds: HeldBytes of memory (16 MiB, about 4,000 requests of four spans in flight),
+//     RecordedSpansPerSecond of CPU (20,000, with bursts of five seconds' worth), and TailTracesPerSecond of exports (500,
+//     with bursts of ten seconds' worth). Beyond a bound a part is kept, and its weight says exactly how large a part:
+//     if everything fails at 10,000 requests per second, about 500 traces per second are kept and each says that it
+//     stands for 20.
+//   - A process that is killed loses what it holds. One that is shut down exports what has failed so far.
+//   - A trace that is open for 30 seconds (SlowThreshold, if that is longer) is taken for slow and exported from there on
+//     as its spans end. For endpoints that stream, use a [Rule] with a negative SlowThreshold.
+//   - At most 1,000 spans of one trace are held; further ones are dropped unless they failed, and the local root says how
+//     many in the attribute sampling.dropped_spans.
+//
+// Recording costs what a sampled span costs, without its export: about 1.5 µs and 1.1 kB of garbage per span
+// (BenchmarkRequest in internal/sampling). HeadOnly spares it.
+//
+// # Counts stay true
+//
+// Every span whose fate this sampler decides says how many it stands for, in the th value of its tracestate, as the
+// OpenTelemetry specification defines it. [AdjustedCount] reads it, and has an example.
+type Sampling struct {
+	// TracesPerSecond is how many of the traces that begin in this process are kept per second, besides errors and slow
+	// ones. Default 50, at most 1,000,000.
+	TracesPerSecond float64
+
+	// SlowThreshold is how long a local root must take for its trace to be kept. Default 1 s, at most 10 minutes;
+	// negative: duration is no reason to keep a trace.
+	SlowThreshold time.Duration
+
+	// HeadOnly decides at the start of a trace and for good: nothing is held, and errors are kept like everything else.
+	HeadOnly bool
+
+	// Rules are tried in order before anything else; the first that matches counts. After them, traces of the usual probe
+	// endpoints are dropped: servers' spans for /health, /healthz, /livez, /live, /readyz, /ready, /metrics, /ping,
+	// /favicon.ico and grpc.health.v1.Health. A rule with Keep for one of these paths brings it back.
+	Rules []Rule
+
+	// Untrusted reports whether the caller of a request is a stranger, whose sampled flag and tracestate must not decide
+	// anything; the context holds its span context. Such a trace is treated as if it began here, and its trace ID is kept.
+	// Nil: every caller is trusted, up to RemoteTracesPerSecond. It runs at the start of every span with a remote parent
+	// and must be fast and safe for concurrent use.
+	Untrusted func(context.Context) bool
+
+	// RemoteTracesPerSecond is how many traces per second trusted callers can force on this process by their sampled flag;
+	// beyond it a part is kept, with its weight. Default 4 × TracesPerSecond. At 2.5 times this rate, which is reached only
+	// by trace IDs that are not random, traces are refused without regard to weights.
+	RemoteTracesPerSecond float64
+
+	// TailTracesPerSecond is how many traces per second are kept because they failed, were slow or marked. Default
+	// 10 × TracesPerSecond.
+	TailTracesPerSecond float64
+
+	// HeldBytes bounds the memory of undecided traces, for each SpanProcessor. It counts by estimate, on the high side: full
+	// with spans as otelhttp makes them, the heap grows by about 15 % less. Default 16 MiB, at least 64 KiB.
+	HeldBytes int64
+
+	// RecordedSpansPerSecond bounds the spans that are recorded only because their trace may turn out to be interesting.
+	// Default 20,000, which takes about 3 % of a core.
+	RecordedSpansPerSecond float64
+}
+
+// Rule says what to do with certain traces. All of its conditions that are set must hold for the span that begins the
+// trace in this process; with none set it matches everything. With no action set, the trace is sampled as usual, and
+// the rule serves for its SlowThreshold.
+//
+// A rule decides traces that begin in this process. Those of a trusted caller follow the caller; Drop applies to them
+// unless the caller was sampled.
+type Rule struct {
+	Route      string             // equals http.route, such as "/orders/{id}"
+	PathPrefix string             // url.path (or http.target) starts with it
+	SpanName   string             // equals the span's name at its start; "payment.*" matches all that start with "payment."
+	Kind       trace.SpanKind     // unspecified: any
+	Attribute  attribute.KeyValue // equals one of the start attributes; with an empty value: the key is there
+
+	Drop            bool    // nothing is kept, not even errors
+	Keep            bool    // everything is kept
+	Ratio           float64 // this part is kept, 2^-56 to 1; errors besides
+	TracesPerSecond float64 // this many are kept, apart from Sampling.TracesPerSecond; errors besides
+
+	SlowThreshold time.Duration // instead of the sampler's: default that one; negative: off
+}
+
+// AdaptiveSampler keeps a steady number of traces per second, and errors and slow requests besides; see [Sampling] for
+// what that means. It is an SDK sampler: give it to [WithSampler], or to a tracer provider of your own together with the
+// processor that SpanProcessor returns. All methods are safe for concurrent use.
+type AdaptiveSampler struct{ core *sampling.Sampler }
+
+var _ sdktrace.Sampler = (*AdaptiveSampler)(nil)
+
+// NewAdaptiveSampler returns a sampler, or an error that names every value that is out of range. It starts one
+// goroutine, which Close ends.
+func NewAdaptiveSampler(s Sampling) (*AdaptiveSampler, error) {
+	core, err := sampling.New(s.config())
+	if err != nil {
+		return nil, fmt.Errorf("sampling: %w", err)
+	}
+	return &AdaptiveSampler{core}, nil
+}
+
+func (s Sampling) config() sampling.Config {
+	cfg := sampling.Config{
+		TracesPerSecond:        s.TracesPerSecond,
+		SlowThreshold:          s.SlowThreshold,
+		HeadOnly:               s.HeadOnly,
+		Untrusted:              s.Untrusted,
+		RemoteTracesPerSecond:  s.RemoteTracesPerSecond,
+		TailTracesPerSecond:    s.TailTracesPerSecond,
+		HeldBytes:              s.HeldBytes,
+		RecordedSpansPerSecond: s.RecordedSpansPerSecond,
+	}
+	for _, r := range s.Rules {
+		cfg.Rules = append(cfg.Rules, sampling.Rule(r))
+	}
+	return cfg
+}
+
+// ShouldSample implements the SDK's sampler. It takes no lock and, for roots and children, allocates nothing.
+func (s *AdaptiveSampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	return s.core.ShouldSample(p)
+}
+
+// Description names the sampler and its target.
+func (s *AdaptiveSampler) Description() string { return s.core.Description() }
+
+// SpanProcessor returns a processor that holds undecided traces and hands those to be kept to next, usually a batch
+// processor. It must be registered before the first span starts, and no other processor that exports must see the
+// spans. Until it is called, and with HeadOnly, traces that are not chosen at their start are dropped.
+//
+// Its ForceFlush flushes next, and leaves undecided traces undecided: forcing them would lose errors or bend the
+// weights. Its Shutdown hands on the sampled spans and the failed traces that it holds, forgets the others, and shuts
+// next down. With several processors, each holds the traces it sees.
+func (s *AdaptiveSampler) SpanProcessor(next sdktrace.SpanProcessor) sdktrace.SpanProcessor {
+	if isNil(next) {
+		next = discard{}
+	}
+	return s.core.Processor(next)
+}
+
+// Close ends the sampler's goroutine. Call it after the tracer provider's Shutdown; a sampler that is used after Close
+// no longer raises its rate. It is idempotent and always returns nil.
+func (s *AdaptiveSampler) Close() error {
+	s.core.Close()
+	return nil
+}
+
+// AdjustedCount says how many spans the exported span with this context stands for: its weight. It is not ok if the
+// span is not sampled or does not say, as is the case when the trace was sampled by a caller without a th. Use the span
+// context of an exported span, as a [sdktrace.SpanProcessor] or exporter sees it: that of a running span does not have
+// its final weight yet.
+//
+// To estimate a total from sampled spans, add their weights. Of 10,000 requests, let 1 % be sampled at random, and let
+// all 200 failed ones be kept. About 98 of the 9,800 that succeeded are exported, with weight 100 each, and all 200 that
+// failed, with weight 1 each; the sums are about 9,800 and exactly 200. The same sum over spans slower than a bound, or of
+// one customer, estimates how many of those there were. Its standard error is at most the square root of Σ w·(w−1): here
+// √(98 · 100 · 99) ≈ 985 for the first sum, and 0 for the second.
+func AdjustedCount(sc trace.SpanContext) (count float64, ok bool) {
+	return sampling.AdjustedCount(sc)
+}
+
+// Keep asks to keep the trace of the span in ctx, like an error would: it sets the attribute sampling.keep on the span.
+// It must be called before the span ends, and has no effect on a span that is not recorded.
+func Keep(ctx context.Context) {
+	trace.SpanFromContext(ctx).SetAttributes(sampling.KeepKey.Bool(true))
+}
+
+// discard is a span processor that does nothing.
+type discard struct{}
+
+func (discard) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (discard) OnEnd(sdktrace.ReadOnlySpan)                     {}
+func (discard) ForceFlush(context.Context) error                { return nil }
+func (discard) Shutdown(context.Context) error                  { return nil }

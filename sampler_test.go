@@ -1,0 +1,229 @@
+package telemetry_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+	"go.uber.org/goleak"
+
+	"github.com/fleetotel/telemetry"
+)
+
+// sampled runs body with a tracer whose spans go through a sampler, its processor and the SDK's own batch processor.
+func sampled(t *testing.T, cfg telemetry.Sampling, body func(tracer trace.Tracer)) tracetest.SpanStubs {
+	t.Helper()
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	sampler, err := telemetry.NewAdaptiveSampler(cfg)
+	require.NoError(t, err)
+	exporter := tracetest.NewInMemoryExporter()
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler),
+		sdktrace.WithSpanProcessor(sampler.SpanProcessor(sdktrace.NewBatchSpanProcessor(exporter))))
+	body(provider.Tracer("test"))
+	require.NoError(t, provider.ForceFlush(t.Context()))
+	spans := exporter.GetSpans()
+	require.NoError(t, provider.Shutdown(t.Context()))
+	require.NoError(t, sampler.Close())
+	require.NoError(t, sampler.Close(), "Close is idempotent")
+	return spans
+}
+
+func TestSamplerKeepsErrorsAtOnePerCent(t *testing.T) {
+	const requests = 1500
+	spans := sampled(t, telemetry.Sampling{Rules: []telemetry.Rule{{Ratio: 0.01}}}, func(tracer trace.Tracer) {
+		for i := range requests {
+			ctx, root := tracer.Start(t.Context(), "request")
+			_, child := tracer.Start(ctx, "query")
+			if i%20 == 0 {
+				child.RecordError(errors.New("refused"))
+				child.SetStatus(codes.Error, "refused")
+			}
+			child.End()
+			root.End()
+		}
+	})
+	failing, fine := map[trace.TraceID]float64{}, 0.0
+	for _, s := range spans {
+		if s.Status.Code == codes.Error {
+			count, ok := telemetry.AdjustedCount(s.SpanContext)
+			require.True(t, ok)
+			failing[s.SpanContext.TraceID()] = count
+		}
+	}
+	for _, s := range spans {
+		count, ok := telemetry.AdjustedCount(s.SpanContext)
+		require.True(t, ok)
+		if of, isError := failing[s.SpanContext.TraceID()]; isError {
+			assert.Equal(t, of, count, "all spans of the trace weigh the same")
+		} else if s.Name == "request" {
+			fine += count
+			assert.InDelta(t, 100, count, 0.01)
+		}
+	}
+	assert.Len(t, failing, requests/20, "every failing request is exported")
+	for _, count := range failing {
+		assert.Equal(t, 1.0, count)
+	}
+	assert.Less(t, fine, 3.0*requests)
+}
+
+func TestSamplerKeepsEverythingWhenThereIsLittle(t *testing.T) {
+	spans := sampled(t, telemetry.Sampling{}, func(tracer trace.Tracer) {
+		for i := range 15 {
+			_, s := tracer.Start(t.Context(), fmt.Sprint("request ", i%3))
+			s.End()
+		}
+	})
+	assert.Len(t, spans, 15)
+	for _, s := range spans {
+		assert.Equal(t, "ot=th:0", s.SpanContext.TraceState().String())
+	}
+}
+
+func TestSamplerRules(t *testing.T) {
+	server := trace.WithSpanKind(trace.SpanKindServer)
+	spans := sampled(t, telemetry.Sampling{Rules: []telemetry.Rule{
+		{SpanName: "noise", Drop: true},
+		{Route: "/pay", Keep: true},
+		{SpanName: "rare", Ratio: 1e-9},
+	}}, func(tracer trace.Tracer) {
+		start := func(name string, opts ...trace.SpanStartOption) trace.Span {
+			_, s := tracer.Start(t.Context(), name, opts...)
+			return s
+		}
+		noise := start("noise")
+		noise.SetStatus(codes.Error, "")
+		noise.End()
+		start("GET", server, trace.WithAttributes(attribute.String("url.path", "/healthz"))).End()
+		start("POST", server, trace.WithAttributes(attribute.String("http.route", "/pay"))).End()
+		start("rare").End()
+		ctx, marked := tracer.Start(t.Context(), "rare")
+		telemetry.Keep(ctx)
+		marked.End()
+	})
+	names := []string{}
+	for _, s := range spans {
+		names = append(names, s.Name)
+	}
+	assert.Equal(t, []string{"POST", "rare"}, names)
+	telemetry.Keep(context.Background()) // without a span it does nothing
+}
+
+func TestSamplerSlowRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		spans := sampled(t, telemetry.Sampling{Rules: []telemetry.Rule{{Ratio: 1e-9}}}, func(tracer trace.Tracer) {
+			for _, d := range []time.Duration{time.Millisecond, time.Second - 1, time.Second, 2 * time.Second} {
+				_, s := tracer.Start(t.Context(), d.String())
+				time.Sleep(d)
+				s.End()
+			}
+		})
+		require.Len(t, spans, 2)
+		assert.Equal(t, "1s", spans[0].Name)
+		assert.Contains(t, spans[0].Attributes, attribute.String("sampling.reason", "slow"))
+	})
+}
+
+func TestSamplerAlone(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	sampler, err := telemetry.NewAdaptiveSampler(telemetry.Sampling{Rules: []telemetry.Rule{{Ratio: 1e-9}}})
+	require.NoError(t, err)
+	assert.Equal(t, "AdaptiveSampler{50 traces/s, tail}", sampler.Description())
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler))
+	_, s := provider.Tracer("").Start(t.Context(), "undecided")
+	assert.False(t, s.IsRecording(), "without a processor the undecided are dropped")
+	processor := sampler.SpanProcessor(nil)
+	provider.RegisterSpanProcessor(processor)
+	_, s = provider.Tracer("").Start(t.Context(), "undecided")
+	assert.True(t, s.IsRecording())
+	s.End()
+	require.NoError(t, provider.Shutdown(t.Context()))
+	require.NoError(t, sampler.Close())
+	_, s = provider.Tracer("").Start(t.Context(), "after Close")
+	s.End()
+}
+
+func TestSamplerErrors(t *testing.T) {
+	sampler, err := telemetry.NewAdaptiveSampler(telemetry.Sampling{
+		TracesPerSecond: -5, SlowThreshold: time.Hour, Rules: []telemetry.Rule{{Keep: true, Drop: true}},
+	})
+	assert.Nil(t, sampler)
+	for _, part := range []string{"sampling:", "TracesPerSecond is -5", "SlowThreshold is 1h", "rule 1: want at most one"} {
+		assert.ErrorContains(t, err, part)
+	}
+}
+
+// ExampleAdjustedCount estimates totals from exported spans: those of fine requests, of which the head has kept one in a
+// hundred, and those of failed ones, all of which the tail has kept.
+func ExampleAdjustedCount() {
+	exported := func(threshold string) trace.SpanContext {
+		state, err := trace.ParseTraceState("ot=th:" + threshold)
+		if err != nil {
+			fmt.Println(err)
+		}
+		return trace.NewSpanContext(trace.SpanContextConfig{
+			TraceID: trace.TraceID{1, 9: 0xff}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled, TraceState: state,
+		})
+	}
+	requests, failed := 0.0, 0.0
+	for range 98 {
+		count, _ := telemetry.AdjustedCount(exported("fd70a"))
+		requests += count
+	}
+	for range 200 {
+		count, _ := telemetry.AdjustedCount(exported("0"))
+		requests += count
+		failed += count
+	}
+	fmt.Printf("about %.0f requests, of which %.0f failed\n", requests, failed)
+	// Output: about 10000 requests, of which 200 failed
+}
+
+func ExampleNewAdaptiveSampler() {
+	sampler, err := telemetry.NewAdaptiveSampler(telemetry.Sampling{TracesPerSecond: 20})
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer sampler.Close()
+	exporter := tracetest.NewInMemoryExporter() // in a service, an OTLP exporter
+	provider := sdktrace.NewTracerProvider(
+		sdktrace.WithSampler(sampler),
+		sdktrace.WithSpanProcessor(sampler.SpanProcessor(sdktrace.NewBatchSpanProcessor(exporter))),
+	)
+	defer provider.Shutdown(context.Background())
+
+	tracer := provider.Tracer("example")
+	for i := range 10_000 {
+		_, span := tracer.Start(context.Background(), "order")
+		if i%100 == 0 {
+			span.SetStatus(codes.Error, "out of stock")
+		}
+		span.End()
+	}
+	if err := provider.ForceFlush(context.Background()); err != nil {
+		fmt.Println(err)
+	}
+	failed := 0.0
+	for _, span := range exporter.GetSpans() {
+		if span.Status.Code == codes.Error {
+			count, _ := telemetry.AdjustedCount(span.SpanContext)
+			failed += count
+		}
+	}
+	fmt.Println("few are exported:", len(exporter.GetSpans()) < 1000)
+	fmt.Println("failed:", failed)
+	// Output:
+	// few are exported: true
+	// failed: 100
+}
