@@ -52,7 +52,9 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
 	if out.Err != nil {
 		a.onError(out.Err)
-		return reportedError{out.Err}
+	}
+	if lost := out.Items - out.Exported - out.Spooled; lost > 0 {
+		return reportedError{&batch.LossError{Items: lost, Cause: out.Err}}
 	}
 	return nil
 }
@@ -62,6 +64,7 @@ func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {
 	s.InFlight -= out.Items
 	s.Exported += out.Exported
 	s.Rejected += out.Rejected
+	s.Spooled += out.Spooled
 	s.Failed += out.Failed
 	if out.TooLarge {
 		s.Dropped.TooLarge += out.Items

@@ -77,9 +77,9 @@ func TestShutdownErrorSaysWhatWasLost(t *testing.T) {
 		record(t.Context(), guard, "x")
 	}
 	err := guard.Shutdown(t.Context())
-	require.ErrorContains(t, err, "shutdown traces: 2000 items not delivered")
-	require.ErrorContains(t, err, "shutdown logs: 2000 items not delivered")
-	require.ErrorContains(t, err, "shutdown metrics")
+	require.ErrorContains(t, err, "shutdown traces: 2000 spans not delivered")
+	require.ErrorContains(t, err, "shutdown logs: 2000 log records not delivered")
+	require.Regexp(t, `shutdown metrics: \d+ data points not delivered`, err.Error())
 	require.ErrorContains(t, err, "connection refused")
 	requireBalanced(t, guard)
 	require.EqualValues(t, 2000, guard.Health().Traces.Lost())

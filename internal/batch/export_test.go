@@ -95,7 +95,7 @@ func TestOutcomeIsBooked(t *testing.T) {
 				if tt.want.Exported > 0 {
 					tt.want.LastSuccess = time.Now()
 				}
-				tt.want.Accepted = 10
+				tt.want.Accepted, tt.want.Submitted = 10, 10
 				require.Equal(t, tt.want, s)
 				require.NoError(t, e.Shutdown(t.Context()))
 			})
