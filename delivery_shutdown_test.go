@@ -18,7 +18,7 @@ import (
 
 // shutdownBudget is the deadline of the shutdowns below. What is asserted is five times as much: the tests share their
 // processors with others.
-const shutdownBudget = 2 * time.Second
+const shutdownBudget = 4 * time.Second
 
 // deadEnd is an address from which no answer comes.
 type deadEnd struct {

@@ -185,8 +185,8 @@ func undo[T interface{ Shutdown(context.Context) error }](ctx context.Context, e
 	if *err == nil {
 		return
 	}
-	ctx, cancel := context.WithTimeout(ctx, graceAfterEnd) // nothing has been recorded yet
-	defer cancel()
+	ctx, cancel := context.WithCancel(ctx) // nothing has been recorded yet, and there is nothing to wait for
+	cancel()
 	for _, part := range *started {
 		_ = part.Shutdown(ctx)
 	}

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"reflect"
 	"strconv"
@@ -18,7 +19,12 @@ import (
 // observeSelf makes the books of each signal that has any metrics of the guard's own provider, under the names and with
 // the meaning of the semantic conventions (otel/sdk-metrics.md). They are read when a collection asks for them: so the
 // last export, which comes after traces and logs have shut down, has their final numbers.
-func (g *Guard) observeSelf() error {
+func (g *Guard) observeSelf() (err error) {
+	defer func() {
+		if p := recover(); p != nil { // a view of the user's, which is asked about each instrument
+			err = fmt.Errorf("panicked: %v", p)
+		}
+	}()
 	if !g.cfg.signals[metrics].on || !g.cfg.selfMetrics.value {
 		return nil
 	}

@@ -195,6 +195,20 @@ func TestSelfMetricsKnowOnlySignalsWithBooks(t *testing.T) {
 	require.NotContains(t, console.String(), "incomplete")
 }
 
+func TestSelfMetricsSurviveAViewThatPanics(t *testing.T) {
+	c := otlptest.New(t)
+	guard, console := start(t, c, telemetry.WithoutRuntimeMetrics(), telemetry.WithViews(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+		if strings.HasPrefix(i.Name, "otel.sdk.exporter.log.") {
+			panic("view")
+		}
+		return sdkmetric.Stream{}, false
+	}))
+	require.Contains(t, console.String(), "self-metrics are incomplete: panicked: view")
+	record(t.Context(), guard, "x")
+	require.NoError(t, guard.Shutdown(t.Context()))
+	require.Contains(t, metricNames(c), "x")
+}
+
 // TestACallbackThatFailsCostsOneMetric goes through the guard's provider and through the globals.
 func TestACallbackThatFailsCostsOneMetric(t *testing.T) {
 	c := otlptest.New(t)

@@ -98,6 +98,9 @@ func fill(e *batch.Engine[int], n int) int {
 func balanced(t *testing.T, s batch.Stats) {
 	t.Helper()
 	require.Equal(t, s.Accepted, s.Exported+s.Dropped.Total()+s.Failed+s.Rejected+s.Queued+s.Spooled, "%+v", s)
+	handed := s.Exported + s.Failed + s.Rejected + s.Spooled + s.InFlight
+	require.GreaterOrEqual(t, s.Submitted, handed, "%+v", s)
+	require.LessOrEqual(t, s.Submitted, handed+s.Dropped.TooLarge, "some of those the server refused: %+v", s)
 }
 
 func lost(t *testing.T, err error) int64 {

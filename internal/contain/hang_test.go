@@ -3,11 +3,13 @@ package contain_test
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
@@ -49,36 +51,63 @@ func TestWhatComesTooLateDoesNotCount(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
 		release := make(chan struct{})
-		var i metric.Int64ObservableGauge
-		i, err := f.meter.Int64ObservableGauge("late", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+		var calls atomic.Int64
+		call := func() metric.ObserveOption { return metric.WithAttributes(attribute.Int64("call", calls.Add(1))) }
+		_, err := f.meter.Int64ObservableGauge("int", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			this := call()
 			<-release
-			o.Observe(1)
+			o.Observe(1, this)
 			return errors.New("too late, too")
 		}))
 		require.NoError(t, err)
-		_, err = f.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		_, err = f.meter.Float64ObservableGauge("float", metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+			this := call()
 			<-release
-			o.ObserveInt64(i, 2)
+			o.Observe(1, this)
 			return nil
-		}, i)
+		}))
 		require.NoError(t, err)
-		f.collect(t, t.Context())
-		f.collect(t, t.Context())
+		ints, err := f.meter.Int64ObservableGauge("registered.int")
+		require.NoError(t, err)
+		floats, err := f.meter.Float64ObservableGauge("registered.float")
+		require.NoError(t, err)
+		_, err = f.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+			this := call()
+			<-release
+			o.ObserveInt64(ints, 1, this)
+			o.ObserveFloat64(floats, 1, this)
+			return nil
+		}, ints, floats)
+		require.NoError(t, err)
+		require.Equal(t, map[string]float64{"healthy": 1}, f.collect(t, t.Context()))
+		require.Len(t, f.reported(), 3)
 		close(release)
 		synctest.Wait()
-		require.Len(t, f.reported(), 2, "nobody asks any more how it ended")
+		require.Len(t, f.reported(), 3, "nobody asks any more how it ended")
+		require.Equal(t, map[string]float64{"healthy": 1, "int": 1, "float": 1, "registered.int": 1, "registered.float": 1},
+			f.collect(t, t.Context()), "the points of the first call are not among them")
+	})
+}
 
+func TestACallbacksOwnGoroutinesCountWhileItRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFixture(t)
+		i, err := f.meter.Int64ObservableGauge("observed")
+		require.NoError(t, err)
 		_, err = f.meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 			go o.ObserveInt64(i, 40)
-			synctest.Wait() // observed while the callback is at work
-			go func() { time.Sleep(time.Second); o.ObserveInt64(i, 100) }()
+			synctest.Wait()
+			go func() {
+				time.Sleep(time.Second)
+				o.ObserveInt64(i, 100, metric.WithAttributes(attribute.Bool("late", true)))
+			}()
 			return nil
 		}, i)
 		require.NoError(t, err)
-		require.EqualValues(t, 40, f.collect(t, t.Context())["late"])
-		time.Sleep(2 * time.Second)
-		require.EqualValues(t, 40, f.collect(t, t.Context())["late"])
-		time.Sleep(2 * time.Second)
+		for range 2 {
+			require.EqualValues(t, 40, f.collect(t, t.Context())["observed"])
+			time.Sleep(2 * time.Second)
+		}
 	})
 }
 
