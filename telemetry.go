@@ -33,6 +33,7 @@ var ErrAlreadyInitialized = errors.New(
 var process = struct {
 	sync.Mutex
 	owner     *Guard
+	quiet     sync.Mutex
 	providers *global.Providers
 	relay     *diagnose.Relay
 }{
@@ -155,6 +156,8 @@ func (g *Guard) branches(console slog.Handler) []slog.Handler {
 // OpenTelemetry's process-wide logger and error handler, so these are set here, under WithoutGlobals only when there is
 // something for the SDK to read. The error handler is put back; the logger cannot be.
 func quietly(listen bool, build func() error) (err error) {
+	process.quiet.Lock() // guards beside each other must not take one another's handler for the one to put back
+	defer process.quiet.Unlock()
 	if listen {
 		before := otel.GetErrorHandler()
 		otel.SetLogger(process.relay.Logger())
