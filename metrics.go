@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -33,7 +34,7 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 		if err != nil {
 			return nil, run, err
 		}
-		accounted := newAccountedMetrics(exporter, b.onError(metrics))
+		accounted := newAccountedMetrics(exporter, b.connections.spool != nil, b.onError(metrics))
 		run.stats, stop = accounted.Snapshot, accounted.abort
 		readers = append(readers, b.periodicReader(accounted))
 	}
@@ -59,16 +60,25 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 			return nil, run, fmt.Errorf("runtime metrics: %w", err)
 		}
 	}
-	run.flush, run.shutdown = provider.ForceFlush, abortAtEnd(provider.Shutdown, stop)
+	lead := time.Duration(0)
+	if b.connections.spool != nil {
+		lead = spoolLead
+	}
+	run.flush, run.shutdown = provider.ForceFlush, abortAtEnd(provider.Shutdown, stop, lead)
 	return provider, run, nil
 }
 
-// abortAtEnd ends the export in flight when shutdown's time is over: the periodic reader waits for it whatever its
-// context says.
-func abortAtEnd(shutdown func(context.Context) error, abort func()) func(context.Context) error {
+// abortAtEnd ends the export in flight when shutdown's time is over, or at most so much earlier and a quarter of it: the
+// periodic reader waits for the export whatever its context says.
+func abortAtEnd(shutdown func(context.Context) error, abort func(), lead time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		defer abort()
-		defer context.AfterFunc(ctx, abort)()
+		soft, cancel := ctx, func() {}
+		if deadline, ok := ctx.Deadline(); ok {
+			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(lead, time.Until(deadline)/4)))
+		}
+		defer cancel()
+		defer context.AfterFunc(soft, abort)()
 		if err := shutdown(ctx); !errors.Is(err, sdkmetric.ErrReaderShutdown) {
 			return err
 		}
