@@ -68,14 +68,14 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 	return provider, run, nil
 }
 
-// abortAtEnd ends the export in flight when shutdown's time is over, or at most so much earlier and a quarter of it: the
+// abortAtEnd ends the export in flight when shutdown's time is over, or earlier by lead, at most by half: the
 // periodic reader waits for the export whatever its context says.
 func abortAtEnd(shutdown func(context.Context) error, abort func(), lead time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		defer abort()
 		soft, cancel := ctx, func() {}
 		if deadline, ok := ctx.Deadline(); ok {
-			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(lead, time.Until(deadline)/4)))
+			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(lead, time.Until(deadline)/2)))
 		}
 		defer cancel()
 		defer context.AfterFunc(soft, abort)()

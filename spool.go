@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	// spoolLead is how long before the end of a shutdown the metrics that are left go to disk: at most, and a quarter of
+	// spoolLead is how long before the end of a shutdown the metrics that are left go to disk: at most, and half of
 	// the time.
 	spoolLead = time.Second
 	// closeSpool is how long the spool may take to stop when a shutdown's time is over: a disk may hang.

@@ -75,8 +75,8 @@ const (
 	lead = 100 * time.Millisecond
 	// grace is how long cancelled exports have at least to return.
 	grace = 50 * time.Millisecond
-	// spoolLead is lead where a spool takes what is left: at most, and a quarter of
-	// the time. A queue of 8,192 spans is encoded, compressed and written in 0.1 s.
+	// spoolLead is lead where a spool takes what is left: at most, and half of the
+	// time. A queue of 8,192 spans is encoded, compressed and written in 0.1 s.
 	spoolLead = time.Second
 )
 
@@ -88,7 +88,7 @@ func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 		var cancel context.CancelFunc
 		before := min(left/10, lead)
 		if e.cfg.Spool {
-			before = min(left/4, spoolLead)
+			before = min(left/2, spoolLead)
 		}
 		soft, cancel = context.WithDeadlineCause(ctx, deadline.Add(-before), context.DeadlineExceeded)
 		defer cancel()

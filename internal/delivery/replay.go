@@ -24,9 +24,9 @@ const (
 	maxRest   = 5 * time.Minute
 	// maxPause bounds how long live requests get precedence after one of the spool.
 	maxPause = time.Second
-	// patience is how many probes are made with one segment while the endpoint is
-	// down, before another one gets its turn: it may be the segment.
-	patience = 3
+	// patience is how many probes are made while the endpoint is down before one is
+	// made with another segment than the oldest: it may be the segment.
+	patience = 8
 )
 
 // replay is the part of one request from the spool that deliver and the replayer
@@ -137,7 +137,7 @@ func (r *Replayer) Close(ctx context.Context) {
 func (r *Replayer) run() {
 	defer close(r.done)
 	for r.gates.Err() == nil {
-		seg, came, wait := r.store.Claim(r.signal, r.failures/patience, time.Now())
+		seg, came, wait := r.store.Claim(r.signal, r.skip(), time.Now())
 		switch {
 		case seg != nil:
 			r.rest(r.replay(seg))
@@ -154,6 +154,14 @@ func (r *Replayer) run() {
 			return
 		}
 	}
+}
+
+// skip is which segment is next: the oldest, but every eighth probe another one.
+func (r *Replayer) skip() int {
+	if r.failures%patience == patience-1 {
+		return r.failures/patience + 1
+	}
+	return 0
 }
 
 func (r *Replayer) isClosing() bool {

@@ -77,10 +77,17 @@ func TestDamagedFilesAreSetAside(t *testing.T) {
 		"a bit in the body": func(t *testing.T, path string) {
 			edit(t, path, func(b []byte) []byte { b[len(b)-1] ^= 1; return b })
 		},
-		"a bit in the count":  func(t *testing.T, path string) { edit(t, path, func(b []byte) []byte { b[8] ^= 1; return b }) },
-		"another program's":   func(t *testing.T, path string) { edit(t, path, func([]byte) []byte { return []byte(strings.Repeat("?", 200)) }) },
-		"another segment's":   func(t *testing.T, path string) { edit(t, path, func([]byte) []byte { return spool.Marshal(sized(99)) }) },
-		"a directory instead": func(t *testing.T, path string) { require.NoError(t, os.Remove(path)); require.NoError(t, os.Mkdir(path, 0o700)) },
+		"a bit in the count": func(t *testing.T, path string) { edit(t, path, func(b []byte) []byte { b[8] ^= 1; return b }) },
+		"another program's": func(t *testing.T, path string) {
+			edit(t, path, func([]byte) []byte { return []byte(strings.Repeat("?", 200)) })
+		},
+		"another segment's": func(t *testing.T, path string) {
+			edit(t, path, func([]byte) []byte { return spool.Marshal(sized(99)) })
+		},
+		"a directory instead": func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(path))
+			require.NoError(t, os.Mkdir(path, 0o700))
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -24,8 +24,8 @@ type Config struct {
 	// OnNotice, if set, is called when the spool gets into trouble, out of it, or
 	// sets a file aside. It must not block.
 	OnNotice func(message string)
-	// Write makes the file path with mode 0600 and writes data to it so that it
-	// outlives the machine's next moment. Nil means [WriteDurably]; tests fail it.
+	// Write makes the file path with mode 0600 and writes data to it. Nil means to do
+	// so; tests let it fail as disks do.
 	Write func(path string, data []byte) error
 }
 
@@ -95,7 +95,7 @@ var (
 func Open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, write: cfg.Write}
 	if s.write == nil {
-		s.write = WriteDurably
+		s.write = writeFile
 	}
 	for i := range s.waiting {
 		s.waiting[i] = make(chan struct{})
@@ -127,8 +127,8 @@ func (s *Store) Close() {
 	}
 }
 
-// Put keeps a request. When it returns nil, the request will survive a crash of
-// the process, and with the exception of the last few seconds one of the machine.
+// Put keeps a request. When it returns nil, the request survives the process,
+// however that ends.
 func (s *Store) Put(r Request) error {
 	if r.Items <= 0 || r.Plain <= 0 || r.Plain > MaxPlain {
 		return fmt.Errorf("a request of %d bytes cannot be spooled", r.Plain)
@@ -255,23 +255,18 @@ func (s *Store) Usage() (bytes, setAside int64) {
 	return s.bytes, s.corrupt
 }
 
-// WriteDurably makes a file that no crash leaves half-written under its final
-// name: the data is on the device before the caller renames the file. The rename
-// itself is left to the file system's own schedule, a few seconds, since a second
-// fsync for each request would double its cost to save what a crash of the whole
-// machine takes anyway from memory; a crash of the process takes neither.
-func WriteDurably(path string, data []byte) error {
+// writeFile makes a file without waiting for the device. What is written survives
+// the process, kill -9 included, because the system has it; what a crash of the
+// whole machine takes is the last half minute or so, which the checksum then shows
+// as torn. An fsync for each request would narrow that window at ten times the
+// cost (3.8 ms against 0.4 ms for 70 KiB on the disk of a virtual machine), and at
+// the expense of the service: file systems make every other writer on the disk
+// wait for the same journal.
+func writeFile(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(data)
-	return errors.Join(err, syncUnless(f, err), f.Close())
-}
-
-func syncUnless(f *os.File, err error) error {
-	if err != nil {
-		return nil
-	}
-	return f.Sync()
+	return errors.Join(err, f.Close())
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -55,26 +54,26 @@ func TestMaxBytesAtTheBoundAndOnePastIt(t *testing.T) {
 	for _, tt := range []struct {
 		name       string
 		maxBytes   int64
-		held, full int64
+		held, full int64 // of 1 + 2 + 4 items
+		left       int
 	}{
-		{"three fit exactly", 3 * one, 3, 0},
-		{"one byte is missing", 3*one - 1, 2, 1},
-		{"one fits exactly", one, 1, 2},
+		{"three fit exactly", 3 * one, 7, 0, 3},
+		{"one byte is missing", 3*one - 1, 6, 1, 2},
+		{"one fits exactly", one, 4, 3, 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
 			s := open(t, spool.Config{Dir: dir, MaxBytes: tt.maxBytes})
-			for i := range 3 {
-				require.NoError(t, s.Put(request(spool.Traces, 1, strings.Repeat(fmt.Sprint(i), 100))))
+			for _, items := range []int64{1, 2, 4} {
+				require.NoError(t, s.Put(sized(items)))
 				used, _ := s.Usage()
 				require.LessOrEqual(t, used, tt.maxBytes)
 			}
 			b := s.Snapshot(spool.Traces)
 			require.Equal(t, []int64{tt.held, tt.full}, []int64{b.Held, b.Full})
-			require.Len(t, files(t, dir), int(tt.held))
+			require.Len(t, files(t, dir), tt.left)
 			balanced(t, s)
-			bodies := drain(t, s, spool.Traces)
-			require.Equal(t, strings.Repeat("2", 100), bodies[len(bodies)-1], "the newest stays")
+			require.Len(t, drain(t, s, spool.Traces), tt.left)
 			balanced(t, s)
 		})
 	}
