@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -24,6 +25,7 @@ type Segment struct {
 	path    string
 	size    int64 // of the file
 	claimed bool
+	evicted bool // removed to make room, perhaps while claimed
 }
 
 // Result is what became of the items of a segment that was sent.
@@ -88,12 +90,21 @@ func (s *Store) Load(seg *Segment) (Request, error) {
 	if err == nil {
 		return r, nil
 	}
+	if s.isEvicted(seg) {
+		return Request{}, fmt.Errorf("%w: it made room for newer ones", ErrUnreadable)
+	}
 	s.setAside(seg.path, err)
 	s.remove(seg, func(b *Books) {
 		b.Corrupt += seg.Items
 		b.LastError, b.LastErrorAt = fmt.Errorf("a spooled request cannot be read: %w", err), time.Now()
 	})
 	return Request{}, fmt.Errorf("%w: %w", ErrUnreadable, err)
+}
+
+func (s *Store) isEvicted(seg *Segment) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return seg.evicted
 }
 
 // Release gives a claimed segment back to the queue.
@@ -148,7 +159,7 @@ func (s *Store) Replace(seg *Segment, a, b Request) error {
 	}
 	_ = os.Remove(seg.path)
 	s.remove(seg, func(books *Books) {
-		books.Held += seg.Items
+		books.Held += seg.Items // in the halves
 		s.insert(first)
 		s.insert(second)
 	})
@@ -159,9 +170,13 @@ func (s *Store) Replace(seg *Segment, a, b Request) error {
 func (s *Store) remove(seg *Segment, book func(*Books)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop(seg)
 	b := &s.books[seg.Signal]
-	b.Held -= seg.Items
+	if seg.evicted {
+		b.Full -= seg.Items // it was on its way already
+	} else {
+		s.drop(seg)
+		b.Held -= seg.Items
+	}
 	book(b)
 }
 
@@ -180,23 +195,32 @@ func (s *Store) drop(seg *Segment) {
 // unlinks the segments after it.
 func (s *Store) makeRoom(bytes int64, files int) (victims []*Segment, ok bool) {
 	for s.bytes+bytes > s.cfg.MaxBytes || s.count+files > s.maxFiles() {
-		var oldest *Segment
-		for _, list := range s.segments {
-			free := slices.IndexFunc(list, func(seg *Segment) bool { return !seg.claimed })
-			if free >= 0 && (oldest == nil || byAge(list[free], oldest) < 0) {
-				oldest = list[free]
-			}
-		}
+		// One that is claimed may be delivered yet, so it is the last to go.
+		oldest := cmp.Or(s.oldest(false), s.oldest(true))
 		if oldest == nil {
 			return victims, false
 		}
 		s.drop(oldest)
+		oldest.evicted = true
 		b := &s.books[oldest.Signal]
 		b.Held -= oldest.Items
 		b.Full += oldest.Items
 		victims = append(victims, oldest)
 	}
 	return victims, true
+}
+
+// oldest returns the oldest segment of all signals that is claimed, or not. The
+// caller holds the lock.
+func (s *Store) oldest(claimed bool) *Segment {
+	var oldest *Segment
+	for _, list := range s.segments {
+		at := slices.IndexFunc(list, func(seg *Segment) bool { return seg.claimed == claimed })
+		if at >= 0 && (oldest == nil || byAge(list[at], oldest) < 0) {
+			oldest = list[at]
+		}
+	}
+	return oldest
 }
 
 func (s *Store) unlink(segments []*Segment) {

@@ -86,7 +86,7 @@ var (
 	errClosed  = errors.New("the spool is closed")
 	errNoPlace = errors.New("the spool's directory is gone")
 	errSize    = errors.New("the request is larger than the spool")
-	errNoRoom  = errors.New("the spool is full of requests that are on their way")
+	errNoRoom  = errors.New("the spool is full of requests that are being written")
 )
 
 // Open returns the store of a directory, having adopted what dead processes left

@@ -112,6 +112,34 @@ func TestRoomIsMadeAmongAllSignalsOldestFirst(t *testing.T) {
 	balanced(t, s)
 }
 
+// The last resort is the segment that is on its way; should it arrive, it is not
+// counted as dropped.
+func TestSegmentOnItsWayIsTheLastToGo(t *testing.T) {
+	for name, deliver := range map[string]bool{"delivered": true, "given back": false} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t, spool.Config{Dir: t.TempDir(), MaxBytes: sizeOf(sized(1))})
+			require.NoError(t, s.Put(sized(3)))
+			seg, _, _ := s.Claim(spool.Traces, 0, time.Now())
+			require.NoError(t, s.Put(sized(5)))
+			balanced(t, s)
+			require.EqualValues(t, 3, s.Snapshot(spool.Traces).Full)
+			_, err := s.Load(seg)
+			require.ErrorIs(t, err, spool.ErrUnreadable)
+			require.Zero(t, s.Snapshot(spool.Traces).Corrupt)
+			if deliver {
+				s.Settle(seg, spool.Result{Exported: 3})
+				require.EqualValues(t, 3, s.Snapshot(spool.Traces).Exported)
+				require.Zero(t, s.Snapshot(spool.Traces).Full)
+			} else {
+				s.Release(seg)
+			}
+			balanced(t, s)
+			require.Len(t, drain(t, s, spool.Traces), 1)
+			balanced(t, s)
+		})
+	}
+}
+
 func TestDiskFullIsSaidOnceAndPasses(t *testing.T) {
 	var (
 		full  error
