@@ -37,6 +37,8 @@ type config struct {
 	disabled        setting[bool]
 	selfLogLevel    setting[slog.Level]
 	shutdownTimeout setting[time.Duration]
+	spoolDir        setting[string]
+	spoolBytes      setting[int64]
 
 	serviceName        setting[string]
 	serviceVersion     setting[string]

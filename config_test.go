@@ -65,9 +65,15 @@ func probes(t *testing.T) map[string]probe {
 			option: WithProfile(ProfileEdge), optionShown: "edge", badOption: WithProfile("egde"),
 			env: "HIGH-throughput", envShown: "high-throughput", badEnv: "fast",
 		},
-		"disabled":                    {env: "TRUE", envShown: "true", badEnv: "yes"},
-		"self-log level":              enumeration("debug", "error"),
-		"shutdown timeout":            duration(WithShutdownTimeout),
+		"disabled":         {env: "TRUE", envShown: "true", badEnv: "yes"},
+		"self-log level":   enumeration("debug", "error"),
+		"shutdown timeout": duration(WithShutdownTimeout),
+		"spool directory": {
+			option: WithSpool("/mine", 0), optionShown: "/mine", badOption: WithSpool(" ", 0), env: "/theirs",
+		},
+		"spool bytes": {
+			option: WithSpool("/mine", 7), optionShown: "7", badOption: WithSpool("/mine", -1), env: "300", badEnv: "0",
+		},
 		"service.name":                name(WithServiceName),
 		"service.version":             optionOnly(name(WithServiceVersion)),
 		"service.namespace":           optionOnly(name(WithServiceNamespace)),

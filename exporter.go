@@ -34,6 +34,7 @@ import (
 type connections struct {
 	cfg     *config
 	selfLog *diagnose.Log
+	spool   *diskSpool // nil without one
 	http    map[connectionKey]*http.Client
 	grpc    map[connectionKey]*grpc.ClientConn
 }
@@ -48,8 +49,12 @@ type connectionKey struct {
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
-	return &connections{cfg: cfg, selfLog: selfLog, http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
+	c := &connections{cfg: cfg, selfLog: selfLog, http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
+	c.spool = c.openSpool()
+	return c
 }
+
+const userAgent = "fleetotel-telemetry/" + Version
 
 func keyOf(s signalConfig) connectionKey {
 	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.timeout.value, s.compression.value}
@@ -60,6 +65,7 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 	return delivery.New(delivery.Config{
 		AttemptTimeout: s.timeout.value,
 		Gzip:           s.compression.value == CompressionGzip,
+		Spool:          c.store(),
 		OnDown: func(signal string, cause error) {
 			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again: %v", signal, cause))
 		},
@@ -83,9 +89,18 @@ func (c *connections) httpClient(s signalConfig) *http.Client {
 	return client
 }
 
+// clientOf is the client of one signal over the shared connections.
+func (c *connections) clientOf(s signal) *http.Client {
+	return delivery.ForSignal(c.httpClient(c.cfg.signals[s]), s.String())
+}
+
 // inFlight is how many requests may be on their way at the same time.
 func (c *connections) inFlight() int {
-	return c.cfg.spanBatch.maxConcurrentExports.value + c.cfg.logBatch.maxConcurrentExports.value + 1
+	n := c.cfg.spanBatch.maxConcurrentExports.value + c.cfg.logBatch.maxConcurrentExports.value + 1
+	if c.spool != nil {
+		n += int(signalCount) // of each signal one from the spool
+	}
+	return n
 }
 
 func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
@@ -95,7 +110,7 @@ func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
 	}
 	opts := append(c.endpoint(s).DialOptions(),
 		grpc.WithTransportCredentials(transportCredentials(s)),
-		grpc.WithUserAgent("fleetotel-telemetry/"+Version),
+		grpc.WithUserAgent(userAgent),
 		grpc.WithDisableServiceConfig())
 	conn, err := grpc.NewClient(s.target.hostPort(), opts...)
 	if err != nil {
@@ -137,7 +152,7 @@ func (c *connections) spanExporter(ctx context.Context) (sdktrace.SpanExporter, 
 		return otlptracegrpc.New(ctx, otlptracegrpc.WithGRPCConn(conn), otlptracegrpc.WithHeaders(s.headers.value),
 			otlptracegrpc.WithTimeout(0), otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{}))
 	}
-	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(s.target.url.String()), otlptracehttp.WithHTTPClient(c.httpClient(s)),
+	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(s.target.url.String()), otlptracehttp.WithHTTPClient(c.clientOf(traces)),
 		otlptracehttp.WithTLSClientConfig(noTLS), otlptracehttp.WithHeaders(s.headers.value), otlptracehttp.WithTimeout(0),
 		otlptracehttp.WithCompression(otlptracehttp.NoCompression), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
 }
@@ -154,7 +169,7 @@ func (c *connections) metricExporter(ctx context.Context) (sdkmetric.Exporter, e
 			otlpmetricgrpc.WithTimeout(0), otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{}),
 			otlpmetricgrpc.WithTemporalitySelector(temporality), otlpmetricgrpc.WithAggregationSelector(aggregation))
 	}
-	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(s.target.url.String()), otlpmetrichttp.WithHTTPClient(c.httpClient(s)),
+	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(s.target.url.String()), otlpmetrichttp.WithHTTPClient(c.clientOf(metrics)),
 		otlpmetrichttp.WithTLSClientConfig(noTLS), otlpmetrichttp.WithHeaders(s.headers.value), otlpmetrichttp.WithTimeout(0),
 		otlpmetrichttp.WithCompression(otlpmetrichttp.NoCompression), otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{}),
 		otlpmetrichttp.WithTemporalitySelector(temporality), otlpmetrichttp.WithAggregationSelector(aggregation))
@@ -164,7 +179,7 @@ func (c *connections) metricExporter(ctx context.Context) (sdkmetric.Exporter, e
 func (c *connections) logExporters(ctx context.Context) ([]sdklog.Exporter, error) {
 	s := c.cfg.signals[logs]
 	if s.protocol.value != ProtocolGRPC {
-		exporter, err := otlploghttp.New(ctx, otlploghttp.WithEndpointURL(s.target.url.String()), otlploghttp.WithHTTPClient(c.httpClient(s)),
+		exporter, err := otlploghttp.New(ctx, otlploghttp.WithEndpointURL(s.target.url.String()), otlploghttp.WithHTTPClient(c.clientOf(logs)),
 			otlploghttp.WithTLSClientConfig(noTLS), otlploghttp.WithHeaders(s.headers.value), otlploghttp.WithTimeout(0),
 			otlploghttp.WithCompression(otlploghttp.NoCompression), otlploghttp.WithRetry(otlploghttp.RetryConfig{}))
 		return []sdklog.Exporter{exporter}, err

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/batch"
+	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 // Health is how telemetry is doing, signal by signal.
@@ -55,10 +56,14 @@ type SignalHealth struct {
 	Rejected  int64 // the collector answered, and refused them (OTLP partial success)
 	Queued    int64 // waiting or on their way
 	Spooled   int64 // on disk, waiting for the collector
-	Recovered int64 // found on disk at the start
+	Recovered int64 // found on disk, left there by a process that is gone
 
-	// DroppedBy splits Dropped by reason: queue_full, bytes_full, too_large, shutdown.
+	// DroppedBy splits Dropped by reason: queue_full, bytes_full, too_large, shutdown; and with a spool spool_full (removed
+	// as the oldest, to make room) and spool_corrupt (in a file that cannot be read).
 	DroppedBy map[string]int64
+
+	// SpoolErrors counts requests, not items, that could not be written to the spool. They are tried again from memory.
+	SpoolErrors int64
 
 	LastError     error // nil if there was none
 	LastErrorTime time.Time
@@ -77,12 +82,12 @@ func (g *Guard) Health() Health {
 	for _, r := range g.running {
 		switch r.signal {
 		case traces:
-			h.Traces = signalHealth(r.stats())
+			h.Traces = r.health()
 			h.Sampling = samplingHealth(r.sampler)
 		case metrics:
-			h.Metrics = signalHealth(r.stats())
+			h.Metrics = r.health()
 		case logs:
-			h.Logs = signalHealth(r.stats())
+			h.Logs = r.health()
 		}
 	}
 	return h
@@ -112,6 +117,27 @@ func samplingHealth(s *AdaptiveSampler) SamplingHealth {
 		h.Operations = append(h.Operations, OperationHealth{op.Name, op.Rate, op.Probability, op.Threshold})
 	}
 	return h
+}
+
+// addSpool adds what has become of the items on disk. Those that this process has spooled are in Spooled already: as long
+// as they are on disk they stay there, and then they move.
+func (h *SignalHealth) addSpool(b spool.Books) {
+	h.Recovered = b.Recovered
+	h.Spooled += b.Held - b.Added
+	h.Exported += b.Exported
+	h.Rejected += b.Rejected
+	h.Failed += b.Failed
+	h.Dropped += b.Full + b.TooLarge + b.Corrupt
+	h.DroppedBy["too_large"] += b.TooLarge
+	h.DroppedBy["spool_full"] = b.Full
+	h.DroppedBy["spool_corrupt"] = b.Corrupt
+	h.SpoolErrors = b.WriteErrors
+	if b.LastSuccess.After(h.LastSuccess) {
+		h.LastSuccess = b.LastSuccess
+	}
+	if b.LastErrorAt.After(h.LastErrorTime) {
+		h.LastError, h.LastErrorTime = b.LastError, b.LastErrorAt
+	}
 }
 
 func droppedBy(d batch.Dropped) map[string]int64 {

@@ -48,6 +48,21 @@ func count(least, most int) kind[int] {
 	}
 }
 
+// byteSize is a number of bytes.
+func byteSize() kind[int64] {
+	return kind[int64]{
+		want:  "want a whole number of bytes, at least 1",
+		parse: func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) },
+		check: func(n int64) error {
+			if n < 1 {
+				return errOutOfRange
+			}
+			return nil
+		},
+		show: func(n int64) string { return strconv.FormatInt(n, 10) },
+	}
+}
+
 // limit is a count that −1 lifts, as the SDK has it.
 func limit() kind[int] {
 	k := count(-1, math.MaxInt32)

@@ -283,6 +283,24 @@ func WithShutdownTimeout(d time.Duration) Option {
 	return record(func(o *options) { o.shutdownTimeout = &d })
 }
 
+// WithSpool keeps requests that cannot be delivered in files below dir, and sends them when the collector is back: by this
+// process, or after a crash or kill -9 by the next one that uses the directory, with the endpoint and headers it has then
+// (TELEMETRY_SPOOL_DIR; default none, thus no spool). A request goes there when its first attempt fails in a way that may
+// pass, when it comes while the collector is down, and when [Guard.Shutdown] runs out of time. The directory is made if it
+// is missing, files have mode 0600 and hold the telemetry alone, no header and no credential. Give each service its own
+// directory; several processes of it may share one.
+//
+// maxBytes bounds the files of one process, at least 1; the oldest are removed for newer ones and counted as dropped,
+// spool_full. 0 means that the environment decides (TELEMETRY_SPOOL_MAX_BYTES, in bytes; default 256 MiB, 1 GiB in
+// [ProfileHighThroughput], 64 MiB in [ProfileEdge] and [ProfileDevelopment]).
+//
+// A directory or disk that cannot be written is no error: it is said once, counted in [SignalHealth], and requests are
+// retried from memory. A request that is cut off on its way may arrive twice. It applies to OTLP, not to exporters given by
+// option.
+func WithSpool(dir string, maxBytes int64) Option {
+	return record(func(o *options) { o.spoolDir, o.spoolBytes = &dir, nonZero(&maxBytes) })
+}
+
 // WithoutTraces switches traces off: spans become no-ops, context still propagates (OTEL_TRACES_EXPORTER=none).
 func WithoutTraces() Option { return without(traces) }
 

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 // running is one signal in operation, as ForceFlush, Shutdown and Health see it.
@@ -20,7 +21,17 @@ type running struct {
 	flush    func(context.Context) error
 	shutdown func(context.Context) error
 	stats    func() batch.Stats
-	sampler  *AdaptiveSampler // of traces, if it is adaptive
+	sampler  *AdaptiveSampler   // of traces, if it is adaptive
+	spooled  func() spool.Books // nil without a spool
+}
+
+// health is how the signal is doing, on its way and on disk.
+func (r running) health() SignalHealth {
+	h := signalHealth(r.stats())
+	if r.spooled != nil {
+		h.addSpool(r.spooled())
+	}
+	return h
 }
 
 // builder starts signals. What one signal has started is undone when the rest of it fails.
@@ -41,10 +52,12 @@ func (b *builder) engineConfig(s signal, c batchConfig) batch.Config {
 		MaxConcurrentExports: c.maxConcurrentExports.value,
 		ScheduleDelay:        c.scheduleDelay.value,
 		ExportTimeout:        c.exportTimeout.value,
+		Spool:                b.connections.spool != nil,
 		OnError:              b.onError(s),
 	}
 	if b.cfg.signals[s].sends(exporterGiven) {
 		engine.MaxConcurrentExports = 1 // as the SDK promises to exporters
+		engine.Spool = false
 	}
 	return engine
 }

@@ -43,6 +43,8 @@ type options struct {
 	logFormat          *LogFormat
 	propagators        *[]propagation.TextMapPropagator
 	shutdownTimeout    *time.Duration
+	spoolDir           *string
+	spoolBytes         *int64
 	runtimeMetrics     *bool
 	withoutGlobals     bool
 	misplaced          []misplacedOption

@@ -53,6 +53,21 @@ func generalRows() []row {
 		},
 		typedRow[string]{
 			rowInfo{
+				name: "spool directory", option: "WithSpool", env: []string{"TELEMETRY_SPOOL_DIR"},
+				reason: "keeps on disk what cannot be delivered; not set: no spool, in any profile. The SDK has none",
+			},
+			text(), func(c *config) *setting[string] { return &c.spoolDir }, func(o *options) *string { return o.spoolDir },
+		},
+		typedRow[int64]{
+			rowInfo{
+				name: "spool bytes", option: "WithSpool", env: []string{"TELEMETRY_SPOOL_MAX_BYTES"},
+				defaults: defaults{"268435456", "1073741824", "67108864", "67108864"},
+				reason:   "files of one process; some 9 million spans of 5 attributes in 256 MiB",
+			},
+			byteSize(), func(c *config) *setting[int64] { return &c.spoolBytes }, func(o *options) *int64 { return o.spoolBytes },
+		},
+		typedRow[string]{
+			rowInfo{
 				name: "service.name", option: "WithServiceName", env: []string{"OTEL_SERVICE_NAME"},
 				reason: "falls back to service.name in OTEL_RESOURCE_ATTRIBUTES, then to the binary's name",
 			},

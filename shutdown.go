@@ -94,7 +94,7 @@ func (g *Guard) Logger() *slog.Logger {
 }
 
 // ForceFlush sends what the signals hold at the moment of the call, all signals at the same time, and returns when it
-// has arrived or ctx ends. The errors of the signals are joined. After Shutdown it does nothing.
+// has arrived, or is in the spool, or ctx ends. The errors of the signals are joined. After Shutdown it does nothing.
 func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g == nil {
 		return nil
@@ -110,7 +110,8 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 // Shutdown delivers what is still held and stops everything Init started: traces and logs at the same time, then
 // metrics, then the connections. It takes at most until the deadline of ctx or the shutdown timeout
 // ([WithShutdownTimeout], default 10 s), whichever is earlier; each signal has its own share, so that one that hangs
-// costs the others nothing.
+// costs the others nothing. With a spool ([WithSpool]) what cannot be delivered in that time goes to disk and is not lost;
+// the error is about what is neither delivered nor spooled.
 //
 // A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
 // signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
@@ -139,10 +140,12 @@ func (g *Guard) shutdown(ctx context.Context) error {
 			first = append(first, r)
 		}
 	}
+	lost := g.connections.spool.lost()
 	err := errors.Join(
 		g.stopSignals(ctx, first, len(last) > 0),
-		g.stopSignals(ctx, last, false),
-		g.connections.close())
+		g.stopSignals(ctx, last, false))
+	g.connections.spool.close(ctx)
+	err = errors.Join(err, g.connections.spool.lostSince(lost), g.connections.close())
 	g.sayGoodbye()
 	if g.release != nil {
 		g.release()
@@ -155,11 +158,15 @@ func (g *Guard) sayGoodbye() {
 	level := slog.LevelInfo
 	var args []any
 	for _, r := range g.running {
-		h := signalHealth(r.stats())
-		if h.Accepted == 0 {
+		h := r.health()
+		if h.Accepted+h.Recovered == 0 {
 			continue
 		}
-		args = append(args, slog.Group(r.signal.String(), slog.Int64("exported", h.Exported), slog.Int64("lost", h.Lost())))
+		counts := []any{slog.Int64("exported", h.Exported), slog.Int64("lost", h.Lost())}
+		if r.spooled != nil {
+			counts = append(counts, slog.Int64("spooled", h.Spooled))
+		}
+		args = append(args, slog.Group(r.signal.String(), counts...))
 		if h.Lost() > 0 {
 			level = slog.LevelWarn
 		}

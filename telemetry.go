@@ -108,6 +108,9 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 			return
 		}
 		run, err := build()
+		if err == nil {
+			run.spooled, err = g.connections.replay(s)
+		}
 		if err != nil {
 			b.cfg.signals[s].on = false
 			errs = append(errs, fmt.Errorf("telemetry: %s are off: %w", s, err))

@@ -34,8 +34,11 @@ type Config struct {
 	// ExportTimeout bounds the export of a batch, all attempts and halves of it
 	// together: OTEL_BSP_EXPORT_TIMEOUT, OTEL_BLRP_EXPORT_TIMEOUT. Default: 30 s.
 	ExportTimeout time.Duration
+	// Spool says that the exports end in a delivery endpoint with a spool, which
+	// keeps what is left when the time of a shutdown is over.
+	Spool bool
 	// OnError, if set, is called with what went wrong in an export: items failed,
-	// rejected, too large, or a server's warning. It is called from the goroutine
+	// rejected, too large, or a server's warning, but not what was spooled. It is called from the goroutine
 	// of the export, concurrently, and must not block.
 	OnError func(error)
 }

@@ -40,6 +40,16 @@ func (e *Engine[T]) export(slot int, b *batch[T]) {
 	e.exportPart(ctx, slot, b, b.items)
 }
 
+// spool hands items to an exporter whose transport puts them on disk. Their own
+// time is over, but exporters must find some left, or they do not even ask.
+func (e *Engine[T]) spool(slot int, items []T) (delivery.Outcome, error) {
+	ctx, cancel := context.WithTimeout(delivery.SpoolOnly(context.Background()), e.cfg.ExportTimeout)
+	defer cancel()
+	out := delivery.Outcome{Items: int64(len(items))}
+	err := contain(delivery.WithOutcome(ctx, &out), e.exports[slot%len(e.exports)], items)
+	return out, err
+}
+
 // exportPart sends items of b and books them. What is too large for the server
 // it sends in halves, oldest first; a single item that is too large is dropped.
 func (e *Engine[T]) exportPart(ctx context.Context, slot int, b *batch[T], items []T) {
@@ -58,6 +68,12 @@ func (e *Engine[T]) call(ctx context.Context, slot int, items []T) delivery.Outc
 	n := int64(len(items))
 	out := &delivery.Outcome{Items: n}
 	err := contain(delivery.WithOutcome(ctx, out), e.exports[slot%len(e.exports)], items)
+	if e.cfg.Spool && !out.Filled && ctx.Err() != nil {
+		// The exporter saw the end of its time before delivery did.
+		if spooled, _ := e.spool(slot, items); spooled.Filled {
+			return settled(spooled, n)
+		}
+	}
 	switch {
 	case out.Filled:
 		return settled(*out, n)
@@ -102,12 +118,15 @@ func settled(o delivery.Outcome, n int64) delivery.Outcome {
 func (e *Engine[T]) book(b *batch[T], o delivery.Outcome) {
 	e.mu.Lock()
 	if b.abandoned {
+		// The items have been booked as failed. What is on disk by now is not.
+		e.books.failed -= o.Spooled
+		e.books.spooled += o.Spooled
 		e.mu.Unlock()
 		return
 	}
 	e.bookLocked(b, o)
 	e.mu.Unlock()
-	if o.Err != nil {
+	if o.Err != nil && o.Spooled < o.Items {
 		e.report(o.Err)
 	}
 }

@@ -33,12 +33,13 @@ func (s *stop) wait(ctx context.Context) error {
 
 // Shutdown stops accepting, exports what is queued with all slots, and returns
 // when everything is settled or ctx ends; then exports in flight are cancelled
-// and what is left is dropped. It is never later than ctx, except by up to 100 ms
-// when exporters ignore the end of their contexts.
+// and what is left is dropped, or spooled. It is never later than ctx, except by
+// up to 100 ms when exporters ignore the end of their contexts.
 //
 // The error includes a [LossError]: what this shutdown left undelivered, and
-// why. It is nil if nothing was lost and the exporters shut down well. Further
-// calls wait for the first and return its error.
+// why. What is spooled is not lost. It is nil if nothing was lost and the
+// exporters shut down well. Further calls wait for the first and return its
+// error.
 func (e *Engine[T]) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	if s := e.stopping; s != nil {
@@ -75,6 +76,9 @@ const (
 	lead = 100 * time.Millisecond
 	// grace is how long cancelled exports have at least to return.
 	grace = 50 * time.Millisecond
+	// spoolLead is lead where a spool takes what is left: at most, and half of the
+	// time. A queue of 8,192 spans is encoded, compressed and written in 0.1 s.
+	spoolLead = time.Second
 )
 
 // drain returns when w is complete, which it makes sure of when ctx ends.
@@ -83,7 +87,11 @@ func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 	if deadline, ok := ctx.Deadline(); ok {
 		left := time.Until(deadline)
 		var cancel context.CancelFunc
-		soft, cancel = context.WithDeadlineCause(ctx, deadline.Add(-min(left/10, lead)), context.DeadlineExceeded)
+		before := min(left/10, lead)
+		if e.cfg.Spool {
+			before = min(left/2, spoolLead)
+		}
+		soft, cancel = context.WithDeadlineCause(ctx, deadline.Add(-before), context.DeadlineExceeded)
 		defer cancel()
 	}
 	select {
@@ -93,9 +101,11 @@ func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 	}
 	cause := fmt.Errorf("shutdown: %w", context.Cause(soft))
 
+	// With a spool the queue goes on, to disk: base is over, so that exports find no
+	// time and say so.
 	e.mu.Lock()
-	e.halted = true
-	flying := e.watchBatches(false)
+	e.halted = !e.cfg.Spool
+	flying := e.watchBatches(e.cfg.Spool)
 	e.mu.Unlock()
 	e.cancel(cause)
 
@@ -117,6 +127,7 @@ func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 func (e *Engine[T]) writeOff(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.halted = true
 	for slot, b := range e.slots {
 		if b == nil {
 			continue

@@ -1,10 +1,13 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 // DefaultAttemptTimeout bounds one attempt unless configured:
@@ -21,6 +24,10 @@ type Config struct {
 	// Gzip compresses requests. Each is compressed once over HTTP, however
 	// many attempts it takes, and once per attempt over gRPC.
 	Gzip bool
+	// Spool, if set, keeps requests whose first attempt fails in a way that is worth
+	// retrying, and those that come while the endpoint is down. A [Replayer] sends
+	// them. Requests that it cannot keep are retried from memory.
+	Spool *spool.Store
 	// OnDown, if set, is called when requests of a signal begin to fail in a way
 	// that is worth retrying, with the cause; OnUp when they succeed again, with
 	// the time between. Both are called from the goroutine of an export and must
@@ -76,6 +83,7 @@ type verdict int
 const (
 	taken    verdict = iota // the server answered with success, perhaps a partial one
 	retry                   // not now: worth another attempt
+	kept                    // not now: on disk for later
 	tooLarge                // not in this size
 	refused                 // never
 )
@@ -85,7 +93,16 @@ type reply struct {
 	verdict  verdict
 	rejected int64         // items the server refused although it took the request
 	after    time.Duration // how long the server asks to wait before the next attempt
+	place    bool          // refused for what endpoint, credentials or TLS are, not for what was sent
 	err      error
+}
+
+// call is one request, as deliver sees it.
+type call struct {
+	gate  *gate
+	where string                      // names the endpoint for an operator
+	try   func(context.Context) reply // makes one attempt
+	keep  func() error                // puts the request on disk; nil if it cannot be
 }
 
 var (
@@ -96,16 +113,31 @@ var (
 	errNoAnswer = errors.New("no answer yet")
 )
 
-// deliver tries until a reply settles the request or ctx ends. It returns the
-// last reply, worded for an operator of the endpoint named where.
-func (e *Endpoint) deliver(ctx context.Context, g *gate, where string, try func(context.Context) reply) reply {
+// deliver tries until a reply settles the request, the request is on disk, or ctx
+// ends. It returns the last reply, worded for an operator.
+func (e *Endpoint) deliver(ctx context.Context, c call) reply {
+	if replay := replayOf(ctx); replay != nil {
+		return e.deliverOnce(ctx, c, replay)
+	}
+	if spoolOnly(ctx) {
+		return c.keepNow()
+	}
 	var (
+		g        = c.gate
 		start    = time.Now()
 		last     reply
 		attempts int
 		relapses int
 	)
+	g.live.Add(1)
+	defer g.live.Add(-1)
+	onDisk := func(cause error) reply {
+		return reply{verdict: kept, err: cause}.worded(c.where, attempts, time.Since(start), nil)
+	}
 	for {
+		if cause := g.cause(); cause != nil && c.keeps() {
+			return onDisk(cause)
+		}
 		p, err := g.enter(ctx)
 		if err != nil {
 			if last.err == nil {
@@ -114,7 +146,7 @@ func (e *Endpoint) deliver(ctx context.Context, g *gate, where string, try func(
 			break
 		}
 		attempts++
-		r := e.attempt(ctx, try)
+		r := e.attempt(ctx, c.try)
 		if r.verdict == retry && ctx.Err() != nil {
 			// The end of the request's own time says nothing about the endpoint; the
 			// attempt before may have.
@@ -127,7 +159,10 @@ func (e *Endpoint) deliver(ctx context.Context, g *gate, where string, try func(
 		last = r
 		g.leave(p, last)
 		if last.verdict != retry {
-			return last.worded(where, attempts, time.Since(start), nil)
+			return last.worded(c.where, attempts, time.Since(start), nil)
+		}
+		if c.keeps() {
+			return onDisk(last.err)
 		}
 		// A request that fails again where others have just succeeded is itself
 		// the trouble: it must not shut the gate for them at every turn.
@@ -138,8 +173,11 @@ func (e *Endpoint) deliver(ctx context.Context, g *gate, where string, try func(
 			}
 		}
 	}
+	if c.keeps() {
+		return onDisk(cmp.Or(last.err, context.Cause(ctx)))
+	}
 	last.verdict = refused
-	return last.worded(where, attempts, time.Since(start), context.Cause(ctx))
+	return last.worded(c.where, attempts, time.Since(start), context.Cause(ctx))
 }
 
 // attempt makes one attempt within its own time.

@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -13,6 +14,7 @@ import (
 type gate struct {
 	onDown func(error)
 	onUp   func(time.Duration)
+	live   atomic.Int64 // requests that are being delivered, those from the spool apart
 
 	mu       sync.Mutex
 	shut     bool

@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	grpcbackoff "google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/protobuf/proto"
 )
 
 const (
@@ -63,7 +65,8 @@ func (e *Endpoint) DialOptions() []grpc.DialOption {
 type connCompressor struct{ pool *gzipPool }
 
 func (c connCompressor) Do(w io.Writer, p []byte) error {
-	return c.pool.compress(w, bytes.NewReader(p))
+	_, err := c.pool.compress(w, bytes.NewReader(p))
+	return err
 }
 
 func (connCompressor) Type() string { return "gzip" }
@@ -88,21 +91,42 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 			sent, _ = metadata.FromOutgoingContext(ctx)
 			secrets = secretsOf(sent)
 		)
-		r := e.deliver(ctx, e.gate(method, signal), where+" ("+signal+")", func(ctx context.Context) reply {
-			if callErr = invoke(ctx, method, req, resp, cc, opts...); callErr != nil {
-				return grpcReply(ctx, callErr, secrets, e.cfg.AttemptTimeout)
-			}
-			return partialReply(rejectedBy(resp, secrets))
+		r := e.deliver(ctx, call{
+			gate:  e.gate(method, signal),
+			where: where + " (" + signal + ")",
+			keep:  e.keeper(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
+			try: func(ctx context.Context) reply {
+				if callErr = invoke(ctx, method, req, resp, cc, opts...); callErr != nil {
+					return grpcReply(ctx, callErr, secrets, e.cfg.AttemptTimeout)
+				}
+				return partialReply(rejectedBy(resp, secrets))
+			},
 		})
 		if out := OutcomeFrom(ctx); out != nil {
 			out.settle(r)
 			clearPartial(resp)
+		}
+		if r.verdict == kept {
+			return nil // taken care of, and the outcome says how
 		}
 		if r.verdict != taken && callErr == nil {
 			return r.err // no attempt was made
 		}
 		return callErr
 	}
+}
+
+// encodeMessage returns the request of a call as it goes to disk.
+func (e *Endpoint) encodeMessage(req any) (encoded, error) {
+	msg, ok := req.(proto.Message)
+	if !ok {
+		return encoded{}, fmt.Errorf("a request of type %T is not spooled", req)
+	}
+	plain, err := proto.Marshal(msg)
+	if err != nil {
+		return encoded{}, err
+	}
+	return e.gzip.compressed(plain)
 }
 
 // rejectedBy returns the partial success in an OTLP response, in the form that

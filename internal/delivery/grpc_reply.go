@@ -25,8 +25,10 @@ func grpcReply(ctx context.Context, err error, secrets []string, limit time.Dura
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
 		r.verdict, r.after = retry, after
 		if badCertificate(s) {
-			r.verdict = refused
+			r.verdict, r.place = refused, true
 		}
+	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
+		r.place = true
 	case codes.ResourceExhausted:
 		// Without RetryInfo the server does not expect to recover.
 		if asked {

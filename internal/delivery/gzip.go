@@ -25,8 +25,8 @@ const gzipLevel = 2
 // value is ready, and safe for concurrent use.
 type gzipPool struct{ pool sync.Pool }
 
-// compress writes the compressed bytes of r to w.
-func (p *gzipPool) compress(w io.Writer, r io.Reader) error {
+// compress writes the compressed bytes of r to w, and returns how many r had.
+func (p *gzipPool) compress(w io.Writer, r io.Reader) (int64, error) {
 	zw, _ := p.pool.Get().(*gzip.Writer)
 	if zw == nil {
 		// The level is valid, which is all that could be wrong.
@@ -35,8 +35,9 @@ func (p *gzipPool) compress(w io.Writer, r io.Reader) error {
 		zw.Reset(w)
 	}
 	defer p.pool.Put(zw)
-	if _, err := io.Copy(zw, r); err != nil {
-		return err
+	n, err := io.Copy(zw, r)
+	if err != nil {
+		return n, err
 	}
-	return zw.Close()
+	return n, zw.Close()
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -40,21 +41,24 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		return t.next.RoundTrip(req)
 	}
 	defer req.Body.Close() //nolint:errcheck // nothing to learn from closing what was read
-	prepared, err := t.prepare(req)
+	p, err := t.prepare(req)
 	if err != nil {
 		return nil, err
 	}
 
-	ctx, where := req.Context(), place(req.URL)
+	ctx, where, signal := req.Context(), place(req.URL), signalOf(req)
 	var (
 		resp    *http.Response
 		lastErr error
 		secrets = secretsOf(req.Header)
 	)
-	r := t.endpoint.deliver(ctx, t.endpoint.gate(where, httpSignal(req.URL.Path)), where,
-		func(ctx context.Context) reply {
+	r := t.endpoint.deliver(ctx, call{
+		gate:  t.endpoint.gate(where, signal),
+		where: where,
+		keep:  t.endpoint.keeper(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
+		try: func(ctx context.Context) reply {
 			var body []byte
-			resp, body, lastErr = t.exchange(prepared(ctx))
+			resp, body, lastErr = t.exchange(p.attempt(ctx))
 			if lastErr != nil {
 				return connectionReply(ctx, lastErr, t.endpoint.cfg.AttemptTimeout)
 			}
@@ -62,8 +66,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 				return reply{verdict: taken}
 			}
 			return responseReply(resp, body, secrets)
-		})
+		},
+	})
+	if r.verdict == kept {
+		resp = keptResponse(req)
+	}
 	if resp != nil && follows(resp) {
+		if replay := replayOf(ctx); replay != nil {
+			// Unless the client follows and replaces this, nobody took the request.
+			replay.reply = reply{verdict: refused, place: true, err: statusError(resp, nil, secrets)}
+		}
 		// The client follows and comes back here with the same export.
 		return resp, nil
 	}
@@ -92,38 +104,58 @@ func follows(resp *http.Response) bool {
 	return keeps && redirects(resp)
 }
 
-// prepare reads the body of req and returns a function that makes the request of
-// one attempt. The body is read and compressed once.
-func (t *transport) prepare(req *http.Request) (func(context.Context) *http.Request, error) {
+// prepared is a request whose body has been read, and compressed if it is to be.
+type prepared struct {
+	req      *http.Request
+	header   http.Header
+	payload  []byte
+	plain    int64 // size before compression in bytes, 0 if the exporter compressed
+	encoding string
+}
+
+// prepare reads and compresses the body of req, once for all attempts.
+func (t *transport) prepare(req *http.Request) (*prepared, error) {
 	var (
-		body   bytes.Buffer
-		header = req.Header
-		size   = max(int(req.ContentLength), 0)
+		body bytes.Buffer
+		size = max(int(req.ContentLength), 0)
+		p    = &prepared{req: req, header: req.Header, encoding: req.Header.Get("Content-Encoding")}
+		err  error
 	)
-	if t.endpoint.cfg.Gzip && header.Get("Content-Encoding") == "" {
+	if t.endpoint.cfg.Gzip && p.encoding == "" {
 		body.Grow(size/4 + bytes.MinRead)
-		if err := t.endpoint.gzip.compress(&body, req.Body); err != nil {
-			return nil, err
-		}
-		header = header.Clone()
-		header.Set("Content-Encoding", "gzip")
+		p.plain, err = t.endpoint.gzip.compress(&body, req.Body)
+		p.encoding = "gzip"
+		p.header = req.Header.Clone()
+		p.header.Set("Content-Encoding", "gzip")
 	} else {
 		body.Grow(size + bytes.MinRead)
-		if _, err := body.ReadFrom(req.Body); err != nil {
-			return nil, err
-		}
+		_, err = body.ReadFrom(req.Body)
 	}
-	payload := body.Bytes()
-	return func(ctx context.Context) *http.Request {
-		attempt := req.WithContext(ctx)
-		attempt.Header = header
-		attempt.ContentLength = int64(len(payload))
-		attempt.GetBody = func() (io.ReadCloser, error) {
-			return io.NopCloser(bytes.NewReader(payload)), nil
-		}
-		attempt.Body, _ = attempt.GetBody()
-		return attempt
-	}, nil
+	p.payload = body.Bytes()
+	return p, err
+}
+
+// attempt returns the request of one attempt.
+func (p *prepared) attempt(ctx context.Context) *http.Request {
+	attempt := p.req.WithContext(ctx)
+	attempt.Header = p.header
+	attempt.ContentLength = int64(len(p.payload))
+	attempt.GetBody = func() (io.ReadCloser, error) {
+		return io.NopCloser(bytes.NewReader(p.payload)), nil
+	}
+	attempt.Body, _ = attempt.GetBody()
+	return attempt
+}
+
+// encode returns a request as it goes to disk.
+func (e *Endpoint) encode(p *prepared) (encoded, error) {
+	switch {
+	case p.encoding == "":
+		return e.gzip.compressed(p.payload)
+	case p.plain > 0:
+		return encoded{gzip: p.payload, plain: p.plain}, nil
+	}
+	return encoded{}, fmt.Errorf("a body that the exporter has compressed is not spooled (%s)", p.encoding)
 }
 
 // maxResponse bounds how much of an answer is read, in bytes. An OTLP response

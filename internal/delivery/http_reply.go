@@ -24,8 +24,10 @@ func responseReply(resp *http.Response, body []byte, secrets []string) reply {
 	if status >= 200 && status <= 299 {
 		return successReply(resp, body, secrets)
 	}
-	r := reply{verdict: refused, err: statusError(resp, body, secrets)}
+	r := reply{verdict: refused, place: status < 400, err: statusError(resp, body, secrets)}
 	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired:
+		r.place = true
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		r.verdict = retry
 		r.after = retryAfter(resp.Header.Get("Retry-After"), time.Now())
@@ -47,7 +49,7 @@ func successReply(resp *http.Response, body []byte, secrets []string) reply {
 	switch media {
 	case "text/html":
 		if len(bytes.TrimSpace(body)) > 0 {
-			return reply{verdict: refused, err: fmt.Errorf("%s with a web page: no OTLP receiver here, check host, port and path", resp.Status)}
+			return reply{verdict: refused, place: true, err: fmt.Errorf("%s with a web page: no OTLP receiver here, check host, port and path", resp.Status)}
 		}
 	case "application/x-protobuf":
 		// The three signals' responses have the same fields on the wire.
@@ -143,7 +145,7 @@ func bodyMessage(resp *http.Response, body []byte) string {
 func connectionReply(ctx context.Context, err error, limit time.Duration) reply {
 	r := reply{verdict: retry, err: ended(ctx, err, limit)}
 	if misconfigured(err) {
-		r.verdict = refused
+		r.verdict, r.place = refused, true
 	}
 	return r
 }

@@ -32,8 +32,9 @@ type Outcome struct {
 	// TooLarge says that the server refuses a request of this size: nothing was
 	// taken, and smaller requests may succeed.
 	TooLarge bool
-	// Err says why items were rejected, failed or too large, in an operator's
-	// words. It may be set although everything was exported: a server's warning.
+	// Err says why items were rejected, failed, spooled or too large, in an
+	// operator's words. It may be set although everything was exported: a server's
+	// warning.
 	Err error
 	// Filled says that a request was made, or given up, and the fields above
 	// are the truth about it.
@@ -65,6 +66,8 @@ func (o *Outcome) settle(r reply) {
 		// make the books wrong.
 		o.Rejected = min(max(r.rejected, 0), o.Items)
 		o.Exported = o.Items - o.Rejected
+	case kept:
+		o.Spooled = o.Items
 	case tooLarge:
 		o.TooLarge = true
 	default:

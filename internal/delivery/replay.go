@@ -1,0 +1,280 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/fleetotel/telemetry/internal/spool"
+)
+
+const (
+	// lookAround is how often an idle replayer looks for what other processes have
+	// left.
+	lookAround = 30 * time.Second
+	// lastCall is how long a replayer that is closed goes on while the endpoint
+	// takes what it sends: enough for what a short failure has just put on disk.
+	lastCall = time.Second
+	// firstRest and maxRest bound how long a replayer leaves the endpoint alone
+	// after it was refused for a reason that only a person can remove, or a segment
+	// that fails where others succeed.
+	firstRest = 10 * time.Second
+	maxRest   = 5 * time.Minute
+	// maxPause bounds how long live requests get precedence after one of the spool.
+	maxPause = time.Second
+	// patience is how many probes are made while the endpoint is down before one is
+	// made with another segment than the oldest: it may be the segment.
+	patience = 8
+)
+
+// replay is the part of one request from the spool that deliver and the replayer
+// share.
+type replay struct {
+	enter context.Context //nolint:containedctx // bounds the wait for the gate, not the attempt
+	made  bool            // the request has come as far as the transport
+	reply reply
+	cut   bool  // the replayer's end came before an answer
+	probe bool  // the gate was shut
+	live  int64 // other requests on their way at the end
+}
+
+type replayKey struct{}
+
+func replayOf(ctx context.Context) *replay {
+	r, _ := ctx.Value(replayKey{}).(*replay)
+	return r
+}
+
+// deliverOnce makes one attempt for a request from the spool. It waits at the gate
+// like any other, and so is the probe while the endpoint is down and live requests
+// go to disk.
+func (e *Endpoint) deliverOnce(ctx context.Context, c call, r *replay) reply {
+	start := time.Now()
+	r.made = true
+	p, err := c.gate.enter(r.enter)
+	if err != nil {
+		r.reply, r.cut = reply{verdict: retry, err: err}, true
+		return r.reply
+	}
+	r.reply = e.attempt(ctx, c.try)
+	if r.reply.verdict == retry && ctx.Err() != nil {
+		c.gate.abandon(p)
+		r.cut = true
+		return r.reply
+	}
+	c.gate.leave(p, r.reply)
+	r.probe, r.live = p.probe, c.gate.live.Load()
+	r.reply = r.reply.worded(c.where, 1, time.Since(start), nil)
+	return r.reply
+}
+
+// Replayer sends what the spool holds of one signal, oldest first, one request at
+// a time. While live requests are on their way it rests after each as long as that
+// one took, so that it takes at most half a place beside theirs. It has one
+// goroutine, until Close.
+type Replayer struct {
+	store  *spool.Store
+	signal spool.Signal
+	send   Sender
+
+	closing chan struct{}
+	done    chan struct{}
+	gates   context.Context //nolint:containedctx // ends the wait for a gate
+	leave   context.CancelFunc
+	base    context.Context //nolint:containedctx // ends the attempt under way
+	cancel  context.CancelFunc
+	down    atomic.Bool // the last attempt was worth another one
+
+	failures int // in a row; of the goroutine
+	rests    int // in a row; of the goroutine
+}
+
+// Replay starts to send what store holds, and will hold, of a signal. Close it
+// before the connection that send uses.
+func Replay(store *spool.Store, signal spool.Signal, send Sender) *Replayer {
+	r := &Replayer{store: store, signal: signal, send: send, closing: make(chan struct{}), done: make(chan struct{})}
+	r.gates, r.leave = context.WithCancel(context.Background())
+	r.base, r.cancel = context.WithCancel(context.Background())
+	go r.run()
+	return r
+}
+
+// Close ends the replay, not later than ctx. What is under way is finished, and
+// while the endpoint takes it the rest goes on for a second; everything else stays
+// on disk. Call it once.
+func (r *Replayer) Close(ctx context.Context) {
+	defer r.cancel()
+	defer r.leave()
+	close(r.closing)
+	last := time.NewTimer(lastCall)
+	defer last.Stop()
+	if !r.down.Load() {
+		select {
+		case <-r.done:
+			return
+		case <-last.C:
+		case <-ctx.Done():
+		}
+	}
+	r.leave()
+	select {
+	case <-r.done:
+		return
+	case <-ctx.Done():
+	}
+	r.cancel()
+	// An attempt ends with its context; a disk that hangs does not.
+	grace := time.NewTimer(lastCall / 4)
+	defer grace.Stop()
+	select {
+	case <-r.done:
+	case <-grace.C:
+	}
+}
+
+func (r *Replayer) run() {
+	defer close(r.done)
+	for r.gates.Err() == nil {
+		seg, came, wait := r.store.Claim(r.signal, r.skip(), time.Now())
+		switch {
+		case seg != nil:
+			r.rest(r.replay(seg))
+		case r.isClosing():
+			return
+		default:
+			if wait == 0 || wait > lookAround {
+				wait = lookAround
+			}
+			r.sleep(wait, came)
+			r.store.Adopt(time.Now())
+		}
+		if r.isClosing() && r.down.Load() {
+			return
+		}
+	}
+}
+
+// skip is which segment is next: the oldest, but every eighth probe another one.
+func (r *Replayer) skip() int {
+	if r.failures%patience == patience-1 {
+		return r.failures/patience + 1
+	}
+	return 0
+}
+
+func (r *Replayer) isClosing() bool {
+	select {
+	case <-r.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// sleep returns after d, or when came or closing is closed.
+func (r *Replayer) sleep(d time.Duration, came <-chan struct{}) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-came:
+	case <-r.closing:
+	}
+}
+
+func (r *Replayer) rest(d time.Duration) {
+	if d > 0 {
+		r.sleep(d, nil)
+	}
+}
+
+// replay sends a claimed segment, settles it or gives it back, and returns how
+// long to rest before the next one.
+func (r *Replayer) replay(seg *spool.Segment) time.Duration {
+	req, err := r.store.Load(seg)
+	if errors.Is(err, spool.ErrUnreadable) {
+		return 0
+	}
+	if err != nil {
+		return r.postpone(seg)
+	}
+	start := time.Now()
+	call := &replay{enter: r.gates}
+	err = r.send(context.WithValue(r.base, replayKey{}, call), req)
+	if !call.made {
+		call.reply = reply{verdict: refused, place: true, err: err}
+	}
+	took := time.Since(start)
+	r.down.Store(call.reply.verdict == retry)
+	switch v := call.reply; {
+	case call.cut:
+		r.store.Release(seg)
+		return 0
+	case v.verdict == retry:
+		r.failures++
+		if !call.probe {
+			// Others have just succeeded.
+			if seg.Relapses++; seg.Relapses > 1 {
+				return r.postpone(seg)
+			}
+		}
+		r.store.Release(seg)
+		return 0 // the gate decides when to try again
+	case v.verdict == refused && v.place:
+		r.store.Release(seg)
+		r.rests++
+		return restAfter(r.rests)
+	}
+	r.failures, r.rests = 0, 0
+	r.settle(seg, req, call.reply)
+	if call.live > 0 {
+		return min(took, maxPause)
+	}
+	return 0
+}
+
+// settle books the answer to a segment.
+func (r *Replayer) settle(seg *spool.Segment, req spool.Request, v reply) {
+	result := spool.Result{Err: v.err}
+	switch v.verdict {
+	case taken:
+		result.Rejected = min(max(v.rejected, 0), seg.Items)
+		result.Exported = seg.Items - result.Rejected
+	case tooLarge:
+		a, b, err := halve(req)
+		if err == nil {
+			err = r.store.Replace(seg, a, b)
+			if err == nil {
+				return
+			}
+			r.postpone(seg) // the disk has no room for the halves now
+			return
+		}
+		result.TooLarge = seg.Items
+		result.Err = errors.Join(v.err, unlessSingle(err))
+	}
+	r.store.Settle(seg, result)
+}
+
+// unlessSingle leaves out the error that says nothing new: one item is too large.
+func unlessSingle(err error) error {
+	if errors.Is(err, errSingle) {
+		return nil
+	}
+	return fmt.Errorf("it cannot be halved: %w", err)
+}
+
+// postpone gives a segment back for later, so that it does not stand in the way of
+// others.
+func (r *Replayer) postpone(seg *spool.Segment) time.Duration {
+	seg.NotBefore = time.Now().Add(restAfter(seg.Relapses))
+	r.store.Release(seg)
+	return 0
+}
+
+// restAfter doubles from firstRest to maxRest.
+func restAfter(times int) time.Duration {
+	return min(firstRest<<min(max(times-1, 0), 10), maxRest)
+}

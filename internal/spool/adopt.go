@@ -1,0 +1,200 @@
+package spool
+
+import (
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// adoptEvery is how often a store looks for what others have left: a process
+	// that ends while this one runs, as in a rolling update.
+	adoptEvery = 30 * time.Second
+	// newborn is the age below which a subdirectory without a lock is being made.
+	newborn = time.Minute
+	// maxSetAside is how many unreadable files are kept for a person to look at.
+	maxSetAside = 10
+
+	ownPrefix  = "p-"
+	tempPrefix = ".tmp-"
+	lockName   = "lock"
+	aside      = ".corrupt"
+)
+
+// Adopt takes over what dead processes have left, makes a subdirectory where there
+// is none yet, and says that this process lives. It does nothing if it did so
+// within the last 30 s.
+func (s *Store) Adopt(now time.Time) {
+	s.adopting.Lock()
+	due := now.Sub(s.adopted) >= adoptEvery
+	s.adopting.Unlock()
+	if due {
+		s.adoptNow()
+	}
+}
+
+func (s *Store) adoptNow() {
+	s.adopting.Lock()
+	defer s.adopting.Unlock()
+	s.adopted = time.Now()
+	own, closed, err := s.settleIn()
+	if err != nil || closed {
+		if err != nil {
+			s.noteWriting(err)
+		}
+		return
+	}
+	entries, _ := os.ReadDir(s.root)
+	for _, entry := range entries {
+		dir := filepath.Join(s.root, entry.Name())
+		if entry.IsDir() && strings.HasPrefix(entry.Name(), ownPrefix) && dir != own {
+			s.adoptDir(own, dir)
+		}
+	}
+	s.mu.Lock()
+	victims, _ := s.makeRoom(0, 0)
+	s.mu.Unlock()
+	s.unlink(victims)
+}
+
+// settleIn sees to it that the store has a subdirectory.
+func (s *Store) settleIn() (own string, closed bool, err error) {
+	s.mu.Lock()
+	own, held, closed := s.own, s.lock, s.closed
+	s.mu.Unlock()
+	if closed {
+		return own, true, nil
+	}
+	if held != nil {
+		held.refresh()
+		return own, false, nil
+	}
+	if own, held, err = makeOwn(s.root); err != nil {
+		return "", false, err
+	}
+	s.mu.Lock()
+	s.own, s.lock = own, held
+	s.mu.Unlock()
+	return own, false, nil
+}
+
+// makeOwn makes a subdirectory and locks it.
+func makeOwn(root string) (string, *lock, error) {
+	if err := os.MkdirAll(root, 0o700); err != nil {
+		return "", nil, err
+	}
+	var lastErr error
+	for range 3 {
+		dir := filepath.Join(root, fmt.Sprintf("%s%016x", ownPrefix, rand.Uint64()))
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			return "", nil, err
+		}
+		held, err := tryLock(filepath.Join(dir, lockName))
+		if held != nil {
+			return dir, held, nil
+		}
+		// Another process has taken the lock of what looked dead to it, or there is
+		// no space for a file.
+		lastErr = err
+		removeEmpty(dir)
+	}
+	if lastErr == nil {
+		lastErr = fmt.Errorf("%s: %w", root, fs.ErrExist)
+	}
+	return "", nil, lastErr
+}
+
+// adoptDir moves the segments of a dead process to the own subdirectory.
+func (s *Store) adoptDir(own, dir string) {
+	path := filepath.Join(dir, lockName)
+	if _, err := os.Lstat(path); err != nil {
+		info, err := os.Lstat(dir)
+		if err != nil || time.Since(info.ModTime()) < newborn {
+			return
+		}
+	}
+	held, err := tryLock(path)
+	if held == nil || err != nil {
+		return
+	}
+	entries, _ := os.ReadDir(dir)
+	for _, entry := range entries {
+		if entry.Type().IsRegular() && entry.Name() != lockName {
+			s.adoptFile(own, dir, entry)
+		}
+	}
+	removeEmpty(dir)
+	held.release()
+}
+
+// adoptFile takes over a segment. What is not one of ours stays where it is.
+func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
+	path := filepath.Join(dir, entry.Name())
+	name, unfinished := strings.CutPrefix(entry.Name(), tempPrefix)
+	key, signal, items, ok := parseName(name)
+	if !ok {
+		return
+	}
+	if unfinished {
+		// The process died between the first byte and the rename; the request may be
+		// complete all the same.
+		data, err := os.ReadFile(path)
+		if err == nil {
+			_, err = Unmarshal(data)
+		}
+		if err != nil {
+			s.setAside(path, err)
+			return
+		}
+	}
+	info, err := entry.Info()
+	if err != nil {
+		return
+	}
+	to := filepath.Join(own, name)
+	if _, err := os.Lstat(to); err == nil || os.Rename(path, to) != nil {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bytes += info.Size()
+	s.count++
+	s.books[signal].Recovered += items
+	s.books[signal].Held += items
+	s.insert(&Segment{Signal: signal, Items: items, key: key, path: to, size: info.Size()})
+}
+
+// setAside keeps an unreadable file where nobody tries to send it.
+func (s *Store) setAside(path string, cause error) {
+	to := filepath.Join(s.root, strings.TrimPrefix(filepath.Base(path), tempPrefix)+aside)
+	_ = os.Rename(path, to)
+	s.mu.Lock()
+	s.corrupt++
+	s.mu.Unlock()
+	s.notice(fmt.Sprintf("a file of the spool is unreadable and set aside as %s: %v", to, cause))
+
+	entries, _ := os.ReadDir(s.root) // sorted, thus oldest first
+	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
+		name, ok := strings.CutSuffix(e.Name(), aside)
+		_, _, _, ours := parseName(name)
+		return !ok || !ours
+	})
+	for _, old := range entries[:max(len(entries)-maxSetAside, 0)] {
+		_ = os.Remove(filepath.Join(s.root, old.Name()))
+	}
+}
+
+// removeEmpty removes a subdirectory that holds at most a lock.
+func removeEmpty(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil || len(entries) > 1 || len(entries) == 1 && entries[0].Name() != lockName {
+		return
+	}
+	_ = os.Remove(filepath.Join(dir, lockName))
+	_ = os.Remove(dir)
+}

@@ -1,0 +1,47 @@
+//go:build !(darwin || dragonfly || freebsd || linux || netbsd || openbsd)
+
+package spool
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+)
+
+// staleAfter is how long a lock is honoured that nobody refreshes. The store
+// refreshes its own every adoptEvery.
+const staleAfter = 10 * adoptEvery
+
+// lock is a file that its holder touches now and then: here the system does not
+// release locks when a process dies.
+type lock struct{ path string }
+
+// tryLock takes the lock at path, and returns nil without an error if a process
+// that may be living has it.
+func tryLock(path string) (*lock, error) {
+	if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > staleAfter {
+		// Of several that see it stale, one can rename it.
+		if os.Rename(path, path+".stale") == nil {
+			_ = os.Remove(path + ".stale")
+		}
+	}
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	switch {
+	case errors.Is(err, fs.ErrExist):
+		return nil, nil //nolint:nilnil // taken is not an error
+	case err != nil:
+		return nil, err
+	}
+	_ = file.Close()
+	return &lock{path}, nil
+}
+
+// refresh says that the holder lives.
+func (l *lock) refresh() {
+	now := time.Now()
+	_ = os.Chtimes(l.path, now, now)
+}
+
+// release gives the lock up.
+func (l *lock) release() { _ = os.Remove(l.path) }

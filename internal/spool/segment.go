@@ -1,0 +1,171 @@
+// Package spool keeps OTLP requests on disk until they can be delivered, across
+// crashes of the process. It knows files, not networks: internal/delivery fills
+// and empties it.
+//
+// A directory is shared by any number of processes. Each has a subdirectory of its
+// own, which it holds by a lock that ends with the process; what a dead process
+// has left is adopted by a living one. A file is one request: a header, checked by
+// a checksum, and the encoded Export…ServiceRequest. Nothing else of a request is
+// kept: no header, no credential, no address.
+package spool
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"regexp"
+	"strconv"
+
+	"github.com/klauspost/compress/gzip"
+)
+
+// Signal is one of the three kinds of telemetry.
+type Signal uint8
+
+// The signals, as they are written on disk.
+const (
+	Traces  Signal = 1
+	Metrics Signal = 2
+	Logs    Signal = 3
+
+	signals = 4 // for arrays by signal
+)
+
+var signalNames = [signals]string{"", "traces", "metrics", "logs"}
+
+// String returns the signal's name as in the path of its OTLP/HTTP endpoint.
+func (s Signal) String() string {
+	if s >= signals {
+		return ""
+	}
+	return signalNames[s]
+}
+
+// ParseSignal returns the signal of a name, and false if there is none.
+func ParseSignal(name string) (Signal, bool) {
+	for s := Traces; s <= Logs; s++ {
+		if signalNames[s] == name {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
+// Request is one OTLP request as it is kept.
+type Request struct {
+	Signal Signal
+	Items  int64  // spans, data points, log records; at least 1
+	Plain  int64  // size of the encoded request in bytes, at most MaxPlain
+	Gzip   []byte // the encoded request, compressed
+}
+
+// MaxPlain is the largest encoded request that is kept, in bytes: far above what
+// a collector takes (4 MiB over gRPC, 20 MiB over HTTP, unless configured
+// otherwise), and what reading a segment may cost in memory.
+const MaxPlain = 64 << 20
+
+// maxRatio is more than deflate can shrink anything by (1,032), so that a header
+// cannot ask for memory that the file does not fill.
+const maxRatio = 1100
+
+// The header is, in little endian: magic and format version, signal, three bytes
+// of zero, items, size of the plain request, size of the compressed one, and the
+// checksum of all that and of the compressed request.
+const (
+	magic      = "FTS1"
+	headerSize = 36
+	crcAt      = 32
+)
+
+var (
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+	errTorn     = errors.New("the file is shorter or longer than its header says")
+	errForeign  = errors.New("the file is no segment of this version")
+	errChecksum = errors.New("the checksum does not match")
+	errHeader   = errors.New("the header contradicts itself")
+)
+
+// Marshal returns r as the content of a segment file.
+func Marshal(r Request) []byte {
+	data := make([]byte, headerSize+len(r.Gzip))
+	copy(data, magic)
+	data[4] = byte(r.Signal)
+	binary.LittleEndian.PutUint64(data[8:], uint64(r.Items))
+	binary.LittleEndian.PutUint64(data[16:], uint64(r.Plain))
+	binary.LittleEndian.PutUint64(data[24:], uint64(len(r.Gzip)))
+	copy(data[headerSize:], r.Gzip)
+	binary.LittleEndian.PutUint32(data[crcAt:], checksum(data))
+	return data
+}
+
+// Unmarshal parses the content of a segment file, which may be anything. The
+// request shares data.
+func Unmarshal(data []byte) (Request, error) {
+	if len(data) < headerSize {
+		return Request{}, errTorn
+	}
+	if string(data[:4]) != magic {
+		return Request{}, errForeign
+	}
+	if binary.LittleEndian.Uint64(data[24:]) != uint64(len(data)-headerSize) {
+		return Request{}, errTorn
+	}
+	if binary.LittleEndian.Uint32(data[crcAt:]) != checksum(data) {
+		return Request{}, errChecksum
+	}
+	items, plain := binary.LittleEndian.Uint64(data[8:]), binary.LittleEndian.Uint64(data[16:])
+	r := Request{Signal: Signal(data[4]), Items: int64(items), Plain: int64(plain), Gzip: data[headerSize:]}
+	// An item takes at least a byte on the wire, so a count beyond that would only
+	// spoil the books.
+	if r.Signal.String() == "" || items == 0 || items > plain || plain > MaxPlain ||
+		plain > maxRatio*uint64(len(r.Gzip)) || data[5]|data[6]|data[7] != 0 {
+		return Request{}, errHeader
+	}
+	return r, nil
+}
+
+func checksum(data []byte) uint32 {
+	return crc32.Update(crc32.Checksum(data[:crcAt], castagnoli), castagnoli, data[headerSize:])
+}
+
+// Body returns the encoded request.
+func (r Request) Body() ([]byte, error) {
+	zr, err := gzip.NewReader(bytes.NewReader(r.Gzip))
+	if err != nil {
+		return nil, err
+	}
+	body := make([]byte, r.Plain)
+	if _, err := io.ReadFull(zr, body); err != nil {
+		return nil, err
+	}
+	// The end of the stream holds gzip's own checksum.
+	if n, err := io.ReadFull(zr, make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
+		return nil, errors.Join(errHeader, err)
+	}
+	return body, nil
+}
+
+// Names sort by age: the time of writing in nanoseconds, a random part that keeps
+// processes apart, a or b for the halves of a split request; then what a start
+// must know without reading the file.
+var namePattern = regexp.MustCompile(`^([0-9a-f]{16}-[0-9a-f]{8}[ab]{0,40})-(traces|metrics|logs)-([1-9][0-9]{0,7})\.otlp$`)
+
+func nameOf(key string, r Request) string {
+	return fmt.Sprintf("%s-%s-%d.otlp", key, r.Signal, r.Items)
+}
+
+// parseName returns what the name of a segment says, and false for every other
+// name.
+func parseName(name string) (key string, signal Signal, items int64, ok bool) {
+	m := namePattern.FindStringSubmatch(name)
+	if m == nil {
+		return "", 0, 0, false
+	}
+	signal, _ = ParseSignal(m[2])
+	items, err := strconv.ParseInt(m[3], 10, 64)
+	return m[1], signal, items, err == nil
+}
