@@ -214,8 +214,8 @@ func (r *Replayer) replay(seg *spool.Segment) time.Duration {
 		return 0
 	case v.verdict == retry:
 		r.failures++
-		if !call.probe {
-			// Others have just succeeded.
+		// It fails where others have just succeeded, or has done so before.
+		if !call.probe || seg.Relapses > 1 {
 			if seg.Relapses++; seg.Relapses > 1 {
 				return r.postpone(seg)
 			}
