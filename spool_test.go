@@ -336,7 +336,8 @@ func TestFullSpoolDropsTheOldestAndSaysSo(t *testing.T) {
 	guard, _ = spooled(t, c, telemetry.ProtocolHTTP, dir, telemetry.WithoutMetrics(), telemetry.WithoutLogs())
 	eventually(t, func() bool { return sum(t, guard).spooled == 0 }, "the spool empties")
 	require.Contains(t, spanNames(c), "item 299")
-	require.NotContains(t, spanNames(c), "item 20", "only the very oldest may stay: it was on its way")
+	old := slices.DeleteFunc(spanNames(c), func(name string) bool { return len(name) > len("item 99") })
+	require.LessOrEqual(t, len(old), 10, "of the first hundred only what was on its way may stay: %v", old)
 }
 
 func TestDamagedSpoolFileIsCounted(t *testing.T) {
