@@ -26,6 +26,8 @@ type fault struct {
 	name string
 	// play makes the collector fail, until ctx ends, and heals it.
 	play func(ctx context.Context, c *otlptest.Collector) error
+	// refuses says that requests reach the collector and are not taken, which must then have been seen.
+	refuses bool
 	// twice says over which protocols a request may be taken although its answer is lost.
 	twice map[telemetry.Protocol]bool
 }
@@ -44,16 +46,16 @@ func faults(s settings) []fault {
 			err := c.Down()
 			<-ctx.Done()
 			return errors.Join(err, c.Up())
-		}, map[telemetry.Protocol]bool{telemetry.ProtocolHTTP: true, telemetry.ProtocolGRPC: true}},
-		{"cut mid-request", cutNowAndThen, map[telemetry.Protocol]bool{telemetry.ProtocolGRPC: true}},
-		{"503", during(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable}), nil},
+		}, false, map[telemetry.Protocol]bool{telemetry.ProtocolHTTP: true, telemetry.ProtocolGRPC: true}},
+		{"cut mid-request", cutNowAndThen, true, map[telemetry.Protocol]bool{telemetry.ProtocolGRPC: true}},
+		{"503", during(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable}), true, nil},
 		{fmt.Sprintf("429, Retry-After %s", s.retryAfter), during(otlptest.Fault{
 			HTTPStatus: http.StatusTooManyRequests, GRPCCode: codes.ResourceExhausted, RetryAfter: s.retryAfter,
-		}), nil},
+		}), true, nil},
 		{fmt.Sprintf("%s per request", s.slow), func(_ context.Context, c *otlptest.Collector) error {
 			c.SetFault(otlptest.Fault{Delay: s.slow}) // to the end
 			return nil
-		}, nil},
+		}, false, nil},
 	}
 }
 
@@ -84,8 +86,7 @@ type result struct {
 	drained        time.Duration
 	shutdown       error
 	health         telemetry.Health
-	requests       int
-	refused        int // requests that were not accepted
+	refused        int // requests that were not taken
 }
 
 // tally is what arrived of one signal.
@@ -138,7 +139,6 @@ func (r *result) play(ctx context.Context, s settings) error {
 	r.spans = count(c.Spans(), func(s otlptest.Span) string { return s.TraceID + s.SpanID })
 	r.records = count(c.LogRecords(), func(l otlptest.LogRecord) string { return fmt.Sprint(l.Attributes["number"]) })
 	for _, request := range c.Requests() {
-		r.requests++
 		if !request.Accepted {
 			r.refused++
 		}
@@ -168,6 +168,9 @@ func (r *result) judge() error {
 		return r.err
 	}
 	errs := []error{r.shutdown}
+	if r.fault.refuses && r.refused == 0 {
+		errs = append(errs, errors.New("the collector had no request to refuse"))
+	}
 	for signal, t := range map[string]tally{"spans": r.spans, "records": r.records} {
 		if t.different != r.offered {
 			errs = append(errs, fmt.Errorf("%d of %d %s have not arrived", r.offered-t.different, r.offered, signal))

@@ -32,6 +32,12 @@ func TestJudge(t *testing.T) {
 	doubled.protocol = telemetry.ProtocolGRPC
 	require.NoError(t, doubled.judge(), "unavoidable there")
 
+	unmet := sound()
+	unmet.fault.refuses = true
+	require.ErrorContains(t, unmet.judge(), "no request to refuse")
+	unmet.refused = 1
+	require.NoError(t, unmet.judge())
+
 	silent := sound()
 	silent.health.Traces.Exported = 9
 	require.ErrorContains(t, silent.judge(), "accepted 10")
