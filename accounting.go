@@ -86,6 +86,7 @@ func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {
 	s.InFlight -= out.Items
 	s.Exported += out.Exported
 	s.Rejected += out.Rejected
+	s.Spooled += out.Spooled
 	s.Failed += out.Failed
 	s.Spooled += out.Spooled
 	if out.TooLarge {
