@@ -88,7 +88,6 @@ func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {
 	s.Rejected += out.Rejected
 	s.Spooled += out.Spooled
 	s.Failed += out.Failed
-	s.Spooled += out.Spooled
 	if out.TooLarge {
 		s.Dropped.TooLarge += out.Items
 	}
