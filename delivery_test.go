@@ -2,6 +2,7 @@ package telemetry_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"strconv"
@@ -24,10 +25,12 @@ import (
 // The outages below are those of benchmarks/outage, in which 1,000 spans and 1,000 records a second meet a collector
 // that misbehaves for 10 s of 15 s: time, rate, queue and batch are a tenth and less of it.
 const (
-	outageRate   = 500 // of each signal, in a second
-	outageTime   = 1500 * time.Millisecond
-	outageBegins = 200 * time.Millisecond
-	outageLasts  = time.Second
+	outageLasts = time.Second
+	outageRate  = 500 // of each signal, in a second
+	// outageItems is what queue and exports in flight can hold. A test that gets no processor for seconds goes on with a
+	// trickle, so that there is always something to fail.
+	outageItems = 1400
+	trickle     = 10
 )
 
 var outageBatch = telemetry.Batch{MaxQueueSize: 1024, MaxExportBatchSize: 128, ScheduleDelay: 100 * time.Millisecond}
@@ -100,18 +103,15 @@ func TestOutageLosesNothing(t *testing.T) {
 				telemetry.WithEndpoint(collector.Endpoint(string(c.protocol))), telemetry.WithProtocol(c.protocol),
 				telemetry.WithSampler(sdktrace.AlwaysSample()),
 				telemetry.WithSpanBatch(outageBatch), telemetry.WithLogBatch(outageBatch))
-			failing := make(chan error, 1)
-			go func() {
-				time.Sleep(outageBegins)
-				err := c.of.begin(collector)
-				time.Sleep(outageLasts)
-				failing <- err
-			}()
-			offered := make(chan int, 1)
-			go func() { offered <- offer(guard) }()
-			require.NoError(t, <-failing)
-			require.NoError(t, c.of.end(collector))
+			stop, offered := make(chan struct{}), make(chan int, 1)
+			go func() { offered <- offer(guard, stop) }()
+			noticed := func() bool {
+				return strings.Contains(console.String(), "cannot be delivered, they are kept and tried again")
+			}
+			err := c.of.play(t, collector, noticed)
+			close(stop)
 			n := <-offered
+			require.NoError(t, err)
 			require.NoError(t, guard.Shutdown(t.Context()))
 
 			requireComplete(t, names(collector.Spans(), number), n, c.of.cutsAnswers(c.protocol))
@@ -121,26 +121,43 @@ func TestOutageLosesNothing(t *testing.T) {
 				require.EqualValues(t, n, h.Accepted)
 				require.EqualValues(t, n, h.Exported)
 			}
-			require.Equal(t, !c.of.patient, strings.Contains(console.String(), "cannot be delivered, they are kept and tried again"), "the outage was noticed")
+			require.Equal(t, !c.of.patient, noticed(), console)
 			require.NotContains(t, console.String(), "were lost")
 		})
 }
 
-// offer makes numbered spans and records at a steady rate, and returns how many of each.
-func offer(guard *telemetry.Guard) (n int) {
+// play lets the collector fail under load, for outageLasts and until the library has noticed, and a moment longer work.
+func (o outage) play(t *testing.T, c *otlptest.Collector, noticed func() bool) error {
+	err := c.Wait(t.Context(), func(c *otlptest.Collector) bool { return len(c.Requests()) > 0 })
+	err = errors.Join(err, o.begin(c))
+	time.Sleep(outageLasts)
+	for begin := time.Now(); !o.patient && !noticed() && time.Since(begin) < time.Minute; {
+		time.Sleep(10 * time.Millisecond)
+	}
+	err = errors.Join(err, o.end(c))
+	time.Sleep(outageLasts / 5)
+	return err
+}
+
+// offer makes numbered spans and records at a steady rate until it is stopped, and returns how many of each.
+func offer(guard *telemetry.Guard, stop <-chan struct{}) (n int) {
 	tracer, logger := guard.TracerProvider().Tracer("test"), guard.LoggerProvider().Logger("test")
 	begin := time.Now()
-	for elapsed := time.Duration(0); elapsed < outageTime; elapsed = time.Since(begin) {
-		for ; n < int(elapsed.Seconds()*outageRate); n++ {
+	for {
+		seconds := time.Since(begin).Seconds()
+		for ; n < int(min(seconds*outageRate, outageItems+seconds*trickle)); n++ {
 			ctx, span := tracer.Start(context.Background(), "span", trace.WithAttributes(attribute.Int("number", n)))
 			var r log.Record
 			r.SetBody(attribute.IntValue(n))
 			logger.Emit(ctx, r)
 			span.End()
 		}
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-stop:
+			return n
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
-	return n
 }
 
 func number(s otlptest.Span) string            { return fmt.Sprint(s.Attributes["number"]) }
