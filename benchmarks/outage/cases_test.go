@@ -2,6 +2,7 @@ package main
 
 import (
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -45,4 +46,13 @@ func TestJudge(t *testing.T) {
 	honest := sound()
 	honest.health.Traces.Exported, honest.health.Traces.Failed = 9, 1
 	require.ErrorContains(t, honest.judge(), "1 lost")
+}
+
+func TestAnOutageMustMeetARequest(t *testing.T) {
+	require.Equal(t, 1536*time.Millisecond, shortestOutage(1000))
+	require.Equal(t, 4500*time.Millisecond, shortestOutage(0), "a batch leaves after its delay")
+	_, err := parse([]string{"-outage", "1s"})
+	require.ErrorContains(t, err, "at 1000/s the outage must last 1.536s at least")
+	_, err = parse(nil)
+	require.NoError(t, err)
 }

@@ -3,7 +3,7 @@
 // over HTTP and over gRPC. All cases run at the same time, each with a collector and a guard of its own.
 //
 //	go run -C benchmarks ./outage
-//	go run -C benchmarks ./outage -rate 500 -duration 3s -outage 2s
+//	go run -C benchmarks ./outage -duration 3s -outage 2s -slow 500ms -retry-after 1s
 //
 // It exits with 1 if anything was lost, if something arrived twice that need not have, or if the books do not balance.
 package main
@@ -53,8 +53,19 @@ func parse(args []string) (s settings, err error) {
 	if err := flags.Parse(args); err != nil {
 		return s, err
 	}
-	s.protocols, err = report.Protocols(*protocols)
-	return s, err
+	if s.protocols, err = report.Protocols(*protocols); err != nil {
+		return s, err
+	}
+	if least := shortestOutage(s.rate); s.outage < least {
+		return s, fmt.Errorf("at %d/s the outage must last %s at least, or no request may fall into it", s.rate, least)
+	}
+	return s, nil
+}
+
+// shortestOutage is one and a half times what a batch of the default size takes to fill, or to leave unfilled.
+func shortestOutage(rate int) time.Duration {
+	const batch, scheduleDelay = 1024, 3 * time.Second
+	return min(batch*time.Second/time.Duration(max(rate, 1)), scheduleDelay) * 3 / 2
 }
 
 func run(out io.Writer, args []string) error {
