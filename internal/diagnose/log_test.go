@@ -2,6 +2,7 @@ package diagnose_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -85,6 +86,7 @@ func TestRelayFollowsTheCurrentLog(t *testing.T) {
 	relay.Use(current)
 	relay.Handle(errors.New("during"))
 	relay.Muted(func() { relay.Handle(errors.New("while building")) })
+	relay.Handle(context.Canceled)
 	relay.Use(nil)
 	relay.Handle(errors.New("after"))
 	require.Len(t, *fallbackRecords, 2)

@@ -1,6 +1,7 @@
 package diagnose
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"sync/atomic"
@@ -48,7 +49,9 @@ func (r *Relay) say(level slog.Level, message string) {
 // belongs to; the SDK's handler is the process's and cannot tell guards apart.
 func (r *Relay) Handle(err error) {
 	var reported interface{ Reported() }
-	if r.muted.Load() == 0 && !errors.As(err, &reported) {
+	// A bare cancellation is the SDK's periodic reader, whose pending collection a shutdown has cut short: the last one
+	// follows it.
+	if r.muted.Load() == 0 && err != context.Canceled && !errors.As(err, &reported) {
 		r.log().Handle(err)
 	}
 }
