@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -116,6 +117,30 @@ func TestSettingsTakeEffect(t *testing.T) {
 			recordRichly(t.Context(), guard)
 			require.NoError(t, guard.Shutdown(t.Context()))
 			tt.check(t, c)
+		})
+	}
+}
+
+// TestTimesTakeEffect needs no flush and no shutdown: what is due goes by itself.
+func TestTimesTakeEffect(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
+			t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+			t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "20")
+			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
+			c := otlptest.New(t)
+			c.SetFault(otlptest.Fault{Hang: true, Times: 1}) // one attempt of each signal has no answer, the next one does
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+			record(t.Context(), guard, "x")
+			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // the defaults are 60 s, 3 s and 10 s
+			defer cancel()
+			_, err := c.WaitSpans(ctx, 1)
+			require.NoError(t, err)
+			_, err = c.WaitLogRecords(ctx, 1)
+			require.NoError(t, err)
+			_, err = c.WaitMetric(ctx, "x")
+			require.NoError(t, err)
 		})
 	}
 }

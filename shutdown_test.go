@@ -131,17 +131,15 @@ func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
 	c := otlptest.New(t)
 	processor := stubborn{release: make(chan struct{})}
 	defer close(processor.release)
-	for _, budget := range []time.Duration{300 * time.Millisecond, time.Second} {
-		c.Reset()
-		guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(budget))
-		record(t.Context(), guard, "x")
-		begin := time.Now()
-		require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: does not stop, it is left behind")
-		require.Less(t, time.Since(begin), 5*budget)
-		require.Equal(t, []string{"x"}, spanNames(c))
-		require.Equal(t, []string{"x"}, logBodies(c))
-		require.Contains(t, metricNames(c), "x")
-	}
+	const budget = 2 * time.Second // shorter ones are tested in virtual time
+	guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(budget))
+	record(t.Context(), guard, "x")
+	begin := time.Now()
+	require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: does not stop, it is left behind")
+	require.Less(t, time.Since(begin), 5*budget)
+	require.Equal(t, []string{"x"}, spanNames(c))
+	require.Equal(t, []string{"x"}, logBodies(c))
+	require.Contains(t, metricNames(c), "x")
 }
 
 // explosive panics where the caller cannot recover.

@@ -458,7 +458,8 @@ func TestMalformedHeaderNeverAppears(t *testing.T) {
 		for _, protocol := range protocols {
 			output := runChild(t, "GLOBALS="+globals, "OTEL_EXPORTER_OTLP_PROTOCOL="+string(protocol),
 				"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_LOG_LEVEL=debug",
-				"OTEL_EXPORTER_OTLP_HEADERS=s3cr3tA,authorization=Bearer%zzs3cr3tB,b ad=s3cr3tC", "OTEL_EXPORTER_OTLP_LOGS_HEADERS=s3cr3tD")
+				"OTEL_EXPORTER_OTLP_HEADERS=s3cr3tA,authorization=Bearer%zzs3cr3tB,b ad=s3cr3tC", "OTEL_EXPORTER_OTLP_LOGS_HEADERS=s3cr3tD",
+				"OTEL_RESOURCE_ATTRIBUTES=team=pay,password-s3cr3tE", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=https://user:s3cr3tF@host:bad")
 			require.Contains(t, output, "malformed and left out")
 			require.NotContains(t, output, "s3cr3t", "%s globals over %s", globals, protocol)
 		}
