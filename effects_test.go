@@ -125,13 +125,13 @@ func TestSettingsTakeEffect(t *testing.T) {
 func TestTimesTakeEffect(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
-			t.Setenv("OTEL_METRIC_EXPORT_INTERVAL", "20")
 			t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
 			t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "20")
 			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
 			c := otlptest.New(t)
 			c.SetFault(otlptest.Fault{Hang: true, Times: 1}) // one attempt of each signal has no answer, the next one does
-			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
+				telemetry.WithMetricInterval(20*time.Millisecond)) // by option: the SDK would read the variable itself
 			record(t.Context(), guard, "x")
 			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // the defaults are 60 s, 3 s and 10 s
 			defer cancel()
