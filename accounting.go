@@ -30,7 +30,8 @@ func newAccountedMetrics(exporter sdkmetric.Exporter, spools bool, onError func(
 	return &accountedMetrics{Exporter: exporter, onError: onError, spools: spools, stop: stop, abort: abort}
 }
 
-// Export implements sdkmetric.Exporter. The error is for ForceFlush and says how much was lost; it has been said by then.
+// Export implements sdkmetric.Exporter. It has no error for the SDK, which would hand it to the process's error handler:
+// what is lost is said to the guard's own log and stands in the books, from which ForceFlush and Shutdown take it.
 func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
 	out := &delivery.Outcome{Items: dataPoints(rm)}
 	a.book(func(s *batch.Stats) {
@@ -52,9 +53,6 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
 	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) {
 		a.onError(out.Err)
-	}
-	if lost := out.Items - out.Exported - out.Spooled; lost > 0 {
-		return reportedError{&batch.LossError{Items: lost, Cause: out.Err}}
 	}
 	return nil
 }
@@ -92,14 +90,23 @@ func (a *accountedMetrics) stopping(shutdown func(context.Context) error) func(c
 		}
 		defer cancel()
 		defer context.AfterFunc(soft, a.abort)()
-		before := a.Snapshot()
-		err := shutdown(ctx)
-		after := a.Snapshot()
-		if lost := lostOf(after) - lostOf(before); lost > 0 {
-			return &batch.LossError{Items: lost, Cause: after.LastError}
-		}
-		return err
+		return a.namingLoss(ctx, shutdown)
 	}
+}
+
+// flushing makes flush say how many data points were lost.
+func (a *accountedMetrics) flushing(flush func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error { return a.namingLoss(ctx, flush) }
+}
+
+func (a *accountedMetrics) namingLoss(ctx context.Context, do func(context.Context) error) error {
+	before := a.Snapshot()
+	err := do(ctx)
+	after := a.Snapshot()
+	if lost := lostOf(after) - lostOf(before); lost > 0 {
+		return &batch.LossError{Items: lost, Cause: after.LastError}
+	}
+	return err
 }
 
 func lostOf(s batch.Stats) int64 { return s.Failed + s.Rejected + s.Dropped.Total() }
@@ -134,14 +141,6 @@ func (a *accountedMetrics) Snapshot() batch.Stats {
 	defer a.mu.Unlock()
 	return a.stats
 }
-
-// reportedError has been said to the guard's own log; OpenTelemetry's process-wide handler need not say it again.
-type reportedError struct{ error }
-
-func (e reportedError) Unwrap() error { return e.error }
-
-// Reported marks the error for internal/diagnose.
-func (reportedError) Reported() {}
 
 func dataPoints(rm *metricdata.ResourceMetrics) (n int64) {
 	for _, scope := range rm.ScopeMetrics {

@@ -59,7 +59,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 	}
 	run.flush, run.shutdown = sdk.ForceFlush, sdk.Shutdown
 	if accounted != nil {
-		run.shutdown = accounted.stopping(sdk.Shutdown)
+		run.flush, run.shutdown = accounted.flushing(sdk.ForceFlush), accounted.stopping(sdk.Shutdown)
 	}
 	return provider, run, nil
 }

@@ -2,7 +2,6 @@ package diagnose
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"sync/atomic"
 
@@ -45,13 +44,10 @@ func (r *Relay) say(level slog.Level, message string) {
 	}
 }
 
-// Handle implements otel.ErrorHandler. An error with a Reported method has been said already, to the log of the guard it
-// belongs to; the SDK's handler is the process's and cannot tell guards apart.
+// Handle implements otel.ErrorHandler. A bare cancellation is the SDK's periodic reader, whose pending collection a
+// shutdown has cut short; the last one follows it.
 func (r *Relay) Handle(err error) {
-	var reported interface{ Reported() }
-	// A bare cancellation is the SDK's periodic reader, whose pending collection a shutdown has cut short: the last one
-	// follows it.
-	if r.muted.Load() == 0 && err != context.Canceled && !errors.As(err, &reported) {
+	if r.muted.Load() == 0 && err != context.Canceled {
 		r.log().Handle(err)
 	}
 }
