@@ -17,7 +17,6 @@ import (
 type accountedMetrics struct {
 	sdkmetric.Exporter
 	onError func(error)
-	spools  bool            // what cannot be sent goes to disk
 	stop    context.Context //nolint:containedctx // ends exports whose own context nobody cancels
 	abort   context.CancelFunc
 
@@ -25,19 +24,20 @@ type accountedMetrics struct {
 	stats batch.Stats
 }
 
-func newAccountedMetrics(exporter sdkmetric.Exporter, spools bool, onError func(error)) *accountedMetrics {
+func newAccountedMetrics(exporter sdkmetric.Exporter, onError func(error)) *accountedMetrics {
 	stop, abort := context.WithCancel(context.Background())
-	return &accountedMetrics{Exporter: exporter, onError: onError, spools: spools, stop: stop, abort: abort}
+	return &accountedMetrics{Exporter: exporter, onError: onError, stop: stop, abort: abort}
 }
 
 // Export implements sdkmetric.Exporter. The error is for ForceFlush and Shutdown; it has been said by then.
 func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
+
 	out := &delivery.Outcome{Items: dataPoints(rm)}
 	a.book(func(s *batch.Stats) { s.Accepted += out.Items; s.Queued += out.Items; s.InFlight += out.Items })
-	over, err := a.attempt(ctx, out, rm)
-	if over && a.spools && !out.Filled {
-		err = a.Exporter.Export(delivery.WithOutcome(delivery.SpoolOnly(context.WithoutCancel(ctx)), out), rm)
-	}
+	err := a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
 	if !out.Filled {
 		*out = delivery.Outcome{Items: out.Items, Failed: out.Items, Err: err}
 		if err == nil {
@@ -45,20 +45,11 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 		}
 	}
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
-	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) {
+	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) { // what is on disk is not lost
 		a.onError(out.Err)
 		return reportedError{out.Err}
 	}
 	return nil
-}
-
-// attempt exports rm unless its time is over, and reports whether it is.
-func (a *accountedMetrics) attempt(ctx context.Context, out *delivery.Outcome, rm *metricdata.ResourceMetrics) (over bool, err error) {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
-	err = a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
-	return ctx.Err() != nil, err
 }
 
 func settle(s *batch.Stats, out *delivery.Outcome, now time.Time) {

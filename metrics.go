@@ -34,7 +34,7 @@ func (b *builder) metrics(ctx context.Context) (provider *sdkmetric.MeterProvide
 		if err != nil {
 			return nil, run, err
 		}
-		accounted := newAccountedMetrics(exporter, b.connections.spool != nil, b.onError(metrics))
+		accounted := newAccountedMetrics(exporter, b.onError(metrics))
 		run.stats, stop = accounted.Snapshot, accounted.abort
 		readers = append(readers, b.periodicReader(accounted))
 	}

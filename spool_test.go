@@ -307,6 +307,29 @@ func TestShutdownSpoolsWhatItCannotDeliver(t *testing.T) {
 	}
 }
 
+// The periodic reader is in the middle of an export that hangs, and collects once more at the end.
+func TestShutdownSpoolsMetricsOfTheLastMinute(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Parallel()
+			c := otlptest.New(t)
+			c.SetFault(otlptest.Fault{Hang: true}, otlptest.Metrics)
+			guard, console := spooled(t, c, protocol, t.TempDir(), telemetry.WithMetricInterval(20*time.Millisecond))
+			emit(guard, 0, 5)
+			require.NoError(t, c.Wait(t.Context(), func(c *otlptest.Collector) bool {
+				return slices.ContainsFunc(c.Requests(), func(r otlptest.Request) bool { return r.Signal == otlptest.Metrics })
+			}))
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			require.NoError(t, guard.Shutdown(ctx), console.String())
+			h := guard.Health().Metrics
+			sum(t, guard)
+			require.Equal(t, h.Accepted, h.Spooled)
+			require.GreaterOrEqual(t, h.Accepted, int64(6), "twice")
+		})
+	}
+}
+
 func TestFullSpoolDropsTheOldestAndSaysSo(t *testing.T) {
 	c, dir := otlptest.New(t), t.TempDir()
 	require.NoError(t, c.Down())
