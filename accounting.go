@@ -47,7 +47,9 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
 	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) { // what is on disk is not lost
 		a.onError(out.Err)
-		return reportedError{out.Err}
+	}
+	if lost := out.Items - out.Exported - out.Spooled; lost > 0 {
+		return reportedError{&batch.LossError{Items: lost, Cause: out.Err}}
 	}
 	return nil
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -165,7 +166,10 @@ func propagatorList() kind[propagators] {
 }
 
 func (p propagators) holdsNil() bool {
-	return slices.ContainsFunc(p.given, func(one propagation.TextMapPropagator) bool { return isNil(one) })
+	return slices.ContainsFunc(p.given, func(one propagation.TextMapPropagator) bool {
+		// An empty composite is a nil slice, and the natural way to say none.
+		return isNil(one) && reflect.ValueOf(one).Kind() != reflect.Slice
+	})
 }
 
 func (p propagators) build() propagation.TextMapPropagator {

@@ -26,6 +26,9 @@ const (
 
 func (s signal) String() string { return [...]string{"traces", "metrics", "logs"}[s] }
 
+// unit is what the signal counts.
+func (s signal) unit() string { return [...]string{"spans", "data points", "log records"}[s] }
+
 func allSignals() []signal { return []signal{traces, metrics, logs} }
 
 // config is what Init builds from: every setting resolved, validated, and with its origin.
@@ -180,10 +183,10 @@ func concernsTelemetry(name string) bool {
 		strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL"
 }
 
-// holdsHeaders tells whether there are secrets for OTLP requests in it.
-func (e environment) holdsHeaders() bool {
+// concernsSDK tells whether the SDK, which reads the environment once more whatever it is given, finds anything in it.
+func (e environment) concernsSDK() bool {
 	for name := range e {
-		if strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") && strings.HasSuffix(name, "HEADERS") {
+		if strings.HasPrefix(name, "OTEL_") {
 			return true
 		}
 	}
@@ -245,11 +248,16 @@ func (r *resolution) finishSignal(s signal) {
 	if r.cfg.profile.value == ProfileDevelopment && sc.exporters.isDefault() && sc.endpoint.isDefault() {
 		sc.exporters.value = []string{exporterConsole}
 	}
-	if slices.Contains(sc.exporters.value, exporterOTLP) {
+	if r.sendsOTLP(s) {
 		r.finishTarget(s, sc)
 		r.finishTLS(s, sc)
 	}
 	sc.on = !r.cfg.disabled.value && !slices.Contains(sc.exporters.value, exporterNone) && !r.isOff(s)
+}
+
+// sendsOTLP tells whether the settings of OTLP matter to a signal. Its exporter is settled first.
+func (r *resolution) sendsOTLP(s signal) bool {
+	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP)
 }
 
 func (r *resolution) isOff(s signal) bool {
@@ -280,6 +288,8 @@ func (r *resolution) rejectMisplaced() {
 	}
 }
 
+func isOption(origin string) bool { return strings.HasPrefix(origin, "With") }
+
 // checkBatch keeps a batch within its queue. Whichever of the two was set stands; a queue and a batch that contradict
 // each other are a mistake of whoever set them.
 func (r *resolution) checkBatch(name string, s signal, b *batchConfig) {
@@ -295,7 +305,7 @@ func (r *resolution) checkBatch(name string, s signal, b *batchConfig) {
 		value: fmt.Sprint(b.maxExportBatchSize.value),
 		cause: fmt.Sprintf("want at most the queue size, %d (%s)", b.maxQueueSize.value, b.maxQueueSize.origin),
 	}
-	if strings.HasPrefix(b.maxExportBatchSize.origin, "With") {
+	if isOption(b.maxExportBatchSize.origin) && isOption(b.maxQueueSize.origin) {
 		p.fatal, p.signals, p.outcome = true, []signal{s}, fmt.Sprintf("%s are off", s)
 	} else {
 		p.outcome = fmt.Sprintf("%d is used", b.maxQueueSize.value)

@@ -1,7 +1,9 @@
 package telemetry
 
 import (
+	"crypto/tls"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -80,7 +82,7 @@ func probes(t *testing.T) map[string]probe {
 			option: WithResourceAttributes(attribute.String("a", "b")), optionShown: "a=b",
 			badOption: WithResourceAttributes(attribute.String("", "b")),
 		},
-		"resource attributes of the environment": {env: "a=b%20c, d=e", envShown: "a=b c,d=e", badEnv: "a=b,c"},
+		"resource attributes of the environment": {env: "a=b%20c, d=e", envShown: "a=b c,d=e"},
 		"propagators": {
 			option: WithPropagators(propagation.Baggage{}), optionShown: "baggage", badOption: WithPropagators(nil),
 			env: "Baggage, tracecontext,baggage", envShown: "baggage,tracecontext", badEnv: "b4",
@@ -139,6 +141,7 @@ func probes(t *testing.T) map[string]probe {
 	}
 	for _, s := range allSignals() {
 		scope := forSignal[s]
+		tlsOption := scope(WithTLSConfig(&tls.Config{}))
 		all[s.String()+" exporter"] = probe{
 			option: given[s][0], optionShown: exporterGiven, badOption: given[s][1],
 			env: "OTLP, console", envShown: "otlp,console", badEnv: "oltp",
@@ -162,9 +165,9 @@ func probes(t *testing.T) map[string]probe {
 		}
 		all[s.String()+" timeout"] = duration(nil)
 		all[s.String()+" insecure"] = probe{env: "True", envShown: "true", env2: "false", badEnv: "1"}
-		all[s.String()+" certificate"] = probe{env: certs.ServerCertFile, env2: certs.CAFile, badEnv: "/no/such.pem"}
-		all[s.String()+" client certificate"] = probe{env: certs.ClientCertFile, env2: certs.CAFile, badEnv: certs.ClientKeyFile}
-		all[s.String()+" client key"] = probe{env: certs.ClientKeyFile, env2: certs.ServerKeyFile, badEnv: "/no/such.pem"}
+		all[s.String()+" certificate"] = probe{option: tlsOption, optionShown: exporterGiven, env: certs.ServerCertFile, env2: certs.CAFile, badEnv: "/no/such.pem"}
+		all[s.String()+" client certificate"] = probe{option: tlsOption, optionShown: exporterGiven, env: certs.ClientCertFile, env2: certs.CAFile, badEnv: certs.ClientKeyFile}
+		all[s.String()+" client key"] = probe{option: tlsOption, optionShown: exporterGiven, env: certs.ClientKeyFile, env2: certs.ServerKeyFile, badEnv: "/no/such.pem"}
 	}
 	return all
 }
@@ -298,12 +301,12 @@ func TestSettingsReportEveryProblemTogether(t *testing.T) {
 		WithMetricInterval(-time.Second), ForLogs(WithServiceName("x")), WithProfile("fast"))
 	err := r.err()
 	require.ErrorContains(t, err, `traces protocol: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "carrier-pigeon": unknown: want one of grpc, http/protobuf; traces are off`)
-	require.ErrorContains(t, err, `metric interval: WithMetricInterval is "-1s": want a whole number of milliseconds, at least 1; metrics are off`)
+	require.ErrorContains(t, err, `metric interval: WithMetricInterval is "-1s": want a whole number of milliseconds, from 1 to 86400000 (a day); metrics are off`)
 	require.ErrorContains(t, err, "ForLogs")
 	require.ErrorContains(t, err, "OTEL_CONFIG_FILE")
 	require.ErrorContains(t, err, `profile: WithProfile is "fast"`)
 	require.NotContains(t, err.Error(), "OTEL_BSP_MAX_QUEUE_SIZE", "a variable that falls back is a warning")
-	require.Contains(t, strings.Join(r.warnings(), "\n"), `OTEL_BSP_MAX_QUEUE_SIZE is "-1": want a whole number of at least 1`)
+	require.Contains(t, strings.Join(r.warnings(), "\n"), `OTEL_BSP_MAX_QUEUE_SIZE is "-1": want a whole number from 1 to 1048576`)
 	for _, s := range allSignals() {
 		require.False(t, r.cfg.signals[s].on)
 	}
@@ -323,6 +326,10 @@ func TestBatchStaysWithinQueue(t *testing.T) {
 		{
 			name: "a batch larger than the queue in the environment is cut", on: true, queue: 10, batch: 10, problem: "want at most the queue size, 10",
 			env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
+		},
+		{
+			name: "the operator's queue cuts the code's batch", on: true, queue: 10, batch: 10, problem: "10 is used",
+			env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, opts: []Option{WithSpanBatch(Batch{MaxExportBatchSize: 11})},
 		},
 		{
 			name: "a batch larger than the queue by option is an error", queue: 10, batch: 10, problem: "traces are off",
@@ -367,6 +374,10 @@ func TestEndpointTarget(t *testing.T) {
 		{name: "insecure without a scheme", env: environment{general: "collector:4318", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, want: "http://collector:4318/v1/traces", notice: "http is assumed"},
 		{name: "secure without a scheme", env: environment{general: "localhost:4318", "OTEL_EXPORTER_OTLP_INSECURE": "false"}, want: "https://localhost:4318/v1/traces", notice: "https is assumed"},
 		{name: "https is never downgraded", env: environment{general: "https://c:1", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, want: "https://c:1/v1/traces"},
+		{name: "TLS that is configured speaks for https", env: environment{general: "localhost:4318"}, opts: []Option{WithTLSConfig(&tls.Config{})}, want: "https://localhost:4318/v1/traces", notice: "https is assumed"},
+		{name: "TLS that is not used is mentioned", env: environment{general: "http://c:1"}, opts: []Option{WithTLSConfig(&tls.Config{})}, want: "http://c:1/v1/traces", notice: "TLS settings are not used"},
+		{name: "a path over gRPC is mentioned", env: environment{general: "http://c:1/x"}, opts: []Option{WithProtocol(ProtocolGRPC)}, want: "http://c:1/x", notice: "means nothing over gRPC"},
+		{name: "upper case", env: environment{general: "HTTP://c:1"}, want: "http://c:1/v1/traces"},
 		{name: "IPv6", env: environment{general: "http://[::1]:4318"}, want: "http://[::1]:4318/v1/traces"},
 	}
 	for _, tt := range tests {
@@ -382,7 +393,7 @@ func TestEndpointTarget(t *testing.T) {
 
 func TestWrongEndpointsShowNoSecret(t *testing.T) {
 	for _, endpoint := range []string{
-		"https://user:s3cr3t@host:1", "https://host:1?token=s3cr3t", "https://host/#s3cr3t", "http://user:s3cr3t@", "user:s3cr3t@host:%zz", "http://h:port?s3cr3t",
+		"https://admin:s3cr3t#1@collector:4318", "https://admin:s3cr3t/1@collector:4318", "https://user:s3cr3t@host:1", "https://host:1?token=s3cr3t", "https://host/#s3cr3t", "http://user:s3cr3t@", "user:s3cr3t@host:%zz", "http://h:port?s3cr3t",
 	} {
 		for _, r := range []*resolution{resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}), resolve(nil, WithEndpoint(endpoint))} {
 			require.Error(t, r.err(), endpoint)
@@ -390,6 +401,58 @@ func TestWrongEndpointsShowNoSecret(t *testing.T) {
 			require.NotContains(t, strings.Join(r.warnings(), ""), "s3cr3t")
 		}
 	}
+}
+
+func TestMisspeltEndpointsAreRefused(t *testing.T) {
+	for _, endpoint := range []string{
+		"unix:/var/run/o.sock", "unix:///var/run/o.sock", "dns:///c:4317", "http:/collector:4318", "http:collector:4318", "::1:4318",
+		"http://collector:99999", "http://collector:0", "*:4318", "collector:port", "a b", "http://",
+	} {
+		r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint})
+		require.Error(t, r.err(), endpoint)
+		require.False(t, r.cfg.signals[logs].on, endpoint)
+	}
+}
+
+func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
+	wrong := environment{
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "bogus://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such",
+	}
+	given := []Option{WithSpanExporter(tracetest.NewNoopExporter()), WithMetricReader(sdkmetric.NewManualReader()), WithLogExporter(discardLogs{})}
+	r := resolve(wrong, given...)
+	require.NoError(t, r.err())
+	require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces do not go out over OTLP")
+	for _, s := range allSignals() {
+		require.True(t, r.cfg.signals[s].on)
+	}
+	require.NoError(t, resolve(wrong, WithoutTraces(), WithoutMetrics(), WithoutLogs()).err())
+	wrong["OTEL_SDK_DISABLED"] = "true"
+	require.NoError(t, resolve(wrong).err())
+	r = resolve(environment{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such"}, WithTLSConfig(&tls.Config{}))
+	require.NoError(t, r.err(), "WithTLSConfig replaces the files")
+}
+
+func TestBoundsOfRanges(t *testing.T) {
+	const queue, delay = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY"
+	for value, valid := range map[string]bool{"0": false, "1": true, "1048576": true, "1048577": false, "4611686018427387904": false, "1e3": false} {
+		require.Equal(t, valid, len(resolve(environment{queue: value}).problems) == 0, value)
+	}
+	for value, valid := range map[string]bool{"0": false, "1": true, "86400000": true, "86400001": false, "-9223372036855": false, "9223372036854775807": false} {
+		require.Equal(t, valid, len(resolve(environment{delay: value}).problems) == 0, value)
+	}
+	require.Error(t, resolve(nil, WithShutdownTimeout(math.MaxInt64)).err())
+	require.Error(t, resolve(nil, WithSpanBatch(Batch{MaxQueueSize: math.MaxInt})).err())
+}
+
+func TestHeadersThatATransportRefuses(t *testing.T) {
+	for _, headers := range []map[string]string{
+		{"X!Key": "v"}, {"key": "café"}, {"key": "a\tb"}, {"grpc-timeout": "1"}, {"Content-Type": "x"}, {"trace-bin": "x"}, {"API-Key": "1", "api-key": "2"},
+	} {
+		require.Error(t, resolve(nil, WithHeaders(headers)).err(), "%v", headers)
+	}
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_HEADERS": "API-Key=1,api-key=2"})
+	require.Len(t, r.problems, 3, "once for each signal")
+	require.Equal(t, map[string]string{"api-key": "1"}, r.cfg.signals[traces].headers.value)
 }
 
 func TestMalformedHeaderIsNamedByItsPlaceOnly(t *testing.T) {

@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -55,19 +57,26 @@ func redactURL(text string) string {
 	return text
 }
 
+// bareHost is a host name or an address, IPv6 in brackets, with an optional port and path.
+var bareHost = regexp.MustCompile(`^([0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/.*)?$`)
+
 // parseEndpoint accepts http, https and a bare host with optional port, which it tells by bare.
 func parseEndpoint(text string) (u *url.URL, bare bool, err error) {
 	bare = !strings.Contains(text, "://")
 	if bare {
+		if !bareHost.MatchString(text) {
+			return nil, bare, errors.New("it is neither a URL nor host:port (unix sockets and gRPC's own name schemes are not supported)")
+		}
 		text = "//" + text
 	}
 	u, err = url.Parse(text)
 	if err != nil {
-		// url.Error repeats the text, which may hold a password.
-		if cause := (*url.Error)(nil); errors.As(err, &cause) {
-			err = cause.Err
+		return nil, bare, errors.New("it is not a URL") // url.Parse's own words repeat parts that may be a password
+	}
+	if port := u.Port(); port != "" {
+		if n, err := strconv.Atoi(port); err != nil || n < 1 || n > 65535 {
+			return nil, bare, errors.New("the port is not within 1 to 65535")
 		}
-		return nil, bare, err
 	}
 	switch {
 	case !bare && u.Scheme != "http" && u.Scheme != "https":
@@ -95,10 +104,17 @@ func (r *resolution) finishTarget(s signal, sc *signalConfig) {
 	if err != nil {
 		return // reported by the table; the signal is off
 	}
+	tlsGiven := r.tlsGiven(s, sc)
 	if bare {
-		u.Scheme = assumedScheme(u, sc.insecure)
+		u.Scheme = assumedScheme(u, sc.insecure, tlsGiven)
 		r.notice(fmt.Sprintf("%s has no scheme: %s is assumed; write %s://%s to be explicit",
 			sc.endpoint.origin, u.Scheme, u.Scheme, text))
+	}
+	if tlsGiven && u.Scheme == "http" {
+		r.notice(fmt.Sprintf("%s says http://, so the TLS settings are not used", sc.endpoint.origin))
+	}
+	if sc.protocol.value == ProtocolGRPC && strings.Trim(u.Path, "/") != "" {
+		r.notice(fmt.Sprintf("%s has a path, which means nothing over gRPC", sc.endpoint.origin))
 	}
 	if sc.protocol.value == ProtocolHTTP {
 		if sc.endpoint.origin != signalEnv(s, "ENDPOINT") {
@@ -124,9 +140,13 @@ func withSignalPath(u *url.URL, s signal) *url.URL {
 	return u.JoinPath(path)
 }
 
-func assumedScheme(u *url.URL, insecure setting[bool]) string {
+func (r *resolution) tlsGiven(s signal, sc *signalConfig) bool {
+	return firstNonNil(r.opts.signals[s].tls, r.opts.export.tls) != nil || !sc.certificate.isDefault() || !sc.clientCertificate.isDefault()
+}
+
+func assumedScheme(u *url.URL, insecure setting[bool], tlsGiven bool) string {
 	plain := insecure.value
-	if insecure.isDefault() {
+	if insecure.isDefault() && !tlsGiven {
 		ip := net.ParseIP(u.Hostname())
 		plain = strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
 	}

@@ -16,7 +16,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/exporters/stdout/stdoutlog"
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
@@ -200,7 +199,8 @@ func (c *connections) logExporters(ctx context.Context) ([]sdklog.Exporter, erro
 	return exporters, nil
 }
 
-// The console exporters write one JSON object a line to standard output, as OTEL_*_EXPORTER=console asks.
+// The console exporters write one JSON object a line to standard output, as OTEL_{TRACES,METRICS}_EXPORTER=console asks.
+// For logs the console branch is there already.
 
 func consoleSpans() (sdktrace.SpanExporter, error) {
 	return stdouttrace.New(stdouttrace.WithWriter(os.Stdout))
@@ -210,10 +210,6 @@ func consoleMetrics(cfg *config) (sdkmetric.Exporter, error) {
 	return stdoutmetric.New(stdoutmetric.WithWriter(os.Stdout),
 		stdoutmetric.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
 		stdoutmetric.WithAggregationSelector(aggregationSelector(cfg.histogramAggregation.value)))
-}
-
-func consoleLogs() (sdklog.Exporter, error) {
-	return stdoutlog.New(stdoutlog.WithWriter(os.Stdout))
 }
 
 // temporalitySelector follows the OTLP metric exporter specification's table of preferences.

@@ -26,12 +26,20 @@ type partialError struct{ error }
 
 var errOutOfRange = errors.New("out of range")
 
-func count(least int) kind[int] {
+// Upper ends of ranges: beyond them a value is a slip of the finger, and would take the process's memory with it.
+const (
+	maxItems    = 1 << 20
+	maxInFlight = 1 << 10
+	maxBytes    = 1 << 40
+	maxDuration = 24 * time.Hour
+)
+
+func count(least, most int) kind[int] {
 	return kind[int]{
-		want:  fmt.Sprintf("want a whole number of at least %d", least),
+		want:  fmt.Sprintf("want a whole number from %d to %d", least, most),
 		parse: strconv.Atoi,
 		check: func(n int) error {
-			if n < least {
+			if n < least || n > most {
 				return errOutOfRange
 			}
 			return nil
@@ -57,7 +65,7 @@ func byteSize() kind[int64] {
 
 // limit is a count that −1 lifts, as the SDK has it.
 func limit() kind[int] {
-	k := count(-1)
+	k := count(-1, math.MaxInt32)
 	k.want = "want a whole number of at least 0, or -1 for no limit"
 	return k
 }
@@ -65,16 +73,16 @@ func limit() kind[int] {
 // milliseconds are how the specification writes durations; options give them as time.Duration.
 func milliseconds() kind[time.Duration] {
 	return kind[time.Duration]{
-		want: "want a whole number of milliseconds, at least 1",
+		want: "want a whole number of milliseconds, from 1 to 86400000 (a day)",
 		parse: func(text string) (time.Duration, error) {
 			n, err := strconv.ParseInt(text, 10, 64)
-			if err == nil && n > math.MaxInt64/int64(time.Millisecond) {
+			if err == nil && (n < 1 || n > int64(maxDuration/time.Millisecond)) {
 				err = errOutOfRange
 			}
 			return time.Duration(n) * time.Millisecond, err
 		},
 		check: func(d time.Duration) error {
-			if d < time.Millisecond {
+			if d < time.Millisecond || d > maxDuration {
 				return errOutOfRange
 			}
 			return nil
@@ -163,8 +171,8 @@ func logLevel() kind[slog.Leveler] {
 			return level, err
 		},
 		check: func(l slog.Leveler) error {
-			if l == nil {
-				return errors.New("nil")
+			if isNil(l) {
+				return errors.New("it is nil")
 			}
 			return nil
 		},

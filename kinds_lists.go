@@ -7,12 +7,12 @@ import (
 	"maps"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
-	"golang.org/x/net/http/httpguts"
 )
 
 // nameList is a comma-separated list of known names, without repetitions.
@@ -59,11 +59,11 @@ func headerList() kind[map[string]string] {
 				name, encoded, found := strings.Cut(pair, "=")
 				name = strings.TrimSpace(name)
 				value, err := url.PathUnescape(strings.TrimSpace(encoded))
-				if !found || err != nil || validHeader(name, value) != nil {
+				if _, twice := headers[strings.ToLower(name)]; !found || err != nil || twice || validHeader(name, value) != nil {
 					wrong = append(wrong, strconv.Itoa(i+1))
 					continue
 				}
-				headers[name] = value
+				headers[strings.ToLower(name)] = value
 			}
 			if wrong != nil {
 				return headers, partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(wrong, ", "))}
@@ -71,10 +71,15 @@ func headerList() kind[map[string]string] {
 			return headers, nil
 		},
 		check: func(headers map[string]string) error {
+			seen := map[string]bool{}
 			for name, value := range headers {
 				if err := validHeader(name, value); err != nil {
 					return err
 				}
+				if seen[strings.ToLower(name)] {
+					return errors.New("a name is given twice, in different case")
+				}
+				seen[strings.ToLower(name)] = true
 			}
 			return nil
 		},
@@ -88,34 +93,55 @@ func headerList() kind[map[string]string] {
 	}
 }
 
+var (
+	headerName  = regexp.MustCompile(`^[0-9A-Za-z_.-]+$`)
+	headerValue = regexp.MustCompile(`^[ -~]*$`)
+	// reservedHeader belongs to the transport, or means something else over gRPC.
+	reservedHeader = regexp.MustCompile(`(?i)^(content-(type|length|encoding)|host|te|connection|transfer-encoding|grpc-.*|.*-bin)$`)
+)
+
+// validHeader asks for what HTTP and gRPC both carry: a service may change its protocol, and a header that gRPC refuses
+// fails every export (gRPC over HTTP2, "Custom-Metadata").
 func validHeader(name, value string) error {
-	if !httpguts.ValidHeaderFieldName(name) {
-		return errors.New("a name is not an HTTP token")
-	}
-	if !httpguts.ValidHeaderFieldValue(value) {
-		return errors.New("a value holds control characters")
+	switch {
+	case !headerName.MatchString(name):
+		return errors.New("a name has other characters than letters, digits, '-', '_' and '.'")
+	case reservedHeader.MatchString(name):
+		return fmt.Errorf("%q belongs to the transport", strings.ToLower(name))
+	case !headerValue.MatchString(value):
+		return errors.New("a value has other characters than printable ASCII")
 	}
 	return nil
 }
 
-// attributeList is OTEL_RESOURCE_ATTRIBUTES: one mistake discards the whole value, as the specification asks
-// (resource/sdk.md, "Specifying resource information via an environment variable").
+// attributeList is OTEL_RESOURCE_ATTRIBUTES. The specification would have one mistake discard the whole value
+// (resource/sdk.md), but the SDK's providers add what they can read of it to every resource: so the well-formed pairs
+// count, and a value that cannot be decoded is taken as it is.
 func attributeList() kind[[]attribute.KeyValue] {
 	return kind[[]attribute.KeyValue]{
 		want: "want key=value pairs, separated by commas, values percent-encoded",
 		parse: func(text string) ([]attribute.KeyValue, error) {
 			var attrs []attribute.KeyValue
-			for pair := range strings.SplitSeq(text, ",") {
+			var wrong []string
+			for i, pair := range strings.Split(text, ",") {
 				if strings.TrimSpace(pair) == "" {
 					continue
 				}
 				key, encoded, found := strings.Cut(pair, "=")
-				value, err := url.PathUnescape(strings.TrimSpace(encoded))
-				key = strings.TrimSpace(key)
-				if !found || err != nil || key == "" {
-					return nil, fmt.Errorf("%q is malformed", pair)
+				key, encoded = strings.TrimSpace(key), strings.TrimSpace(encoded)
+				value, err := url.PathUnescape(encoded)
+				if err != nil {
+					value = encoded
 				}
-				attrs = append(attrs, attribute.String(key, value))
+				if !found || err != nil || key == "" {
+					wrong = append(wrong, strconv.Itoa(i+1))
+				}
+				if found && key != "" {
+					attrs = append(attrs, attribute.String(key, value))
+				}
+			}
+			if wrong != nil {
+				return attrs, partialError{fmt.Errorf("pair %s is malformed", strings.Join(wrong, ", "))}
 			}
 			return attrs, nil
 		},
@@ -139,15 +165,16 @@ func attributeList() kind[[]attribute.KeyValue] {
 
 // pemFile is a certificate or key, read when the settings are resolved so that a missing file is said at once.
 type pemFile struct {
-	path string
-	data []byte
+	path     string
+	data     []byte
+	replaced bool // by WithTLSConfig
 }
 
 func certificateFile() kind[pemFile] {
 	k := keyFile()
 	k.want = "want a readable PEM file with at least one certificate"
 	k.check = func(f pemFile) error {
-		if !x509.NewCertPool().AppendCertsFromPEM(f.data) {
+		if !f.replaced && !x509.NewCertPool().AppendCertsFromPEM(f.data) {
 			return errors.New("no certificate in it")
 		}
 		return nil
@@ -160,9 +187,14 @@ func keyFile() kind[pemFile] {
 		want: "want a readable PEM file with a private key",
 		parse: func(path string) (pemFile, error) {
 			data, err := os.ReadFile(path)
-			return pemFile{path, data}, err
+			return pemFile{path: path, data: data}, err
 		},
 		check: func(pemFile) error { return nil },
-		show:  func(f pemFile) string { return f.path },
+		show: func(f pemFile) string {
+			if f.replaced {
+				return exporterGiven
+			}
+			return f.path
+		},
 	}
 }

@@ -8,7 +8,9 @@ import (
 	"slices"
 
 	"go.opentelemetry.io/contrib/bridges/otelslog"
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/log"
+	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -39,6 +41,27 @@ func newOTLPHandler(provider log.LoggerProvider, level slog.Leveler) slog.Handle
 	bridge := otelslog.NewHandler(scopeName, otelslog.WithVersion(Version), otelslog.WithLoggerProvider(provider))
 	return &bridgeHandler{next: bridge, level: level}
 }
+
+// consoleRecords is OTEL_LOGS_EXPORTER=console: it gives the console branch the records of other bridges than slog, whose
+// own it has already.
+type consoleRecords struct{ console slog.Handler }
+
+func (c consoleRecords) OnEmit(ctx context.Context, r *sdklog.Record) error {
+	level := slog.Level(r.Severity()-log.SeverityInfo) + slog.LevelInfo // both count in steps of four
+	if r.InstrumentationScope().Name == scopeName || !c.console.Enabled(ctx, level) {
+		return nil
+	}
+	record := slog.NewRecord(r.Timestamp(), level, r.Body().String(), 0)
+	r.WalkAttributes(func(kv attribute.KeyValue) bool {
+		record.AddAttrs(slog.Any(string(kv.Key), kv.Value.AsInterface()))
+		return true
+	})
+	return c.console.Handle(ctx, record)
+}
+
+func (consoleRecords) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
+func (consoleRecords) Shutdown(context.Context) error                         { return nil }
+func (consoleRecords) ForceFlush(context.Context) error                       { return nil }
 
 // fanOut joins the branches. A failing one does not keep the record from the others (slog.MultiHandler).
 func fanOut(branches ...slog.Handler) slog.Handler {

@@ -163,6 +163,7 @@ func TestLevels(t *testing.T) {
 	level.Set(slog.LevelDebug)
 	logger.Debug("3")
 	require.Len(t, memory.records, 2, "the level changes while the service runs")
+	require.Error(t, resolve(nil, WithLogLevel((*slog.LevelVar)(nil))).err(), "a nil level is an error, not a panic at the first line")
 	level.Set(slog.LevelError)
 	logger.Warn("4")
 	require.Len(t, memory.records, 2)

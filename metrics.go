@@ -111,13 +111,32 @@ func exemplarFilter(name string) exemplar.Filter {
 	return exemplar.TraceBasedFilter
 }
 
-// durationBuckets are those that the semantic conventions ask of histograms in seconds
-// (general/metrics.md and http/http-metrics.md); the SDK's own start at 5, which puts every request into the first.
-var durationBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+// durationBuckets are those that the semantic conventions ask of their histograms in seconds, by prefix of the name
+// (http/http-metrics.md, rpc/rpc-metrics.md, messaging/messaging-metrics.md, database/database-metrics.md); the SDK's own
+// start at 5, which puts every request into the first. Other histograms keep the buckets they ask for: a view cannot see
+// whether one asked.
+var durationBuckets = []struct {
+	prefix string
+	bounds []float64
+}{
+	{"http.", requestBuckets},
+	{"rpc.", requestBuckets},
+	{"messaging.", requestBuckets},
+	{"db.client.", []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}},
+}
 
-// durationNames are the prefixes of the conventions' duration histograms. Others keep the buckets they ask for: a view
-// cannot see whether an instrument asked.
-var durationNames = []string{"http.", "rpc.", "db.", "messaging.", "dns.", "faas.", "gen_ai."}
+var requestBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+
+func conventionBuckets(i sdkmetric.Instrument) []float64 {
+	if i.Kind == sdkmetric.InstrumentKindHistogram && i.Unit == "s" {
+		for _, d := range durationBuckets {
+			if strings.HasPrefix(i.Name, d.prefix) {
+				return d.bounds
+			}
+		}
+	}
+	return nil
+}
 
 func (b *builder) views() []sdkmetric.View {
 	views := slices.DeleteFunc(slices.Clone(b.cfg.opts.views), func(v sdkmetric.View) bool { return v == nil })
@@ -126,7 +145,8 @@ func (b *builder) views() []sdkmetric.View {
 	}
 	user := slices.Clone(views)
 	return append(views, func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
-		if i.Kind != sdkmetric.InstrumentKindHistogram || i.Unit != "s" || !hasAnyPrefix(i.Name, durationNames) {
+		bounds := conventionBuckets(i)
+		if bounds == nil {
 			return sdkmetric.Stream{}, false
 		}
 		for _, view := range user {
@@ -136,11 +156,7 @@ func (b *builder) views() []sdkmetric.View {
 		}
 		return sdkmetric.Stream{
 			Name: i.Name, Description: i.Description, Unit: i.Unit,
-			Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: durationBuckets},
+			Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: bounds},
 		}, true
 	})
-}
-
-func hasAnyPrefix(s string, prefixes []string) bool {
-	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(s, p) })
 }

@@ -137,7 +137,7 @@ func WithResourceDetectors(detectors ...resource.Detector) Option {
 // are appended over HTTP unless it ends in them already (OTEL_EXPORTER_OTLP_ENDPOINT, and
 // OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_ENDPOINT, which are taken as they are; default http://localhost:4318, and
 // port 4317 for [ProtocolGRPC]). A host without scheme is understood as http:// for this machine and https:// for
-// any other, unless OTEL_EXPORTER_OTLP_INSECURE says otherwise; one log line tells which. May be scoped with
+// any other or when TLS is configured, unless OTEL_EXPORTER_OTLP_INSECURE says otherwise; one log line tells which. May be scoped with
 // [ForTraces], [ForMetrics] and [ForLogs].
 func WithEndpoint(url string) Option {
 	return recordExport(func(e *exportOptions) { e.endpoint = &url })

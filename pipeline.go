@@ -39,6 +39,7 @@ type builder struct {
 	resource    *resource.Resource
 	connections *connections
 	selfLog     *diagnose.Log
+	console     slog.Handler
 }
 
 // engineConfig is the batch engine's for one signal.
@@ -61,7 +62,7 @@ func (b *builder) engineConfig(s signal, c batchConfig) batch.Config {
 }
 
 func (b *builder) onError(s signal) func(error) {
-	return func(err error) { b.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %v", s, err)) }
+	return func(err error) { b.selfLog.Handle(fmt.Errorf("telemetry: %s were lost: %w", s, err)) }
 }
 
 // traces builds the tracer provider.
@@ -75,6 +76,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		}
 	}()
 	run = running{signal: traces, stats: noStats}
+	drain := nothingToDrain
 	sc := b.cfg.signals[traces]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporter, err := b.spanExporter(ctx)
@@ -85,7 +87,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		if err != nil {
 			return nil, run, err
 		}
-		run.stats = engine.Snapshot
+		run.stats, drain = engine.Snapshot, engine.Shutdown
 		processors = append(processors, engine)
 	}
 	if sc.sends(exporterConsole) {
@@ -113,7 +115,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
 	provider = sdktrace.NewTracerProvider(opts...)
-	run.flush, run.shutdown = provider.ForceFlush, provider.Shutdown
+	run.flush, run.shutdown = provider.ForceFlush, drainFirst(drain, provider.Shutdown)
 	return provider, run, nil
 }
 
@@ -135,6 +137,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		}
 	}()
 	run = running{signal: logs, stats: noStats}
+	drain := nothingToDrain
 	sc := b.cfg.signals[logs]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporters, err := b.logExporters(ctx)
@@ -145,15 +148,11 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		if err != nil {
 			return nil, run, err
 		}
-		run.stats = engine.Snapshot
+		run.stats, drain = engine.Snapshot, engine.Shutdown
 		processors = append(processors, engine)
 	}
 	if sc.sends(exporterConsole) {
-		exporter, err := consoleLogs()
-		if err != nil {
-			return nil, run, err
-		}
-		processors = append(processors, sdklog.NewSimpleProcessor(exporter))
+		processors = append(processors, consoleRecords{b.console})
 	}
 	opts := []sdklog.LoggerProviderOption{
 		sdklog.WithResource(b.resource),
@@ -164,7 +163,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		opts = append(opts, sdklog.WithProcessor(p))
 	}
 	provider = sdklog.NewLoggerProvider(opts...)
-	run.flush, run.shutdown = provider.ForceFlush, provider.Shutdown
+	run.flush, run.shutdown = provider.ForceFlush, drainFirst(drain, provider.Shutdown)
 	return provider, run, nil
 }
 
@@ -173,6 +172,19 @@ func (b *builder) logExporters(ctx context.Context) ([]sdklog.Exporter, error) {
 		return []sdklog.Exporter{*b.cfg.opts.logExporter}, nil
 	}
 	return b.connections.logExporters(ctx)
+}
+
+func nothingToDrain(context.Context) error { return nil }
+
+// drainFirst shuts the batch engine down before its provider, whose own Shutdown does not reach any processor when the
+// context is over by then. The engine answers the second time as the first.
+func drainFirst(drain, shutdown func(context.Context) error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		err := drain(ctx)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(remaining(ctx), graceAfterEnd))
+		defer cancel()
+		return errors.Join(err, shutdown(ctx))
+	}
 }
 
 func noStats() batch.Stats { return batch.Stats{} }

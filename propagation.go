@@ -20,7 +20,7 @@ import (
 // As long as nobody has set one, the headers are those of W3C Trace Context and W3C Baggage. Inject is safe for
 // concurrent use as far as carrier is.
 func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
-	if carrier != nil {
+	if !isNil(carrier) {
 		currentPropagator().Inject(ctx, carrier)
 	}
 }
@@ -35,7 +35,7 @@ func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 //
 // The propagator is chosen as for [Inject].
 func Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
-	if carrier != nil {
+	if !isNil(carrier) {
 		ctx = currentPropagator().Extract(ctx, carrier)
 	}
 	return withRandomRoot(ctx)

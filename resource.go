@@ -20,7 +20,7 @@ const detectorTimeout = 2 * time.Second
 
 const kubernetesCount = 6
 
-// kubernetesVariables are filled by the downward API of Kubernetes, as deploy/ shows.
+// kubernetesVariables are filled by the downward API of Kubernetes.
 var kubernetesVariables = [kubernetesCount]struct{ env, attribute string }{
 	{"K8S_POD_NAME", string(semconv.K8SPodNameKey)},
 	{"K8S_POD_UID", string(semconv.K8SPodUIDKey)},
@@ -42,12 +42,15 @@ func buildResource(ctx context.Context, c *config) (res *resource.Resource, noti
 		}
 	}
 	attrs = append(attrs, c.envAttributes.value...)
-	if c.serviceName.value != "" {
+	nameByOption := ""
+	if isOption(c.serviceName.origin) {
+		nameByOption = c.serviceName.value
+	} else if c.serviceName.value != "" {
 		attrs = append(attrs, semconv.ServiceName(c.serviceName.value))
 	}
 	attrs = append(attrs, c.resourceAttributes.value...)
 	for key, value := range map[attribute.Key]string{
-		semconv.ServiceNameKey:               valueOf(c.opts.serviceName),
+		semconv.ServiceNameKey:               nameByOption,
 		semconv.ServiceVersionKey:            c.serviceVersion.value,
 		semconv.ServiceNamespaceKey:          c.serviceNamespace.value,
 		semconv.DeploymentEnvironmentNameKey: c.environment.value,
@@ -65,13 +68,6 @@ func buildResource(ctx context.Context, c *config) (res *resource.Resource, noti
 	return res, notices
 }
 
-func valueOf(p *string) string {
-	if p == nil {
-		return ""
-	}
-	return *p
-}
-
 // binaryName is the fallback of service.name. The specification's is unknown_service:<binary>; the bare name is what a
 // person looks for in a list of services.
 func binaryName() string {
@@ -82,7 +78,8 @@ func binaryName() string {
 	return strings.TrimSuffix(filepath.Base(path), ".exe")
 }
 
-// standardDetectors leave out the command line, whose arguments may hold secrets.
+// standardDetectors leave out the command line, whose arguments may hold secrets, and the owner, whom a container without
+// a password file cannot name.
 func standardDetectors() []resource.Detector {
 	return []resource.Detector{
 		detectorFunc("build", detectBuild),
@@ -90,7 +87,7 @@ func standardDetectors() []resource.Detector {
 		detectorFunc("operating system", detectWith(resource.WithOS())),
 		detectorFunc("process", detectWith(
 			resource.WithProcessPID(), resource.WithProcessExecutableName(), resource.WithProcessExecutablePath(),
-			resource.WithProcessOwner(), resource.WithProcessRuntimeName(), resource.WithProcessRuntimeVersion(),
+			resource.WithProcessRuntimeName(), resource.WithProcessRuntimeVersion(),
 			resource.WithProcessRuntimeDescription())),
 		detectorFunc("SDK", detectWith(resource.WithTelemetrySDK())),
 		detectorFunc("container", detectContainer),

@@ -75,6 +75,14 @@ func TestResourcePrecedence(t *testing.T) {
 	require.Equal(t, "production", attrs["deployment.environment.name"])
 }
 
+func TestInvalidServiceNameLeavesTheVariable(t *testing.T) {
+	r := resolve(environment{"OTEL_SERVICE_NAME": "good"}, WithServiceName(" "))
+	require.Error(t, r.err())
+	res, _ := buildResource(t.Context(), r.cfg)
+	name, _ := res.Set().Value("service.name")
+	require.Equal(t, "good", name.AsString())
+}
+
 func TestServiceNameFallsBackToTheBinary(t *testing.T) {
 	attrs, notices := attributesOf(t, nil)
 	path, err := os.Executable()

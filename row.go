@@ -20,6 +20,7 @@ type rowInfo struct {
 	env      []string // the variables that set it, the most specific first
 	defaults defaults
 	signals  []signal // those it concerns; empty: all, or none in particular
+	otlpOnly bool     // it means nothing to a signal that does not go out over OTLP
 	strict   bool     // a wrong variable switches these signals off: its fallback could send data astray
 	reason   string   // why this default; the SDK's own beside it
 }
@@ -59,6 +60,17 @@ func (t typedRow[T]) report(c *config) (value, origin string) {
 // resolve is the precedence of every setting: valid option > signal-specific variable > general variable > default.
 // What a better source has settled is not looked at, so a mistake in it cannot do harm.
 func (t typedRow[T]) resolve(r *resolution) {
+	before := len(r.problems)
+	t.decide(r)
+	if t.otlpOnly && !r.sendsOTLP(t.signals[0]) {
+		for i := before; i < len(r.problems); i++ {
+			p := &r.problems[i]
+			p.fatal, p.signals, p.outcome = false, nil, fmt.Sprintf("it is not used: %s do not go out over OTLP", t.signals[0])
+		}
+	}
+}
+
+func (t typedRow[T]) decide(r *resolution) {
 	field := t.field(r.cfg)
 	if value, ok := t.fromOptions(r); ok {
 		*field = setting[T]{value, t.option}

@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -24,15 +23,10 @@ func logOutput(o *options) io.Writer {
 
 // newSelfLog is where the library speaks about itself: the console branch, or the user's error handler.
 func newSelfLog(o *options, console slog.Handler, level slog.Level) *diagnose.Log {
-	write := diagnose.ToHandler(console)
-	if !isNil(o.errorHandler) {
-		write = func(r slog.Record) {
-			if r.Level >= slog.LevelWarn {
-				o.errorHandler.Handle(errors.New(r.Message))
-			}
-		}
+	if isNil(o.errorHandler) {
+		return diagnose.New(diagnose.ToHandler(console), level, time.Now)
 	}
-	return diagnose.New(write, level, time.Now)
+	return diagnose.NewForwarding(o.errorHandler.Handle, level)
 }
 
 // startLine says what is on, and where it goes.

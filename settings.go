@@ -45,8 +45,8 @@ func generalRows() []row {
 		},
 		typedRow[time.Duration]{
 			rowInfo{
-				name: "shutdown timeout", option: "WithShutdownTimeout", env: []string{"TELEMETRY_SHUTDOWN_TIMEOUT"}, defaults: always("10000"),
-				reason: "fits into Kubernetes' 30 s beside the draining of requests; the SDK waits as long as its context",
+				name: "shutdown timeout", option: "WithShutdownTimeout", env: []string{"TELEMETRY_SHUTDOWN_TIMEOUT"}, defaults: defaults{"10000", "10000", "10000", "2000"},
+				reason: "fits into Kubernetes' 30 s beside the draining of requests, and is used up only when the collector is away; the SDK waits as long as its context",
 			},
 			milliseconds(), func(c *config) *setting[time.Duration] { return &c.shutdownTimeout },
 			func(o *options) *time.Duration { return o.shutdownTimeout },
@@ -98,7 +98,7 @@ func generalRows() []row {
 		typedRow[[]attribute.KeyValue]{
 			rowInfo{
 				name: "resource attributes of the environment", env: []string{"OTEL_RESOURCE_ATTRIBUTES"},
-				reason: "above all detectors, below the options; one malformed pair discards all, as the specification asks",
+				reason: "above all detectors, below the options",
 			},
 			attributeList(), func(c *config) *setting[[]attribute.KeyValue] { return &c.envAttributes }, nil,
 		},

@@ -23,8 +23,14 @@ func signalRows(s signal) []row {
 	at := func(c *config) *signalConfig { return &c.signals[s] }
 	pem := func(what, suffix string, k kind[pemFile], field func(*signalConfig) *setting[pemFile]) row {
 		return typedRow[pemFile]{
-			rowInfo{name: name(what), env: scopedEnv(s, suffix), signals: on, strict: true, reason: "WithTLSConfig replaces it"},
-			k, func(c *config) *setting[pemFile] { return field(at(c)) }, nil,
+			rowInfo{name: name(what), option: "WithTLSConfig", env: scopedEnv(s, suffix), signals: on, strict: true, otlpOnly: true, reason: "WithTLSConfig replaces all three files"},
+			k, func(c *config) *setting[pemFile] { return field(at(c)) },
+			func(o *options) *pemFile {
+				if firstNonNil(o.signals[s].tls, o.export.tls) == nil {
+					return nil
+				}
+				return &pemFile{replaced: true}
+			},
 		}
 	}
 	return []row{
@@ -40,7 +46,7 @@ func signalRows(s signal) []row {
 		typedRow[string]{
 			rowInfo{
 				name: name("endpoint"), option: "WithEndpoint", env: scopedEnv(s, "ENDPOINT"), defaults: always(defaultHTTPEndpoint),
-				signals: on, strict: true, reason: "the specification's; port 4317 for grpc. The SDK's own is https://",
+				signals: on, strict: true, otlpOnly: true, reason: "the specification's; port 4317 for grpc. The SDK's own is https://",
 			},
 			endpointURL(), func(c *config) *setting[string] { return &at(c).endpoint },
 			func(o *options) *string { return firstNonNil(o.signals[s].endpoint, o.export.endpoint) },
@@ -48,20 +54,20 @@ func signalRows(s signal) []row {
 		typedRow[Protocol]{
 			rowInfo{
 				name: name("protocol"), option: "WithProtocol", env: scopedEnv(s, "PROTOCOL"), defaults: always(string(ProtocolHTTP)),
-				signals: on, strict: true, reason: "the specification's",
+				signals: on, strict: true, otlpOnly: true, reason: "the specification's",
 			},
 			enum(ProtocolGRPC, ProtocolHTTP), func(c *config) *setting[Protocol] { return &at(c).protocol },
 			func(o *options) *Protocol { return firstNonNil(o.signals[s].protocol, o.export.protocol) },
 		},
 		typedRow[map[string]string]{
-			rowInfo{name: name("headers"), option: "WithHeaders", env: scopedEnv(s, "HEADERS"), signals: on},
+			rowInfo{name: name("headers"), option: "WithHeaders", env: scopedEnv(s, "HEADERS"), signals: on, otlpOnly: true},
 			headerList(), func(c *config) *setting[map[string]string] { return &at(c).headers },
 			func(o *options) *map[string]string { return firstNonNil(o.signals[s].headers, o.export.headers) },
 		},
 		typedRow[Compression]{
 			rowInfo{
 				name: name("compression"), option: "WithCompression", env: scopedEnv(s, "COMPRESSION"), defaults: always(string(CompressionGzip)),
-				signals: on, reason: "batches shrink to about a tenth; the SDK's own is none",
+				signals: on, otlpOnly: true, reason: "batches shrink to about a tenth; the SDK's own is none",
 			},
 			enum(CompressionGzip, CompressionNone), func(c *config) *setting[Compression] { return &at(c).compression },
 			func(o *options) *Compression { return firstNonNil(o.signals[s].compression, o.export.compression) },
@@ -90,13 +96,13 @@ func signalRows(s signal) []row {
 // what the specification has no variable for.
 func batchRows(s signal, what, option, variable, sdkDelay string, at func(*config) *batchConfig, given func(*options) *Batch) []row {
 	own := strings.Replace(variable, "OTEL_", "TELEMETRY_", 1)
-	number := func(name, field, env string, d defaults, reason string, to func(*batchConfig) *setting[int], from func(*Batch) *int) row {
+	number := func(name, field, env string, most int, d defaults, reason string, to func(*batchConfig) *setting[int], from func(*Batch) *int) row {
 		return typedRow[int]{
 			rowInfo{
 				name: what + " " + name, option: option + "(Batch{" + field + "})", env: []string{env},
 				defaults: d, signals: []signal{s}, reason: reason,
 			},
-			count(1), func(c *config) *setting[int] { return to(at(c)) },
+			count(1, most), func(c *config) *setting[int] { return to(at(c)) },
 			func(o *options) *int { return nonZero(from(given(o))) },
 		}
 	}
@@ -111,13 +117,13 @@ func batchRows(s signal, what, option, variable, sdkDelay string, at func(*confi
 		}
 	}
 	return []row{
-		number("queue size", "MaxQueueSize", variable+"_MAX_QUEUE_SIZE", defaults{"8192", "65536", "1024", "2048"},
+		number("queue size", "MaxQueueSize", variable+"_MAX_QUEUE_SIZE", maxItems, defaults{"8192", "65536", "1024", "2048"},
 			"0.8 s at 10,000 items/s while the collector stalls; the SDK's own is 2048",
 			func(b *batchConfig) *setting[int] { return &b.maxQueueSize }, func(b *Batch) *int { return &b.MaxQueueSize }),
-		number("batch size", "MaxExportBatchSize", variable+"_MAX_EXPORT_BATCH_SIZE", defaults{"1024", "4096", "256", "512"},
+		number("batch size", "MaxExportBatchSize", variable+"_MAX_EXPORT_BATCH_SIZE", maxItems, defaults{"1024", "4096", "256", "512"},
 			"halves the requests of the SDK's own 512 and stays far below a collector's 4 MiB",
 			func(b *batchConfig) *setting[int] { return &b.maxExportBatchSize }, func(b *Batch) *int { return &b.MaxExportBatchSize }),
-		number("concurrent exports", "MaxConcurrentExports", own+"_MAX_CONCURRENT_EXPORTS", defaults{"8", "16", "1", "1"},
+		number("concurrent exports", "MaxConcurrentExports", own+"_MAX_CONCURRENT_EXPORTS", maxInFlight, defaults{"8", "16", "1", "1"},
 			"requests in flight: 8 of 1,024 items at a round trip of 100 ms are 80,000 items/s; the SDK's own is 1",
 			func(b *batchConfig) *setting[int] { return &b.maxConcurrentExports }, func(b *Batch) *int { return &b.MaxConcurrentExports }),
 		typedRow[int]{
@@ -126,7 +132,7 @@ func batchRows(s signal, what, option, variable, sdkDelay string, at func(*confi
 				defaults: defaults{"33554432", "268435456", "2097152", "8388608"},
 				reason:   "memory of the items held, by estimate; the SDK's own is no limit",
 			},
-			count(1), func(c *config) *setting[int] { return &at(c).maxQueueBytes }, nil,
+			count(1, maxBytes), func(c *config) *setting[int] { return &at(c).maxQueueBytes }, nil,
 		},
 		duration("schedule delay", "ScheduleDelay", "_SCHEDULE_DELAY", defaults{"3000", "1000", "15000", "200"},
 			"how stale a dashboard may be; the SDK's own is "+sdkDelay,
@@ -243,7 +249,7 @@ func metricRows() []row {
 				name: "metric cardinality limit", env: []string{"TELEMETRY_METRIC_CARDINALITY_LIMIT"}, defaults: always("2000"), signals: on,
 				reason: "attribute sets of one instrument, the rest are summed as otel.metric.overflow; the specification's and the SDK's",
 			},
-			count(1), func(c *config) *setting[int] { return &c.cardinalityLimit }, nil,
+			count(1, maxItems), func(c *config) *setting[int] { return &c.cardinalityLimit }, nil,
 		},
 		typedRow[bool]{
 			rowInfo{

@@ -19,13 +19,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
 const (
 	// graceAfterDeadline is what Shutdown still tries to deliver with when its context's deadline has already passed.
 	graceAfterDeadline = time.Second
-	// graceAfterEnd is how long a signal may take to come back when its share is over.
+	// tooShort is a deadline that is as good as passed.
+	tooShort = 50 * time.Millisecond
+	// graceAfterEnd is how long a signal may take at most to come back when its share is over.
 	graceAfterEnd = 250 * time.Millisecond
 )
 
@@ -42,6 +45,7 @@ type Guard struct {
 	running     []running
 	connections *connections
 	release     func() // gives the globals back
+	owner       *Guard // of a refused Init: the guard that holds the globals
 
 	stop    sync.Once
 	stopErr error
@@ -95,11 +99,15 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g == nil {
 		return nil
 	}
+	if g.owner != nil {
+		return g.owner.ForceFlush(ctx)
+	}
 	return inParallel(g.running, func(r running) error {
-		if err := r.flush(ctx); err != nil && !errors.Is(err, sdkmetric.ErrReaderShutdown) {
-			return fmt.Errorf("telemetry: flush %s: %w", r.signal, err)
+		err := r.flush(ctx)
+		if errors.Is(err, sdkmetric.ErrReaderShutdown) {
+			return nil
 		}
-		return nil
+		return r.failed("flush", err)
 	})
 }
 
@@ -122,8 +130,8 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 }
 
 func (g *Guard) shutdown(ctx context.Context) error {
-	if g.cfg == nil {
-		return nil // the guard of a refused Init: nothing of its own is running
+	if g.owner != nil {
+		return nil // nothing of its own is running
 	}
 	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
 	defer cancel()
@@ -172,8 +180,11 @@ func (g *Guard) sayGoodbye() {
 
 // shutdownContext applies the rules for contexts that are already over.
 func shutdownContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
 	switch err := ctx.Err(); {
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), err == nil && remaining(ctx) < tooShort:
 		ctx, timeout = context.WithoutCancel(ctx), min(timeout, graceAfterDeadline)
 	case err != nil:
 		ctx = context.WithoutCancel(ctx)
@@ -181,45 +192,73 @@ func shutdownContext(ctx context.Context, timeout time.Duration) (context.Contex
 	return context.WithTimeout(ctx, timeout)
 }
 
-// stopSignals shuts the signals down at the same time. Those that others follow leave a third of the time to them.
-func (g *Guard) stopSignals(ctx context.Context, signals []running, followed bool) error {
-	deadline, _ := ctx.Deadline()
-	share := time.Until(deadline)
-	if followed {
-		share = share * 2 / 3
+// remaining is the time until the deadline of ctx, a day where it has none.
+func remaining(ctx context.Context) time.Duration {
+	deadline, ok := ctx.Deadline()
+	if !ok {
+		return maxDuration
 	}
-	share -= min(graceAfterEnd, share/4)
-	ctx, cancel := context.WithTimeout(ctx, share)
+	return time.Until(deadline)
+}
+
+// stopSignals shuts the signals down at the same time. Those that others follow leave a third of the time to them. A part
+// of the share, the grace, is kept back for what does not come back in time.
+func (g *Guard) stopSignals(ctx context.Context, signals []running, followed bool) error {
+	share := remaining(ctx)
+	if followed {
+		share -= share / 3
+	}
+	grace := min(graceAfterEnd, share/4)
+	ctx, cancel := context.WithTimeout(ctx, share-grace)
 	defer cancel()
-	return inParallel(signals, func(r running) error { return stopSignal(ctx, r) })
+	return inParallel(signals, func(r running) error { return r.failed("shutdown", stopSignal(ctx, grace, r)) })
 }
 
 // stopSignal comes back at the end of ctx also when the SDK or a processor of the user's does not, which is then left
 // behind and named.
-func stopSignal(ctx context.Context, r running) error {
+func stopSignal(ctx context.Context, grace time.Duration, r running) error {
 	done := make(chan error, 1)
-	go func() { done <- r.shutdown(ctx) }()
-	var err error
+	go func() { done <- contained(func() error { return r.shutdown(ctx) }) }()
 	select {
-	case err = <-done:
+	case err := <-done:
+		return err
 	case <-ctx.Done():
-		select {
-		case err = <-done:
-		case <-time.After(graceAfterEnd):
-			err = fmt.Errorf("does not stop, it is left behind: %w", ctx.Err())
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(grace):
+		return fmt.Errorf("does not stop, it is left behind: %w", ctx.Err())
+	}
+}
+
+// contained turns a panic, of an exporter or processor of the user's, into an error.
+func contained(do func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
 		}
+	}()
+	return do()
+}
+
+// failed words an error for the caller: what was lost, in the signal's own unit, and why.
+func (r running) failed(what string, err error) error {
+	var loss *batch.LossError
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &loss):
+		return fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), loss.Cause)
 	}
-	if err != nil {
-		return fmt.Errorf("telemetry: shutdown %s: %w", r.signal, err)
-	}
-	return nil
+	return fmt.Errorf("telemetry: %s %s: %w", what, r.signal, err)
 }
 
 func inParallel(signals []running, do func(running) error) error {
 	errs := make([]error, len(signals))
 	var wg sync.WaitGroup
 	for i, r := range signals {
-		wg.Go(func() { errs[i] = do(r) })
+		wg.Go(func() { errs[i] = contained(func() error { return do(r) }) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -243,8 +282,13 @@ func giveBack(before globals, mine globals) {
 		otel.SetErrorHandler(before.errorHandler)
 	}
 	if slog.Default() == mine.logger {
-		slog.SetDefault(before.logger)
-		stdlog.SetOutput(before.stdLog.writer)
-		stdlog.SetFlags(before.stdLog.flags)
+		stdLogIsMine := stdlog.Writer() == mine.stdLog.writer && stdlog.Flags() == mine.stdLog.flags
+		theirs := stdLog{stdlog.Writer(), stdlog.Flags()}
+		slog.SetDefault(before.logger) // may take the log package over
+		if stdLogIsMine {
+			theirs = before.stdLog
+		}
+		stdlog.SetOutput(theirs.writer)
+		stdlog.SetFlags(theirs.flags)
 	}
 }

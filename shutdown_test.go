@@ -95,6 +95,28 @@ func TestForceFlushDelivers(t *testing.T) {
 	}
 }
 
+func TestShutdownWithADeadlineThatIsNow(t *testing.T) {
+	for _, left := range []time.Duration{time.Microsecond, 30 * time.Microsecond, time.Millisecond, 60 * time.Millisecond} {
+		c := otlptest.New(t)
+		guard, _ := start(t, c)
+		record(t.Context(), guard, "x")
+		ctx, cancel := context.WithTimeout(t.Context(), left)
+		require.NoError(t, guard.Shutdown(ctx))
+		cancel()
+		require.Equal(t, []string{"x"}, spanNames(c))
+		requireBalanced(t, guard)
+	}
+}
+
+func TestShutdownOfANilContext(t *testing.T) {
+	c := otlptest.New(t)
+	guard, _ := start(t, c)
+	record(t.Context(), guard, "x")
+	var none context.Context
+	require.NoError(t, guard.Shutdown(none))
+	require.Equal(t, []string{"x"}, spanNames(c))
+}
+
 // stubborn is a span processor that ignores its context.
 type stubborn struct {
 	sdktrace.SpanProcessor
@@ -109,11 +131,33 @@ func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
 	c := otlptest.New(t)
 	processor := stubborn{release: make(chan struct{})}
 	defer close(processor.release)
-	guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(time.Second))
+	for _, budget := range []time.Duration{300 * time.Millisecond, time.Second} {
+		c.Reset()
+		guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(budget))
+		record(t.Context(), guard, "x")
+		begin := time.Now()
+		require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: does not stop, it is left behind")
+		require.Less(t, time.Since(begin), 5*budget)
+		require.Equal(t, []string{"x"}, spanNames(c))
+		require.Equal(t, []string{"x"}, logBodies(c))
+		require.Contains(t, metricNames(c), "x")
+	}
+}
+
+// explosive panics where the caller cannot recover.
+type explosive struct{}
+
+func (*explosive) Shutdown(context.Context) error                  { panic("boom") }
+func (*explosive) ForceFlush(context.Context) error                { panic("boom") }
+func (*explosive) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (*explosive) OnEnd(sdktrace.ReadOnlySpan)                     {}
+
+func TestPanicsOfTheUsersPartsAreErrors(t *testing.T) {
+	c := otlptest.New(t)
+	guard, _ := start(t, c, telemetry.WithSpanProcessors(&explosive{}))
 	record(t.Context(), guard, "x")
-	begin := time.Now()
-	require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: does not stop, it is left behind")
-	require.Less(t, time.Since(begin), 5*time.Second)
-	require.Equal(t, []string{"x"}, logBodies(c))
+	require.ErrorContains(t, guard.ForceFlush(t.Context()), "boom")
+	require.ErrorContains(t, guard.Shutdown(t.Context()), "boom")
+	require.Equal(t, []string{"x"}, spanNames(c))
 	require.Contains(t, metricNames(c), "x")
 }

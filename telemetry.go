@@ -48,8 +48,9 @@ var process = struct {
 // the console log included, so a service should log the error and go on. ctx is handed to the resource detectors; its
 // end does not end telemetry: that is [Guard.Shutdown].
 //
-// While a guard holds the globals, another Init gets an error and a guard that shares the first one's providers and
-// whose Shutdown does nothing. [WithoutGlobals] lifts that limit.
+// While a guard holds the globals, another Init gets [ErrAlreadyInitialized] and a guard that shares the first one's
+// providers and logger and whose Shutdown does nothing. [WithoutGlobals] lifts that limit. Init is safe for concurrent
+// use.
 func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	o := &options{}
 	bundle(opts).apply(o)
@@ -58,29 +59,41 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	cfg := resolved.cfg
 
 	g := &Guard{cfg: cfg, propagator: &propagator{cfg.propagators.value.build()}}
-	if !o.withoutGlobals && !claim(g) {
-		return sharedGuard(), ErrAlreadyInitialized
+	if !o.withoutGlobals {
+		process.Lock()
+		defer process.Unlock()
+		if process.owner != nil {
+			return sharedGuard(process.owner), ErrAlreadyInitialized
+		}
 	}
 	console := newConsoleHandler(logOutput(o), cfg.logFormat.value, cfg.logLevel.value)
-	selfLog := newSelfLog(o, console, cfg.selfLogLevel.value)
+	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value)
 	for _, line := range resolved.warnings() {
-		selfLog.Say(slog.LevelWarn, line)
+		g.selfLog.Say(slog.LevelWarn, line)
 	}
-	ctx = context.WithoutCancel(ctx)
+	ctx = detached(ctx)
 	res, notices := buildResource(ctx, cfg)
 	for _, line := range notices {
-		selfLog.Say(slog.LevelWarn, line)
+		g.selfLog.Say(slog.LevelWarn, line)
 	}
 
-	g.selfLog, g.connections = selfLog, newConnections(cfg, selfLog)
-	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog}
-	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.holdsHeaders(), func() error { return g.start(ctx, b) }))
+	g.connections = newConnections(cfg, g.selfLog)
+	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console}
+	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
 	g.logger = slog.New(fanOut(g.branches(console)...))
 	if !o.withoutGlobals {
-		g.release = install(g, selfLog)
+		g.release = install(g)
 	}
-	selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
+	g.selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
 	return g, err
+}
+
+// detached keeps what ctx carries and forgets its end; a nil context, which the compiler cannot rule out, is empty.
+func detached(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return context.WithoutCancel(ctx)
 }
 
 // start builds the three signals; one that fails is off and the others run.
@@ -137,36 +150,30 @@ func (g *Guard) branches(console slog.Handler) []slog.Handler {
 	return []slog.Handler{console}
 }
 
-// quietly builds the exporters without the log lines in which they repeat the environment, secrets included. For that
-// OpenTelemetry's logger must be the library's: it is set here, also under WithoutGlobals when a secret is at stake,
-// because there is no other way to keep a malformed OTEL_EXPORTER_OTLP_HEADERS out of the output.
-func quietly(setLogger bool, build func() error) (err error) {
-	if setLogger {
+// quietly builds the exporters and providers without what they say about the environment: they parse it once more, print
+// what they cannot parse in full, secrets included, and the library has said it by then. Their words go through
+// OpenTelemetry's process-wide logger and error handler, so these are set here, under WithoutGlobals only when there is
+// something for the SDK to read. The error handler is put back; the logger cannot be.
+func quietly(listen bool, build func() error) (err error) {
+	if listen {
+		before := otel.GetErrorHandler()
 		otel.SetLogger(process.relay.Logger())
+		otel.SetErrorHandler(process.relay)
+		defer otel.SetErrorHandler(before)
 	}
 	process.relay.Muted(func() { err = build() })
 	return err
 }
 
-// claim makes g the holder of the globals, unless another guard is.
-func claim(g *Guard) bool {
-	process.Lock()
-	defer process.Unlock()
-	if process.owner != nil {
-		return false
-	}
-	process.owner = g
-	return true
-}
-
-// sharedGuard is what a second Init gets: the running guard's providers, and nothing to shut down.
-func sharedGuard() *Guard {
+// sharedGuard is what a second Init gets: the running guard's providers, propagator and logger, and nothing to shut down.
+func sharedGuard(owner *Guard) *Guard {
 	return &Guard{
 		tracerProvider: process.providers.TracerProvider(),
 		meterProvider:  process.providers.MeterProvider(),
 		loggerProvider: process.providers.LoggerProvider(),
-		propagator:     otel.GetTextMapPropagator(),
-		logger:         slog.Default(),
+		propagator:     owner.propagator,
+		logger:         owner.logger,
+		owner:          owner,
 	}
 }
 
@@ -203,7 +210,7 @@ func currentGlobals() globals {
 type propagator struct{ propagation.TextMapPropagator }
 
 // install sets the globals, once and last, and returns what gives them back.
-func install(g *Guard, selfLog *diagnose.Log) (release func()) {
+func install(g *Guard) (release func()) {
 	before := currentGlobals()
 	mine := globals{
 		tracerProvider: process.providers.TracerProvider(),
@@ -213,7 +220,7 @@ func install(g *Guard, selfLog *diagnose.Log) (release func()) {
 		errorHandler:   process.relay,
 		logger:         g.logger,
 	}
-	process.relay.Use(selfLog)
+	process.relay.Use(g.selfLog)
 	otel.SetErrorHandler(mine.errorHandler) // before the providers: the switch reports instruments that it cannot make anew
 	process.providers.Use(g.tracerProvider, g.meterProvider, g.loggerProvider)
 	otel.SetTracerProvider(mine.tracerProvider)
@@ -221,6 +228,8 @@ func install(g *Guard, selfLog *diagnose.Log) (release func()) {
 	otel.SetLoggerProvider(mine.loggerProvider)
 	otel.SetTextMapPropagator(mine.propagator)
 	slog.SetDefault(mine.logger)
+	mine.stdLog = stdLog{log.Writer(), log.Flags()} // as slog has set it
+	process.owner = g
 	return func() {
 		process.Lock()
 		defer process.Unlock()

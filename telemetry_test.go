@@ -19,6 +19,7 @@ import (
 	otellog "go.opentelemetry.io/otel/log"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
@@ -260,6 +261,44 @@ func TestShutdownPutsTheGlobalsBack(t *testing.T) {
 	require.NoError(t, guard.Shutdown(t.Context()))
 }
 
+func TestConcurrentInitsAgreeOnOneOwner(t *testing.T) {
+	c := otlptest.New(t)
+	guards, errs := make([]*telemetry.Guard, 8), make([]error, 8)
+	var wg sync.WaitGroup
+	for i := range guards {
+		wg.Go(func() {
+			guards[i], errs[i] = telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+		})
+	}
+	wg.Wait()
+	owners := 0
+	for i, g := range guards {
+		record(t.Context(), g, "x")
+		require.NotEmpty(t, g.Propagator().Fields())
+		require.NoError(t, g.ForceFlush(t.Context()), "a shared guard flushes the owner")
+		require.Len(t, c.Spans(), i+1)
+		require.Len(t, c.LogRecords(), i+1)
+		if errs[i] == nil {
+			owners++
+		} else {
+			require.ErrorIs(t, errs[i], telemetry.ErrAlreadyInitialized)
+		}
+	}
+	require.Equal(t, 1, owners)
+	for _, g := range guards {
+		require.NoError(t, g.Shutdown(t.Context()))
+	}
+}
+
+func TestPanicInInitLeavesTheGlobalsFree(t *testing.T) {
+	explode := telemetry.WithViews(func(sdkmetric.Instrument) (sdkmetric.Stream, bool) { panic("view") })
+	quiet := telemetry.WithOptions(telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutLogs(), telemetry.WithEndpoint("http://127.0.0.1:1"))
+	require.Panics(t, func() { _, _ = telemetry.Init(t.Context(), quiet, explode) })
+	guard, err := telemetry.Init(t.Context(), quiet, telemetry.WithoutMetrics())
+	require.NoError(t, err)
+	require.NoError(t, guard.Shutdown(t.Context()))
+}
+
 func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {
 	guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err)
@@ -427,7 +466,8 @@ func TestMalformedHeaderNeverAppears(t *testing.T) {
 
 func TestMissingEndpointDoesNotDelayTheStart(t *testing.T) {
 	begin := time.Now()
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithEndpoint("http://127.0.0.1:1"))
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithEndpoint("http://127.0.0.1:1"),
+		telemetry.WithShutdownTimeout(500*time.Millisecond))
 	require.NoError(t, err)
 	require.Less(t, time.Since(begin), 2*time.Second)
 	require.ErrorContains(t, guard.Shutdown(t.Context()), "metrics", "the runtime metrics could not be delivered")
@@ -441,6 +481,10 @@ func TestErrorHandlerReceivesWhatTheLibrarySays(t *testing.T) {
 	_, console := start(t, c, telemetry.WithErrorHandler(handler))
 	require.Len(t, said, 1)
 	require.Contains(t, said[0], "OTEL_BSP_MAX_QUEUE_SIZE")
+
+	_, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(error) { panic("handler") })),
+		telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+	require.NoError(t, err, "a handler that panics does not take Init with it")
 	require.NotContains(t, console.String(), "OTEL_BSP_MAX_QUEUE_SIZE")
 }
 

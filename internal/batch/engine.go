@@ -91,9 +91,12 @@ func New[T any](cfg Config, exports ...Export[T]) (*Engine[T], error) {
 // item is dropped and counted. The last eighth of the queue, in items and in
 // bytes, is for items with priority.
 func (e *Engine[T]) Enqueue(item T, size int, priority bool) bool {
-	if !e.open(priority) {
-		return false
-	}
+	return e.open(priority) && e.admit(&item, size, priority)
+}
+
+// admit is Enqueue behind the door. It takes a pointer because a log record has
+// 584 bytes, and keeps a copy.
+func (e *Engine[T]) admit(item *T, size int, priority bool) bool {
 	bytes := int64(max(size, 1))
 	e.mu.Lock()
 	if reason, ok := e.admits(bytes, priority); !ok {
@@ -110,7 +113,7 @@ func (e *Engine[T]) Enqueue(item T, size int, priority bool) bool {
 	if b == nil {
 		b = e.begin()
 	}
-	b.items = append(b.items, item)
+	b.items = append(b.items, *item)
 	b.bytes += bytes
 	e.books.queued++
 	e.waiting++

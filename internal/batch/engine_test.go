@@ -2,11 +2,9 @@ package batch_test
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"runtime"
-	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -65,6 +63,8 @@ func TestBatchLeavesAtItsBytes(t *testing.T) {
 		for i := range 5 {
 			require.True(t, e.Enqueue(i, 400, false)) // two fit, a third does not
 		}
+		synctest.Wait()
+		require.Equal(t, []int{2, 2}, c.sizes(), "at once")
 		require.True(t, e.Enqueue(5, 5000, false)) // alone above the bound: a batch of its own
 		require.True(t, e.Enqueue(6, 1000, false)) // exactly the bound
 		synctest.Wait()
@@ -127,8 +127,61 @@ func TestQueueBoundInBytes(t *testing.T) {
 		close(c.hold)
 		require.NoError(t, e.ForceFlush(t.Context()))
 		require.Zero(t, e.Snapshot().QueuedBytes)
+		require.True(t, e.Enqueue(0, 7000, false), "there is room again")
 		require.NoError(t, e.Shutdown(t.Context()))
 	})
+}
+
+// Bytes in flight shut the door, and open it when they are settled.
+func TestBytesInFlightAreGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := collector{hold: make(chan struct{})}
+		e := newEngine(t, batch.Config{MaxQueueBytes: 8000, MaxExportBatchBytes: 1000, MaxConcurrentExports: 8}, c.export)
+		for range 8 {
+			require.True(t, e.Enqueue(0, 1000, true))
+		}
+		require.False(t, e.Enqueue(0, 1, true))
+		require.EqualValues(t, 8, e.Snapshot().InFlight)
+		close(c.hold)
+		synctest.Wait()
+		require.True(t, e.Enqueue(0, 7000, false))
+		require.NoError(t, e.Shutdown(t.Context()))
+	})
+}
+
+// Producers that race for the last places get exactly those.
+func TestQueueBoundConcurrentSafe(t *testing.T) {
+	for range 200 {
+		hold := make(chan struct{})
+		c := collector{hold: hold}
+		e := newEngine(t, batch.Config{MaxQueueSize: 64, MaxExportBatchSize: 1, MaxConcurrentExports: 1}, c.export)
+		var ordinary, priority atomic.Int64
+		start := make(chan struct{})
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() {
+				<-start
+				ordinary.Add(int64(fill(e, 40)))
+			})
+		}
+		close(start)
+		wg.Wait()
+		require.EqualValues(t, 1+56, ordinary.Load())
+		for range 4 {
+			wg.Go(func() {
+				for range 10 {
+					if e.Enqueue(0, 1, true) {
+						priority.Add(1)
+					}
+				}
+			})
+		}
+		wg.Wait()
+		require.EqualValues(t, 8, priority.Load())
+		close(hold)
+		require.NoError(t, e.Shutdown(t.Context()))
+		balanced(t, e.Snapshot())
+	}
 }
 
 // A batch that is larger than what the queue admits must not wait for its delay
@@ -145,36 +198,6 @@ func TestBatchLargerThanQueue(t *testing.T) {
 			require.NoError(t, e.Shutdown(t.Context()))
 			require.Len(t, c.items(), 4*size)
 		}
-	})
-}
-
-func TestConcurrentExports(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		// Each exporter fails if it is used by two exports at a time.
-		var all collector
-		exports := make([]batch.Export[int], 3)
-		for i := range exports {
-			var mine sync.Mutex
-			exports[i] = func(ctx context.Context, items []int) error {
-				if !mine.TryLock() {
-					return errors.New("two exports in one exporter")
-				}
-				defer mine.Unlock()
-				return all.export(ctx, items)
-			}
-		}
-		all.answer = func(context.Context, []int) error {
-			time.Sleep(100 * time.Millisecond)
-			return nil
-		}
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 3}, exports...)
-		start := time.Now()
-		require.Equal(t, 300, fill(e, 300))
-		require.NoError(t, e.ForceFlush(t.Context()))
-		require.Equal(t, time.Second, time.Since(start), "30 batches, 3 at a time, 100 ms each")
-		require.Equal(t, 3, all.maxIn)
-		require.EqualValues(t, 300, e.Snapshot().Exported)
-		require.NoError(t, e.Shutdown(t.Context()))
 	})
 }
 
@@ -196,145 +219,6 @@ func TestDueBatchGoesOnFilling(t *testing.T) {
 		require.Equal(t, []int{1, 5}, c.sizes())
 		require.NoError(t, e.Shutdown(t.Context()))
 	})
-}
-
-func TestOutcomeIsBooked(t *testing.T) {
-	full := errors.New("disk full")
-	for _, tt := range []struct {
-		name    string
-		outcome delivery.Outcome
-		err     error // of the exporter
-		want    batch.Stats
-	}{
-		{"nobody fills it, no error", delivery.Outcome{}, nil, batch.Stats{Exported: 10}},
-		{"nobody fills it, error", delivery.Outcome{}, full, batch.Stats{Failed: 10, LastError: full}},
-		{"exported in spite of an error", delivery.Outcome{Filled: true, Exported: 10}, full, batch.Stats{Exported: 10}},
-		{"failed in spite of none", delivery.Outcome{Filled: true, Failed: 10, Err: full}, nil, batch.Stats{Failed: 10, LastError: full}},
-		{"partial success", delivery.Outcome{Filled: true, Exported: 7, Rejected: 3, Err: full}, nil, batch.Stats{Exported: 7, Rejected: 3, LastError: full}},
-		{"spooled", delivery.Outcome{Filled: true, Spooled: 10}, nil, batch.Stats{Spooled: 10}},
-		{"a warning", delivery.Outcome{Filled: true, Exported: 10, Err: full}, nil, batch.Stats{Exported: 10, LastError: full}},
-		{"too much is named", delivery.Outcome{Filled: true, Exported: 8, Rejected: 8, Err: full}, nil, batch.Stats{Exported: 8, Rejected: 2, LastError: full}},
-		{"too little is named", delivery.Outcome{Filled: true, Exported: 8, Err: full}, nil, batch.Stats{Exported: 8, Failed: 2, LastError: full}},
-		{"nonsense", delivery.Outcome{Filled: true, Exported: -5, Spooled: 4, Err: full}, nil, batch.Stats{Spooled: 4, Failed: 6, LastError: full}},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var reported []error
-				e := newEngine(t, batch.Config{OnError: func(err error) { reported = append(reported, err) }},
-					func(ctx context.Context, items []int) error {
-						out := delivery.OutcomeFrom(ctx)
-						require.EqualValues(t, len(items), out.Items)
-						if tt.outcome.Filled {
-							*out = tt.outcome
-						}
-						return tt.err
-					})
-				fill(e, 10)
-				err := e.ForceFlush(t.Context())
-				s := e.Snapshot()
-				balanced(t, s)
-				if n := tt.want.Failed + tt.want.Rejected; n > 0 {
-					require.EqualValues(t, n, lost(t, err))
-				} else {
-					require.NoError(t, err)
-				}
-				if tt.want.LastError != nil {
-					tt.want.LastErrorAt = time.Now()
-					require.Equal(t, []error{tt.want.LastError}, reported)
-				}
-				if tt.want.Exported > 0 {
-					tt.want.LastSuccess = time.Now()
-				}
-				tt.want.Accepted = 10
-				require.Equal(t, tt.want, s)
-				require.NoError(t, e.Shutdown(t.Context()))
-			})
-		})
-	}
-}
-
-func TestTooLargeIsHalved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		// The server takes requests that weigh at most 10; item i weighs i.
-		var c collector
-		exports := 0
-		c.answer = func(ctx context.Context, items []int) error {
-			exports++
-			sum := 0
-			for _, i := range items {
-				sum += i
-			}
-			if sum > 10 {
-				*delivery.OutcomeFrom(ctx) = delivery.Outcome{Filled: true, TooLarge: true, Err: errors.New("413")}
-				return errors.New("413")
-			}
-			return nil
-		}
-		e := newEngine(t, batch.Config{MaxConcurrentExports: 1}, c.export)
-		for _, weight := range []int{1, 2, 3, 4, 99, 5, 10, 11} {
-			e.Enqueue(weight, 1, false)
-		}
-		require.EqualValues(t, 2, lost(t, e.ForceFlush(t.Context())))
-		require.Equal(t, [][]int{{1, 2, 3, 4}, {5}, {10}}, c.batches, "in order, nothing twice")
-		require.Equal(t, 9, exports)
-		s := e.Snapshot()
-		require.EqualValues(t, 6, s.Exported)
-		require.EqualValues(t, 2, s.Dropped.TooLarge)
-		require.EqualError(t, s.LastError, "413")
-		balanced(t, s)
-		require.NoError(t, e.Shutdown(t.Context()))
-	})
-}
-
-func TestExportTimeoutBoundsAllHalves(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		start := time.Now()
-		e := newEngine(t, batch.Config{ExportTimeout: 10 * time.Second},
-			func(ctx context.Context, items []int) error {
-				select {
-				case <-time.After(4 * time.Second):
-					*delivery.OutcomeFrom(ctx) = delivery.Outcome{Filled: true, TooLarge: true, Err: errors.New("413")}
-					return nil
-				case <-ctx.Done():
-					return context.Cause(ctx)
-				}
-			})
-		fill(e, 8)
-		require.EqualValues(t, 8, lost(t, e.ForceFlush(t.Context())))
-		require.Equal(t, 10*time.Second, time.Since(start))
-		require.ErrorContains(t, e.Snapshot().LastError, "export timeout")
-		balanced(t, e.Snapshot())
-		require.NoError(t, e.Shutdown(t.Context()))
-	})
-}
-
-func TestBrokenExporterIsContained(t *testing.T) {
-	for name, breakDown := range map[string]func(){
-		"panic":      func() { panic("boom") },
-		"nil map":    func() { var m map[string]int; m["x"]++ },
-		"goroutine":  runtime.Goexit,
-		"nil panics": func() { panic(error(nil)) },
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				c := collector{answer: func(_ context.Context, items []int) error {
-					if slices.Contains(items, 3) {
-						breakDown()
-					}
-					return nil
-				}}
-				e := newEngine(t, batch.Config{MaxExportBatchSize: 2, MaxConcurrentExports: 1}, c.export)
-				fill(e, 10)
-				require.EqualValues(t, 2, lost(t, e.ForceFlush(t.Context())))
-				s := e.Snapshot()
-				require.EqualValues(t, 2, s.Failed)
-				require.EqualValues(t, 8, s.Exported, "the slot goes on")
-				require.ErrorContains(t, s.LastError, "the exporter")
-				balanced(t, s)
-				require.NoError(t, e.Shutdown(t.Context()))
-			})
-		})
-	}
 }
 
 // The books are balanced at every moment, not only at quiet ones.
@@ -423,9 +307,3 @@ func TestEnqueueDoesNotAllocate(t *testing.T) {
 type atomicSink struct{}
 
 func (atomicSink) export(context.Context, []int) error { return nil }
-
-func ExampleLossError() {
-	err := fmt.Errorf("traces: %w", &batch.LossError{Items: 12, Cause: errRefused})
-	fmt.Println(err)
-	// Output: traces: 12 items not delivered: connection refused
-}

@@ -127,8 +127,14 @@ func (e *Engine[T]) book(b *batch[T], o delivery.Outcome) {
 	e.bookLocked(b, o)
 	e.mu.Unlock()
 	if o.Err != nil && o.Spooled < o.Items {
-		e.cfg.OnError(o.Err)
+		e.report(o.Err)
 	}
+}
+
+// report hands an error to OnError, which may lead into a service's own code.
+func (e *Engine[T]) report(err error) {
+	defer func() { _ = recover() }()
+	e.cfg.OnError(err)
 }
 
 // bookRest books as failed what no export of b has named.

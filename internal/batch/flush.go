@@ -23,7 +23,6 @@ func (l *LossError) Unwrap() error { return l.Cause }
 // engine's lock guards it, except for all.
 type watch struct {
 	pending int
-	items   int64 // not settled yet
 	lost    int64
 	cause   error
 	all     chan struct{} // closed when pending is zero

@@ -44,7 +44,8 @@ func (p *LogProcessor) OnEmit(_ context.Context, r *sdklog.Record) error {
 	priority := r.Severity() >= log.SeverityError
 	// A record that is refused anyway need not be copied.
 	if p.engine.open(priority) {
-		p.engine.Enqueue(r.Clone(), recordSize(r), priority)
+		own := r.Clone()
+		p.engine.admit(&own, recordSize(r), priority)
 	}
 	return nil
 }

@@ -48,7 +48,17 @@ func recordSize(r *sdklog.Record) int {
 func attributesSize(attrs []attribute.KeyValue) int {
 	n := len(attrs) * attrBase
 	for i := range attrs {
-		n += len(attrs[i].Key) + valueSize(&attrs[i].Value)
+		n += len(attrs[i].Key)
+		// valueSize by hand, which is too large to be inlined: it takes a third of
+		// the time of queueing a span.
+		kind, text := kindAndText(&attrs[i].Value)
+		switch kind {
+		case attribute.STRING:
+			n += len(text)
+		case attribute.INT64, attribute.BOOL, attribute.FLOAT64:
+		default:
+			n += compositeSize(&attrs[i].Value)
+		}
 	}
 	return n
 }

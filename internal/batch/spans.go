@@ -40,7 +40,7 @@ func (p *SpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	sampled, failed := p.viewer.status(s)
 	// Of a span that is refused anyway the size need not be known.
 	if sampled && p.engine.open(failed) {
-		p.engine.Enqueue(s, p.viewer.size(s), failed)
+		p.engine.admit(&s, p.viewer.size(s), failed)
 	}
 }
 

@@ -78,7 +78,8 @@ func TestWindowDoesNotOpenOnOtherTypes(t *testing.T) {
 		name, spanContext, attributes, events, links, status string
 	}
 	type promoted struct{ *sameNames }
-	for _, other := range []sdktrace.ReadOnlySpan{nil, wrapper{span}, &wrapper{span}, &sameNames{ReadOnlySpan: span}, &promoted{&sameNames{ReadOnlySpan: span}}} {
+	names := &sameNames{span, "", "", "", "", "", ""}
+	for _, other := range []sdktrace.ReadOnlySpan{nil, wrapper{span}, &wrapper{span}, names, &promoted{names}} {
 		require.Nil(t, newWindow(other), "%T", other)
 		if other != nil {
 			var v viewer

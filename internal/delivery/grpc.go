@@ -53,9 +53,9 @@ func (e *Endpoint) DialOptions() []grpc.DialOption {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 	}
 	if e.cfg.Gzip {
-		// Deprecated in favour of the registry, supported "throughout 1.x", and
-		// the only way to have a compressor of one's own under a standard name.
-		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip})) //nolint:staticcheck // see above
+		//lint:ignore SA1019 Deprecated in favour of the registry, supported "throughout 1.x", and the only way to have
+		// a compressor of one's own under a standard name.
+		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip}))
 	}
 	return opts
 }

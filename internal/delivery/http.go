@@ -29,6 +29,13 @@ type transport struct {
 }
 
 // RoundTrip implements [http.RoundTripper].
+// CloseIdleConnections lets [http.Client.CloseIdleConnections] reach the pool below.
+func (t *transport) CloseIdleConnections() {
+	if pool, ok := t.next.(interface{ CloseIdleConnections() }); ok {
+		pool.CloseIdleConnections()
+	}
+}
+
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody {
 		return t.next.RoundTrip(req)

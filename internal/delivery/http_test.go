@@ -35,14 +35,14 @@ const traces = "http://user:pass@collector:4318/v1/traces?token=abc"
 
 // post sends a body of ten items through delivery over next, as an exporter's
 // client does, and returns what the client and the engine see.
-func post(ctx context.Context, cfg delivery.Config, next roundTrip) (*http.Response, error, delivery.Outcome) { //nolint:staticcheck // reads in the order of a call
+func post(ctx context.Context, cfg delivery.Config, next roundTrip) (*http.Response, delivery.Outcome, error) {
 	out := delivery.Outcome{Items: 10}
 	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, traces, strings.NewReader("0123456789"))
 	req.Header.Set("Authorization", "Bearer s3cr3t-token")
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	client := http.Client{Transport: delivery.New(cfg).Transport(next)}
 	resp, err := client.Do(req)
-	return resp, err, out
+	return resp, out, err
 }
 
 func response(r *http.Request, status int, contentType, body string, headers ...string) *http.Response {
@@ -106,7 +106,7 @@ func TestHTTPResponses(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			attempts := 0
-			resp, err, out := post(t.Context(), delivery.Config{}, func(r *http.Request) (*http.Response, error) {
+			resp, out, err := post(t.Context(), delivery.Config{}, func(r *http.Request) (*http.Response, error) {
 				attempts++
 				return response(r, tt.status, tt.media, tt.body), nil
 			})
@@ -175,7 +175,7 @@ func TestHTTPConnectionFailures(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var bodies []string
-				resp, err, out := post(t.Context(), delivery.Config{}, func(r *http.Request) (*http.Response, error) {
+				resp, out, err := post(t.Context(), delivery.Config{}, func(r *http.Request) (*http.Response, error) {
 					body, _ := io.ReadAll(r.Body)
 					bodies = append(bodies, string(body))
 					if len(bodies) < 4 {
@@ -201,7 +201,7 @@ func TestHTTPMisconfigurationFailsAtOnce(t *testing.T) {
 		"http to grpc":      errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x00\x06"`),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err, out := post(t.Context(), delivery.Config{}, func(*http.Request) (*http.Response, error) { return nil, failure })
+			_, out, err := post(t.Context(), delivery.Config{}, func(*http.Request) (*http.Response, error) { return nil, failure })
 			require.Error(t, err)
 			require.EqualValues(t, 10, out.Failed)
 			require.ErrorContains(t, out.Err, "http://collector:4318/v1/traces: ")
@@ -217,7 +217,7 @@ func TestHTTPTimes(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
 		start, attempts := time.Now(), 0
-		_, err, out := post(ctx, delivery.Config{}, func(r *http.Request) (*http.Response, error) {
+		_, out, err := post(ctx, delivery.Config{}, func(r *http.Request) (*http.Response, error) {
 			attempts++
 			begun := time.Now()
 			<-r.Context().Done()
@@ -293,7 +293,7 @@ func TestHTTPRedirects(t *testing.T) {
 // An answer that is cut after its status is an answer: the server has the spans.
 func TestHTTPCutAnswerIsNotSentAgain(t *testing.T) {
 	attempts := 0
-	_, err, out := post(t.Context(), delivery.Config{}, func(r *http.Request) (*http.Response, error) {
+	_, out, err := post(t.Context(), delivery.Config{}, func(r *http.Request) (*http.Response, error) {
 		attempts++
 		resp := response(r, 200, "application/x-protobuf", "")
 		resp.Body = io.NopCloser(io.MultiReader(strings.NewReader("\x0a"), errReader{}))

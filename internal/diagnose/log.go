@@ -4,6 +4,7 @@ package diagnose
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"strings"
 	"sync"
@@ -22,9 +23,10 @@ const (
 
 // Log writes each cause at most once a minute and says how often it came in between. It is safe for concurrent use.
 type Log struct {
-	write func(slog.Record)
-	level slog.Level
-	now   func() time.Time
+	write   func(slog.Record)
+	forward func(error) // instead of write
+	level   slog.Level
+	now     func() time.Time
 
 	mu     sync.Mutex
 	causes map[string]*cause
@@ -41,6 +43,16 @@ func New(write func(slog.Record), level slog.Level, now func() time.Time) *Log {
 	return &Log{write: write, level: level, now: now, causes: map[string]*cause{}}
 }
 
+// NewForwarding returns a log that hands every error to handle as it is, without a limit: whoever counts or classifies
+// errors wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends
+// there.
+func NewForwarding(handle func(error), level slog.Level) *Log {
+	return &Log{level: level, forward: func(err error) {
+		defer func() { _ = recover() }()
+		handle(err)
+	}}
+}
+
 // ToHandler adapts a slog handler for [New]. The handler's own level does not apply: OTEL_LOG_LEVEL decides about the
 // library's lines, LOG_LEVEL about the service's.
 func ToHandler(h slog.Handler) func(slog.Record) {
@@ -49,8 +61,12 @@ func ToHandler(h slog.Handler) func(slog.Record) {
 
 // Handle reports an error that happened in the background. With it, a Log is an otel.ErrorHandler.
 func (l *Log) Handle(err error) {
-	if err != nil {
+	switch {
+	case err == nil:
+	case l.forward == nil:
 		l.Say(slog.LevelError, err.Error())
+	case slog.LevelError >= l.level:
+		l.forward(err)
 	}
 }
 
@@ -58,6 +74,12 @@ func (l *Log) Handle(err error) {
 // not tell one cause from another.
 func (l *Log) Say(level slog.Level, message string, args ...any) {
 	if level < l.level {
+		return
+	}
+	if l.forward != nil {
+		if level >= slog.LevelWarn {
+			l.forward(errors.New("telemetry: " + message))
+		}
 		return
 	}
 	now := l.now()

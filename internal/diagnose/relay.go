@@ -31,23 +31,25 @@ func (r *Relay) Muted(build func()) {
 	build()
 }
 
-func (r *Relay) say(level slog.Level, message string) {
-	if r.muted.Load() > 0 {
-		return
-	}
+func (r *Relay) log() *Log {
 	if log := r.current.Load(); log != nil {
-		log.Say(level, message)
-		return
+		return log
 	}
-	r.fallback.Say(level, message)
+	return r.fallback
+}
+
+func (r *Relay) say(level slog.Level, message string) {
+	if r.muted.Load() == 0 {
+		r.log().Say(level, message)
+	}
 }
 
 // Handle implements otel.ErrorHandler. An error with a Reported method has been said already, to the log of the guard it
 // belongs to; the SDK's handler is the process's and cannot tell guards apart.
 func (r *Relay) Handle(err error) {
 	var reported interface{ Reported() }
-	if err != nil && !errors.As(err, &reported) {
-		r.say(slog.LevelError, err.Error())
+	if r.muted.Load() == 0 && !errors.As(err, &reported) {
+		r.log().Handle(err)
 	}
 }
 
@@ -70,11 +72,7 @@ func levelOf(verbosity int) slog.Level {
 }
 
 func (s sink) Enabled(verbosity int) bool {
-	log := s.relay.current.Load()
-	if log == nil {
-		log = s.relay.fallback
-	}
-	return levelOf(verbosity) >= log.level
+	return levelOf(verbosity) >= s.relay.log().level
 }
 
 func (s sink) Info(verbosity int, message string, _ ...any) {

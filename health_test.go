@@ -1,0 +1,140 @@
+package telemetry_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// requireBalanced asserts the identity that SignalHealth promises.
+func requireBalanced(t *testing.T, g *telemetry.Guard) {
+	t.Helper()
+	h := g.Health()
+	for _, s := range []telemetry.SignalHealth{h.Traces, h.Metrics, h.Logs} {
+		require.Equal(t, s.Accepted+s.Recovered, s.Exported+s.Dropped+s.Failed+s.Rejected+s.Queued+s.Spooled, "%+v", s)
+		var dropped int64
+		for _, n := range s.DroppedBy {
+			dropped += n
+		}
+		require.Equal(t, s.Dropped, dropped)
+	}
+}
+
+func TestHealthCountsWhatHappened(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			c := otlptest.New(t)
+			begin := time.Now()
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+			for range 10 {
+				record(t.Context(), guard, "x")
+			}
+			h := guard.Health()
+			require.True(t, h.Traces.On && h.Metrics.On && h.Logs.On)
+			require.EqualValues(t, 10, h.Traces.Queued)
+			require.EqualValues(t, 10, h.Logs.Queued)
+			require.Zero(t, h.Traces.LastSuccess)
+			requireBalanced(t, guard)
+
+			require.NoError(t, guard.ForceFlush(t.Context()))
+			h = guard.Health()
+			require.EqualValues(t, 10, h.Traces.Exported)
+			require.EqualValues(t, 10, h.Logs.Exported)
+			require.Positive(t, h.Metrics.Exported)
+			require.Zero(t, h.Traces.Queued)
+			require.False(t, h.Traces.LastSuccess.Before(begin))
+			require.NoError(t, h.Traces.LastError)
+			requireBalanced(t, guard)
+
+			c.SetFault(otlptest.Fault{Rejected: 3, Message: "quota", Times: 1})
+			for range 5 {
+				record(t.Context(), guard, "y")
+			}
+			require.ErrorContains(t, guard.ForceFlush(t.Context()), "quota")
+			require.EqualValues(t, 3, guard.Health().Traces.Rejected)
+			require.EqualValues(t, 12, guard.Health().Traces.Exported)
+			require.ErrorContains(t, guard.Health().Traces.LastError, "quota")
+			require.EqualValues(t, 3, guard.Health().Metrics.Rejected)
+			requireBalanced(t, guard)
+
+			require.NoError(t, guard.Shutdown(t.Context()))
+			record(t.Context(), guard, "late")
+			requireBalanced(t, guard)
+		})
+	}
+}
+
+func TestShutdownErrorSaysWhatWasLost(t *testing.T) {
+	c := otlptest.New(t)
+	require.NoError(t, c.Down())
+	guard, console := start(t, c, telemetry.WithShutdownTimeout(time.Second))
+	for range 2000 {
+		record(t.Context(), guard, "x")
+	}
+	err := guard.Shutdown(t.Context())
+	require.ErrorContains(t, err, "shutdown traces: 2000 spans not delivered")
+	require.ErrorContains(t, err, "shutdown logs: 2000 log records not delivered")
+	require.Regexp(t, `shutdown metrics: \d+ data points not delivered`, err.Error())
+	require.ErrorContains(t, err, "connection refused")
+	requireBalanced(t, guard)
+	require.EqualValues(t, 2000, guard.Health().Traces.Lost())
+	require.Contains(t, console.String(), `"msg":"telemetry: stopped","traces":{"exported":0,"lost":2000}`)
+}
+
+func TestQueueKeepsItsLastEighthForErrors(t *testing.T) {
+	c := otlptest.New(t)
+	c.SetFault(otlptest.Fault{Hang: true})
+	guard, _ := start(t, c, telemetry.WithoutMetrics(), telemetry.WithShutdownTimeout(time.Second),
+		telemetry.WithLogBatch(telemetry.Batch{MaxQueueSize: 80, MaxExportBatchSize: 1, MaxConcurrentExports: 1}))
+	for range 1000 {
+		guard.Logger().InfoContext(t.Context(), "ordinary")
+	}
+	held := guard.Health().Logs.Queued
+	require.EqualValues(t, 70+1, held, "seven eighths wait and one is on its way")
+	for range 1000 {
+		guard.Logger().ErrorContext(t.Context(), "error")
+	}
+	require.EqualValues(t, 80+1, guard.Health().Logs.Queued)
+	require.EqualValues(t, 2000-81, guard.Health().Logs.DroppedBy["queue_full"])
+	requireBalanced(t, guard)
+	require.Error(t, guard.Shutdown(t.Context()))
+	requireBalanced(t, guard)
+}
+
+func TestHealthOfNilAndSwitchedOff(t *testing.T) {
+	var none *telemetry.Guard
+	require.Zero(t, none.Health())
+	c := otlptest.New(t)
+	guard, _ := start(t, c, telemetry.WithoutTraces())
+	require.False(t, guard.Health().Traces.On)
+	require.True(t, guard.Health().Logs.On)
+}
+
+func TestDescribe(t *testing.T) {
+	c := otlptest.New(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cr3t")
+	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "5000")
+	guard, _ := start(t, c, telemetry.WithoutMetrics())
+	description := guard.Describe()
+	require.Equal(t, description, guard.Describe())
+	require.NotContains(t, description, "s3cr3t")
+	fields := map[string]string{}
+	for line := range strings.Lines(description) {
+		columns := strings.Fields(line)
+		require.GreaterOrEqual(t, len(columns), 2, line)
+		fields[strings.TrimSpace(line[:strings.Index(line, "  ")])] = strings.Join(columns, " ")
+	}
+	require.Equal(t, "metrics off", fields["metrics"])
+	require.Equal(t, "span queue size 5000 OTEL_BSP_MAX_QUEUE_SIZE", fields["span queue size"])
+	require.Equal(t, "log queue size 8192 default", fields["log queue size"])
+	require.Equal(t, "service.name test WithServiceName", fields["service.name"])
+	require.Equal(t, "traces headers api-key=<redacted> OTEL_EXPORTER_OTLP_HEADERS", fields["traces headers"])
+
+	var none *telemetry.Guard
+	require.NotEmpty(t, none.Describe())
+}
