@@ -17,7 +17,6 @@ import (
 type accountedMetrics struct {
 	sdkmetric.Exporter
 	onError func(error)
-	spools  bool            // what cannot be sent goes to disk
 	stop    context.Context //nolint:containedctx // ends exports whose own context nobody cancels
 	abort   context.CancelFunc
 
@@ -25,14 +24,18 @@ type accountedMetrics struct {
 	stats batch.Stats
 }
 
-func newAccountedMetrics(exporter sdkmetric.Exporter, spools bool, onError func(error)) *accountedMetrics {
+func newAccountedMetrics(exporter sdkmetric.Exporter, onError func(error)) *accountedMetrics {
 	stop, abort := context.WithCancel(context.Background())
-	return &accountedMetrics{Exporter: exporter, onError: onError, spools: spools, stop: stop, abort: abort}
+	return &accountedMetrics{Exporter: exporter, onError: onError, stop: stop, abort: abort}
 }
 
 // Export implements sdkmetric.Exporter. It has no error for the SDK, which would hand it to the process's error handler:
 // what is lost is said to the guard's own log and stands in the books, from which ForceFlush and Shutdown take it.
 func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
+	ctx, cancel := withoutCancel(ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
+
 	out := &delivery.Outcome{Items: dataPoints(rm)}
 	a.book(func(s *batch.Stats) {
 		s.Accepted += out.Items
@@ -40,10 +43,7 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 		s.Queued += out.Items
 		s.InFlight += out.Items
 	})
-	over, err := a.attempt(ctx, out, rm)
-	if over && a.spools && !out.Filled {
-		err = a.Exporter.Export(delivery.WithOutcome(delivery.SpoolOnly(context.WithoutCancel(ctx)), out), rm)
-	}
+	err := a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
 	if !out.Filled {
 		*out = delivery.Outcome{Items: out.Items, Failed: out.Items, Err: err}
 		if err == nil {
@@ -51,19 +51,10 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 		}
 	}
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
-	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) {
+	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) { // what is on disk is not lost
 		a.onError(out.Err)
 	}
 	return nil
-}
-
-// attempt exports rm unless its time is over, and reports whether it is.
-func (a *accountedMetrics) attempt(ctx context.Context, out *delivery.Outcome, rm *metricdata.ResourceMetrics) (over bool, err error) {
-	ctx, cancel := withoutCancel(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
-	err = a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
-	return ctx.Err() != nil, err
 }
 
 // withoutCancel keeps the deadline alone. The periodic reader cancels the export in flight as soon as its Shutdown
@@ -78,15 +69,15 @@ func withoutCancel(ctx context.Context) (context.Context, context.CancelCauseFun
 	return timed, func(cause error) { cancel(cause); stop() }
 }
 
-// stopping makes shutdown end the export in flight when its time is over, for which the periodic reader would wait
-// whatever its context says, and say how many data points were lost, those of that export included. With a spool it ends
-// a little earlier, at most by half, so that there is time to write.
-func (a *accountedMetrics) stopping(shutdown func(context.Context) error) func(context.Context) error {
+// stopping makes shutdown end the export in flight when its time is over, or earlier by lead, at most by half: the
+// periodic reader would wait for it whatever its context says. The error says how many data points were lost, those of
+// that export included.
+func (a *accountedMetrics) stopping(shutdown func(context.Context) error, lead time.Duration) func(context.Context) error {
 	return func(ctx context.Context) error {
 		defer a.abort()
 		soft, cancel := ctx, func() {}
-		if deadline, ok := ctx.Deadline(); ok && a.spools {
-			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(spoolLead, time.Until(deadline)/2)))
+		if deadline, ok := ctx.Deadline(); ok {
+			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(lead, time.Until(deadline)/2)))
 		}
 		defer cancel()
 		defer context.AfterFunc(soft, a.abort)()

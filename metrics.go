@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel/metric"
@@ -30,7 +31,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		accounted = newAccountedMetrics(exporter, b.connections.spool != nil, b.onError(metrics))
+		accounted = newAccountedMetrics(exporter, b.onError(metrics))
 		run.stats = accounted.Snapshot
 		readers = append(readers, b.periodicReader(accounted))
 	}
@@ -59,7 +60,11 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 	}
 	run.flush, run.shutdown = sdk.ForceFlush, sdk.Shutdown
 	if accounted != nil {
-		run.flush, run.shutdown = accounted.flushing(sdk.ForceFlush), accounted.stopping(sdk.Shutdown)
+		lead := time.Duration(0)
+		if b.connections.spool != nil {
+			lead = spoolLead
+		}
+		run.flush, run.shutdown = accounted.flushing(sdk.ForceFlush), accounted.stopping(sdk.Shutdown, lead)
 	}
 	return provider, run, nil
 }

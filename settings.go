@@ -62,7 +62,7 @@ func generalRows() []row {
 			rowInfo{
 				name: "spool bytes", option: "WithSpool", env: []string{"TELEMETRY_SPOOL_MAX_BYTES"},
 				defaults: defaults{"268435456", "1073741824", "67108864", "67108864"},
-				reason:   "files of one process; some 9 million spans of 5 attributes in 256 MiB",
+				reason:   "files of one process, the oldest go first; 256 MiB hold some 3 million spans",
 			},
 			byteSize(), func(c *config) *setting[int64] { return &c.spoolBytes }, func(o *options) *int64 { return o.spoolBytes },
 		},

@@ -33,13 +33,12 @@ func (s *stop) wait(ctx context.Context) error {
 
 // Shutdown stops accepting, exports what is queued with all slots, and returns
 // when everything is settled or ctx ends; then exports in flight are cancelled
-// and what is left is dropped, or spooled. It is never later than ctx, except by
-// up to 100 ms when exporters ignore the end of their contexts.
+// and what is left is dropped, or spooled. It is never later than ctx, except by up
+// to 100 ms when exporters ignore the end of their contexts.
 //
-// The error includes a [LossError]: what this shutdown left undelivered, and
-// why. What is spooled is not lost. It is nil if nothing was lost and the
-// exporters shut down well. Further calls wait for the first and return its
-// error.
+// The error includes a [LossError]: what this shutdown left undelivered and
+// unspooled, and why. It is nil if nothing was lost and the exporters shut down
+// well. Further calls wait for the first and return its error.
 func (e *Engine[T]) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	if s := e.stopping; s != nil {

@@ -43,5 +43,8 @@ func (l *lock) refresh() {
 	_ = os.Chtimes(l.path, now, now)
 }
 
-// release gives the lock up.
-func (l *lock) release() { _ = os.Remove(l.path) }
+// release gives the lock up: it is stale at once.
+func (l *lock) release() {
+	long := time.Unix(0, 0)
+	_ = os.Chtimes(l.path, long, long)
+}
