@@ -67,7 +67,7 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 		Gzip:           s.compression.value == CompressionGzip,
 		Spool:          c.store(),
 		OnDown: func(signal string, cause error) {
-			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again: %v", signal, cause))
+			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", signal, cause))
 		},
 		OnUp: func(signal string, after time.Duration) {
 			c.selfLog.Say(slog.LevelInfo, signal+" are delivered again", slog.Duration("after", after.Round(time.Millisecond)))

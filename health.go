@@ -17,6 +17,7 @@ type Health struct {
 }
 
 // SamplingHealth is what the adaptive sampler does at the moment; zero with any other sampler. See [Sampling] for the words.
+// Counts of the tail are sums over all processors and guards that the sampler serves.
 type SamplingHealth struct {
 	On              bool
 	TracesPerSecond float64 // the target

@@ -200,7 +200,8 @@ func WithLogExporter(exporter sdklog.Exporter) Option {
 }
 
 // WithSpanProcessors adds span processors beside the batch processor, in order. Several uses add up; nil is left out.
-// They are shut down with the guard, after the batch processor.
+// They are shut down with the guard, after the batch processor. With the adaptive sampler they see every recorded span,
+// also those that turn out not to be kept: one that exports should check IsSampled, and misses what is kept for its error.
 func WithSpanProcessors(processors ...sdktrace.SpanProcessor) Option {
 	return record(func(o *options) { o.spanProcessors = append(o.spanProcessors, processors...) })
 }
@@ -224,8 +225,8 @@ func WithErrorHandler(handler otel.ErrorHandler) Option {
 }
 
 // WithSampler sets the sampler (OTEL_TRACES_SAMPLER with OTEL_TRACES_SAMPLER_ARG; default adaptive, see
-// [WithAdaptiveSampling]). An [AdaptiveSampler] given here keeps errors as it does by default; closing it stays the
-// caller's.
+// [WithAdaptiveSampling]). An [AdaptiveSampler] given here, itself and not wrapped, keeps errors as it does by default; closing it
+// stays the caller's.
 func WithSampler(s sdktrace.Sampler) Option {
 	return record(func(o *options) { o.sampler = &sampler{given: &s} })
 }

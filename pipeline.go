@@ -20,6 +20,7 @@ type running struct {
 	signal   signal
 	flush    func(context.Context) error
 	shutdown func(context.Context) error
+	drain    func(context.Context) error // the batch engine's part of shutdown; nil without one
 	stats    func() batch.Stats
 	sampler  *AdaptiveSampler   // of traces, if it is adaptive
 	spooled  func() spool.Books // nil without a spool
@@ -87,7 +88,6 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		processors = append(processors, p)
 	}
 	run = running{signal: traces, stats: noStats, sampler: adaptive}
-	drain := nothingToDrain
 	sc := b.cfg.signals[traces]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporter, err := b.spanExporter(ctx)
@@ -99,7 +99,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 			return nil, run, err
 		}
 		export(engine)
-		run.stats, drain = engine.Snapshot, processors[0].Shutdown
+		run.stats, run.drain = engine.Snapshot, processors[0].Shutdown
 	}
 	if sc.sends(exporterConsole) {
 		exporter, err := consoleSpans()
@@ -122,11 +122,14 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 	if !isNil(b.cfg.opts.idGenerator) {
 		opts = append(opts, sdktrace.WithIDGenerator(b.cfg.opts.idGenerator))
 	}
-	for _, p := range processors {
+	for i, p := range processors {
+		if i == 0 && run.drain != nil {
+			p = drainedSpans{p}
+		}
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
 	provider = sdktrace.NewTracerProvider(opts...)
-	run.flush, run.shutdown = provider.ForceFlush, drainFirst(drain, provider.Shutdown)
+	run.flush, run.shutdown = provider.ForceFlush, drainFirst(run.drain, provider.Shutdown)
 	if owned {
 		run.shutdown = closing(adaptive, run.shutdown)
 	}
@@ -153,7 +156,6 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 	var processors []sdklog.Processor
 	defer undo(ctx, &err, &processors)
 	run = running{signal: logs, stats: noStats}
-	drain := nothingToDrain
 	sc := b.cfg.signals[logs]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporters, err := b.logExporters(ctx)
@@ -164,7 +166,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		if err != nil {
 			return nil, run, err
 		}
-		run.stats, drain = engine.Snapshot, engine.Shutdown
+		run.stats, run.drain = engine.Snapshot, engine.Shutdown
 		processors = append(processors, engine)
 	}
 	if sc.sends(exporterConsole) {
@@ -175,11 +177,14 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		sdklog.WithAttributeCountLimit(b.cfg.logLimits.attributeCount.value),
 		sdklog.WithAttributeValueLengthLimit(b.cfg.logLimits.attributeValueLength.value),
 	}
-	for _, p := range processors {
+	for i, p := range processors {
+		if i == 0 && run.drain != nil {
+			p = drainedLogs{p}
+		}
 		opts = append(opts, sdklog.WithProcessor(p))
 	}
 	provider = sdklog.NewLoggerProvider(opts...)
-	run.flush, run.shutdown = provider.ForceFlush, drainFirst(drain, provider.Shutdown)
+	run.flush, run.shutdown = provider.ForceFlush, drainFirst(run.drain, provider.Shutdown)
 	return provider, run, nil
 }
 
@@ -205,11 +210,21 @@ func undo[T interface{ Shutdown(context.Context) error }](ctx context.Context, e
 	}
 }
 
-func nothingToDrain(context.Context) error { return nil }
+// drainedSpans and drainedLogs are what the providers know of the engines: their shutdown is drainFirst's.
+type (
+	drainedSpans struct{ sdktrace.SpanProcessor }
+	drainedLogs  struct{ sdklog.Processor }
+)
+
+func (drainedSpans) Shutdown(context.Context) error { return nil }
+func (drainedLogs) Shutdown(context.Context) error  { return nil }
 
 // drainFirst shuts the batch engine down before its provider, whose own Shutdown does not reach any processor when the
-// context is over by then. The engine answers the second time as the first.
+// context is over by then.
 func drainFirst(drain, shutdown func(context.Context) error) func(context.Context) error {
+	if drain == nil {
+		return shutdown
+	}
 	return func(ctx context.Context) error {
 		err := drain(ctx)
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), max(remaining(ctx), graceAfterEnd))

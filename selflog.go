@@ -40,7 +40,7 @@ func startLine(cfg *config, res *resource.Resource) []any {
 	for _, s := range allSignals() {
 		args = append(args, slog.String(s.String(), destination(cfg, s)))
 	}
-	if cfg.spoolDir.value != "" {
+	if cfg.spoolDir.value != "" && cfg.sendsOTLP() {
 		args = append(args, slog.String("spool", spoolLine(cfg)))
 	}
 	return append(args, slog.String("profile", string(cfg.profile.value)))

@@ -3,7 +3,6 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net"
 	"reflect"
 	"strconv"
@@ -19,12 +18,7 @@ import (
 // observeSelf makes the books of each signal that has any metrics of the guard's own provider, under the names and with
 // the meaning of the semantic conventions (otel/sdk-metrics.md). They are read when a collection asks for them: so the
 // last export, which comes after traces and logs have shut down, has their final numbers.
-func (g *Guard) observeSelf() (err error) {
-	defer func() {
-		if p := recover(); p != nil { // a view of the user's, which is asked about each instrument
-			err = fmt.Errorf("panicked: %v", p)
-		}
-	}()
+func (g *Guard) observeSelf() error {
 	if !g.cfg.signals[metrics].on || !g.cfg.selfMetrics.value {
 		return nil
 	}
@@ -42,15 +36,29 @@ func (g *Guard) observeSelf() (err error) {
 		var err error
 		switch r.signal {
 		case traces:
-			err = observeSpans(meter, r.stats, int64(g.cfg.spanBatch.maxQueueSize.value), exporter)
+			err = observeSpans(meter, r.books, int64(g.cfg.spanBatch.maxQueueSize.value), exporter)
 		case metrics:
-			err = observeDataPoints(meter, r.stats, exporter)
+			err = observeDataPoints(meter, r.books, exporter)
 		case logs:
-			err = observeLogRecords(meter, r.stats, int64(g.cfg.logBatch.maxQueueSize.value), exporter)
+			err = observeLogRecords(meter, r.books, int64(g.cfg.logBatch.maxQueueSize.value), exporter)
 		}
 		errs = append(errs, err)
 	}
 	return errors.Join(errs...)
+}
+
+// books are those of the signal's way to the collector, the spool included: what it has delivered is exported, and what it
+// has lost has failed.
+func (r running) books() batch.Stats {
+	s := r.stats()
+	if r.spooled != nil {
+		b := r.spooled()
+		s.Exported += b.Exported
+		s.Rejected += b.Rejected
+		s.Dropped.TooLarge += b.TooLarge
+		s.Failed += b.Failed + b.Full + b.Corrupt
+	}
+	return s
 }
 
 // keepsBooks is false for signals that only go to the console or to a reader of the user's.

@@ -203,7 +203,7 @@ func TestSelfMetricsSurviveAViewThatPanics(t *testing.T) {
 		}
 		return sdkmetric.Stream{}, false
 	}))
-	require.Contains(t, console.String(), "self-metrics are incomplete: panicked: view")
+	require.Contains(t, console.String(), "self-metrics are incomplete: panic: view")
 	record(t.Context(), guard, "x")
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Contains(t, metricNames(c), "x")

@@ -94,7 +94,8 @@ func (g *Guard) Logger() *slog.Logger {
 }
 
 // ForceFlush sends what the signals hold at the moment of the call, all signals at the same time, and returns when it
-// has arrived, or is in the spool, or ctx ends. The errors of the signals are joined. After Shutdown it does nothing.
+// has arrived, or is in the spool, or ctx ends. With the adaptive sampler a trace is held until its local root span ends, and
+// stays held: to decide early would lose errors or bend the weights. The errors of the signals are joined. After Shutdown it does nothing.
 func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g == nil {
 		return nil
@@ -245,9 +246,24 @@ func (r running) failed(what string, err error) error {
 	case err == nil, errors.Is(err, sdkmetric.ErrReaderShutdown): // a reader of the user's may be shut down already
 		return nil
 	case errors.As(err, &loss):
-		return fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), loss.Cause)
+		lost := fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), loss.Cause)
+		return errors.Join(append([]error{lost}, besidesLoss(err)...)...)
 	}
 	return fmt.Errorf("telemetry: %s %s: %w", what, r.signal, err)
+}
+
+// besidesLoss are the errors that were joined to a loss.
+func besidesLoss(err error) (others []error) {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, one := range joined.Unwrap() {
+			others = append(others, besidesLoss(one)...)
+		}
+		return others
+	}
+	if loss := (*batch.LossError)(nil); errors.As(err, &loss) {
+		return nil
+	}
+	return []error{err}
 }
 
 func inParallel(signals []running, do func(running) error) error {

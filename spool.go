@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
@@ -93,9 +94,11 @@ func (d *diskSpool) close(ctx context.Context) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
+		var wg sync.WaitGroup
 		for _, r := range d.replayers {
-			r.Close(ctx)
+			wg.Go(func() { r.Close(ctx) })
 		}
+		wg.Wait()
 		d.store.Close()
 	}()
 	select {
@@ -105,7 +108,7 @@ func (d *diskSpool) close(ctx context.Context) {
 	}
 	select {
 	case <-done:
-	case <-time.After(closeSpool * time.Duration(len(d.replayers)+1)):
+	case <-time.After(closeSpool):
 	}
 }
 

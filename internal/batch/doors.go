@@ -1,5 +1,7 @@
 package batch
 
+import "fmt"
+
 // reason is why an item was dropped.
 type reason int
 
@@ -46,9 +48,30 @@ func (e *Engine[T]) refuses(priority bool) (reason, bool) {
 func (e *Engine[T]) open(priority bool) bool {
 	reason, shut := e.refuses(priority)
 	if shut {
-		e.refused[reason].Add(1)
+		e.refuse(reason)
 	}
 	return !shut
+}
+
+// refuse counts an item that is not admitted, and speaks up at the first and
+// then at every doubling: the loss is not silent, and a flood of it not loud.
+func (e *Engine[T]) refuse(r reason) {
+	if n := e.refused[r].Add(1); n&(n-1) == 0 && r != shutdown {
+		e.report(&fullError{r, n})
+	}
+}
+
+// fullError says why items are dropped at the door, and how many by now.
+type fullError struct {
+	reason reason
+	n      int64
+}
+
+func (f *fullError) Error() string {
+	if f.reason == tooLarge {
+		return fmt.Sprintf("%d larger than the whole queue", f.n)
+	}
+	return fmt.Sprintf("the queue is full, %d dropped so far", f.n)
 }
 
 // admits decides about an item of known size, exactly. The caller holds the lock.

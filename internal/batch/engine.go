@@ -101,7 +101,7 @@ func (e *Engine[T]) admit(item *T, size int, priority bool) bool {
 	e.mu.Lock()
 	if reason, ok := e.admits(bytes, priority); !ok {
 		e.mu.Unlock()
-		e.refused[reason].Add(1)
+		e.refuse(reason)
 		return false
 	}
 	b := e.filling

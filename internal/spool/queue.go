@@ -224,6 +224,9 @@ func (s *Store) oldest(claimed bool) *Segment {
 }
 
 func (s *Store) unlink(segments []*Segment) {
+	if len(segments) > 0 {
+		s.notice("the spool is full, its oldest requests are dropped")
+	}
 	for _, seg := range segments {
 		if err := os.Remove(seg.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			s.notice(fmt.Sprintf("the spool is full and its oldest file cannot be removed: %v", err))
