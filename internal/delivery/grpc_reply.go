@@ -19,6 +19,9 @@ func grpcReply(ctx context.Context, err error, secrets []string, limit time.Dura
 	if oversize(s) {
 		return reply{verdict: tooLarge, err: grpcError(s, secrets)}
 	}
+	if s.Code() == codes.DeadlineExceeded {
+		awaitEnd(ctx)
+	}
 	r := reply{verdict: refused, err: ended(ctx, grpcError(s, secrets), limit)}
 	after, asked := retryInfo(s)
 	switch s.Code() {
@@ -36,6 +39,15 @@ func grpcReply(ctx context.Context, err error, secrets []string, limit time.Dura
 		}
 	}
 	return r
+}
+
+// awaitEnd waits for an end of ctx that is a moment away: the server knows the
+// deadline, too, and may reset the stream just before our own clock strikes.
+func awaitEnd(ctx context.Context) {
+	const moment = 50 * time.Millisecond
+	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < moment {
+		<-ctx.Done()
+	}
 }
 
 // retryInfo returns how long the server asks to wait, and whether it says
