@@ -17,6 +17,7 @@ import (
 type accountedMetrics struct {
 	sdkmetric.Exporter
 	onError func(error)
+	spools  bool
 	stop    context.Context //nolint:containedctx // ends exports whose own context nobody cancels
 	abort   context.CancelFunc
 
@@ -24,9 +25,9 @@ type accountedMetrics struct {
 	stats batch.Stats
 }
 
-func newAccountedMetrics(exporter sdkmetric.Exporter, onError func(error)) *accountedMetrics {
+func newAccountedMetrics(exporter sdkmetric.Exporter, spools bool, onError func(error)) *accountedMetrics {
 	stop, abort := context.WithCancel(context.Background())
-	return &accountedMetrics{Exporter: exporter, onError: onError, stop: stop, abort: abort}
+	return &accountedMetrics{Exporter: exporter, onError: onError, spools: spools, stop: stop, abort: abort}
 }
 
 // Export implements sdkmetric.Exporter. It has no error for the SDK, which would hand it to the process's error handler:
@@ -44,6 +45,10 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 		s.InFlight += out.Items
 	})
 	err := a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
+	if a.spools && ctx.Err() != nil && !out.Filled {
+		// The last collection came when the time was over, so the exporter did not even begin: there is still the disk.
+		err = a.Exporter.Export(delivery.WithOutcome(delivery.SpoolOnly(context.WithoutCancel(ctx)), out), rm)
+	}
 	if !out.Filled {
 		*out = delivery.Outcome{Items: out.Items, Failed: out.Items, Err: err}
 		if err == nil {
@@ -69,15 +74,15 @@ func withoutCancel(ctx context.Context) (context.Context, context.CancelCauseFun
 	return timed, func(cause error) { cancel(cause); stop() }
 }
 
-// stopping makes shutdown end the export in flight when its time is over, or earlier by lead, at most by half: the
-// periodic reader would wait for it whatever its context says. The error says how many data points were lost, those of
+// stopping makes shutdown end the export in flight when its time is over, with a spool a little earlier, at most by half:
+// the periodic reader would wait for it whatever its context says. The error says how many data points were lost, those of
 // that export included.
-func (a *accountedMetrics) stopping(shutdown func(context.Context) error, lead time.Duration) func(context.Context) error {
+func (a *accountedMetrics) stopping(shutdown func(context.Context) error) func(context.Context) error {
 	return func(ctx context.Context) error {
 		defer a.abort()
 		soft, cancel := ctx, func() {}
-		if deadline, ok := ctx.Deadline(); ok {
-			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(lead, time.Until(deadline)/2)))
+		if deadline, ok := ctx.Deadline(); ok && a.spools {
+			soft, cancel = context.WithDeadline(ctx, deadline.Add(-min(spoolLead, time.Until(deadline)/2)))
 		}
 		defer cancel()
 		defer context.AfterFunc(soft, a.abort)()

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel/metric"
@@ -31,7 +30,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		accounted = newAccountedMetrics(exporter, b.onError(metrics))
+		accounted = newAccountedMetrics(exporter, b.connections.spool != nil, b.onError(metrics))
 		run.stats = accounted.Snapshot
 		readers = append(readers, b.periodicReader(accounted))
 	}
@@ -60,11 +59,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 	}
 	run.flush, run.shutdown = sdk.ForceFlush, sdk.Shutdown
 	if accounted != nil {
-		lead := time.Duration(0)
-		if b.connections.spool != nil {
-			lead = spoolLead
-		}
-		run.flush, run.shutdown = accounted.flushing(sdk.ForceFlush), accounted.stopping(sdk.Shutdown, lead)
+		run.flush, run.shutdown = accounted.flushing(sdk.ForceFlush), accounted.stopping(sdk.Shutdown)
 	}
 	return provider, run, nil
 }

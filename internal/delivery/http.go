@@ -28,7 +28,6 @@ type transport struct {
 	next     http.RoundTripper
 }
 
-// RoundTrip implements [http.RoundTripper].
 // CloseIdleConnections lets [http.Client.CloseIdleConnections] reach the pool below.
 func (t *transport) CloseIdleConnections() {
 	if pool, ok := t.next.(interface{ CloseIdleConnections() }); ok {
@@ -36,6 +35,7 @@ func (t *transport) CloseIdleConnections() {
 	}
 }
 
+// RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody {
 		return t.next.RoundTrip(req)
