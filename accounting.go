@@ -18,7 +18,7 @@ type accountedMetrics struct {
 	sdkmetric.Exporter
 	onError func(error)
 	spools  bool
-	stop    context.Context //nolint:containedctx // ends exports whose own context nobody cancels
+	stop    context.Context // ends exports whose own context nobody cancels
 	abort   context.CancelFunc
 
 	mu    sync.Mutex

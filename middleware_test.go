@@ -159,7 +159,7 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 			server := serve(t, outer(telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				bag = baggage.FromContext(r.Context()).String()
 				outgoing, _ := http.NewRequestWithContext(r.Context(), http.MethodPut, "http://gateway.example", http.NoBody)
-				_, _ = telemetry.Transport(unreachable).RoundTrip(outgoing) //nolint:bodyclose // there is none
+				_, _ = telemetry.Transport(unreachable).RoundTrip(outgoing) // there is none
 			}), telemetry.WithPublicEndpoint())))
 			request(t, server, "GET", "/", http.Header{
 				"Traceparent": {"00-" + callerTrace + "-" + callerSpan + "-00"},
@@ -339,13 +339,13 @@ func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
 			if err != nil || isPusher || !isReaderFrom {
 				panic("not the server's own abilities")
 			}
-			defer conn.Close() //nolint:errcheck // the test is over
+			defer conn.Close() // the test is over
 			_, _ = buffer.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nraw")
 			_ = buffer.Flush()
 		})))
 		response, err := server.Client().Get(server.URL)
 		require.NoError(t, err)
-		defer response.Body.Close() //nolint:errcheck // the test is over
+		defer response.Body.Close() // the test is over
 		body, err := io.ReadAll(response.Body)
 		require.NoError(t, err)
 		require.Equal(t, "raw", string(body))
@@ -371,7 +371,7 @@ func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
 		t.Cleanup(server.Close)
 		response, err := server.Client().Get(server.URL)
 		require.NoError(t, err)
-		defer response.Body.Close() //nolint:errcheck // the test is over
+		defer response.Body.Close() // the test is over
 		require.Equal(t, 2, response.ProtoMajor)
 		lines := bufio.NewReader(response.Body)
 		line, err := lines.ReadString('\n')
@@ -394,7 +394,7 @@ func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
 			require.NoError(t, err)
 		})).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 		require.Equal(t, "hello", recorder.Body.String())
-		require.NotEmpty(t, recorder.Result().Header.Get("Server-Timing")) //nolint:bodyclose // in memory
+		require.NotEmpty(t, recorder.Result().Header.Get("Server-Timing")) // in memory
 	})
 	t.Run("deadlines", func(t *testing.T) {
 		recordGlobals(t)
@@ -560,7 +560,7 @@ var unreachable = roundTripFunc(func(*http.Request) (*http.Response, error) { re
 
 func TestTransportError(t *testing.T) {
 	sdk := recordGlobals(t)
-	_, err := (&http.Client{Transport: telemetry.Transport(unreachable)}).Get("http://gateway.example") //nolint:bodyclose // there is none
+	_, err := (&http.Client{Transport: telemetry.Transport(unreachable)}).Get("http://gateway.example") // there is none
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Equal(t, codes.Error, sdk.span(t, "GET").Status().Code)
 }

@@ -169,7 +169,7 @@ func TestDoRecordsTheError(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			sdk := recordGlobals(t)
 			err := telemetry.Do(context.Background(), "work", func(context.Context) error { return tc.err })
-			require.True(t, err == tc.err, "the error is returned as it is") //nolint:errorlint // identity is the point
+			require.True(t, err == tc.err, "the error is returned as it is") // identity is the point
 
 			span := sdk.span(t, "work")
 			require.Equal(t, sdktrace.Status{Code: codes.Error, Description: tc.message}, span.Status())

@@ -65,7 +65,7 @@ func (c *connections) replay(s signal) (func() spool.Books, error) {
 	kind, _ := spool.ParseSignal(s.String())
 	sc := c.cfg.signals[s]
 	if c.spool == nil || !sc.sends(exporterOTLP) {
-		return nil, nil //nolint:nilnil // without a spool there are no books
+		return nil, nil // without a spool there are no books
 	}
 	var send delivery.Sender
 	if sc.protocol.value == ProtocolGRPC {

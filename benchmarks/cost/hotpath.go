@@ -27,7 +27,7 @@ func hotPath(out io.Writer, s settings) error {
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir) //nolint:errcheck // the system's to clean
+	defer os.RemoveAll(dir) // the system's to clean
 	binary := filepath.Join(dir, "batch.test")
 	if output, err := exec.Command("go", "test", "-c", "-o", binary, batchPackage).CombinedOutput(); err != nil {
 		return fmt.Errorf("compile %s: %w\n%s", batchPackage, err, output)

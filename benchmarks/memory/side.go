@@ -111,7 +111,7 @@ func noise(n int) string {
 	var b strings.Builder
 	b.Grow(n)
 	for range n {
-		b.WriteByte(letters[rand.N(len(letters))]) //nolint:gosec // no secret
+		b.WriteByte(letters[rand.N(len(letters))]) // no secret
 	}
 	return b.String()
 }

@@ -112,7 +112,7 @@ func (r *result) play(ctx context.Context, s settings) error {
 	if err != nil {
 		return err
 	}
-	defer c.Close() //nolint:errcheck // the process ends
+	defer c.Close() // the process ends
 	guard, err := telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithServiceName("outage"),
 		telemetry.WithEndpoint(c.Endpoint(string(r.protocol))), telemetry.WithProtocol(r.protocol),
 		telemetry.WithSampler(sdktrace.AlwaysSample()), telemetry.WithLogOutput(io.Discard),

@@ -48,7 +48,7 @@ type Engine[T any] struct {
 	halted   bool        // no further export starts
 	stopping *stop       // set by the first Shutdown
 	books    books
-	base     context.Context //nolint:containedctx // the parent of all exports, cancelled by Shutdown
+	base     context.Context // the parent of all exports, cancelled by Shutdown
 	cancel   context.CancelCauseFunc
 }
 

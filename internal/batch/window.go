@@ -44,7 +44,7 @@ func (v *viewer) size(s sdktrace.ReadOnlySpan) int {
 
 // through returns the window on s and where its data is, or no window.
 func (v *viewer) through(s sdktrace.ReadOnlySpan) (*window, unsafe.Pointer) {
-	in := (*iface)(unsafe.Pointer(&s)) //nolint:gosec // see window
+	in := (*iface)(unsafe.Pointer(&s)) // see window
 	w := v.window.Load()
 	if w != nil && in.kind == w.kind {
 		return w, in.data
@@ -79,7 +79,7 @@ func newWindow(s sdktrace.ReadOnlySpan) *window {
 	if t == nil || t.Kind() != reflect.Pointer || t.Elem().Kind() != reflect.Struct {
 		return nil
 	}
-	w := &window{kind: (*iface)(unsafe.Pointer(&s)).kind} //nolint:gosec // see window
+	w := &window{kind: (*iface)(unsafe.Pointer(&s)).kind} // see window
 	for _, f := range []struct {
 		name string
 		typ  reflect.Type
@@ -103,7 +103,7 @@ func newWindow(s sdktrace.ReadOnlySpan) *window {
 
 // at returns the field of type T at an offset of a struct.
 func at[T any](data unsafe.Pointer, offset uintptr) *T {
-	return (*T)(unsafe.Add(data, offset)) //nolint:gosec // see window
+	return (*T)(unsafe.Add(data, offset)) // see window
 }
 
 // value is the layout of an attribute.Value, if valueInPlace.
@@ -135,7 +135,7 @@ func sameFields(a, b reflect.Type) bool {
 // kindAndText returns the type of a value, and its text if it is a string.
 func kindAndText(v *attribute.Value) (attribute.Type, string) {
 	if valueInPlace {
-		in := (*value)(unsafe.Pointer(v)) //nolint:gosec // see valueInPlace
+		in := (*value)(unsafe.Pointer(v)) // see valueInPlace
 		return in.vtype, in.stringly
 	}
 	return v.Type(), v.AsString()

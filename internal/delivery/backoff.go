@@ -28,7 +28,7 @@ func backoff(failures int) time.Duration {
 	if shift := failures - 1; shift < 5 {
 		d = min(firstBackoff<<max(shift, 0), maxBackoff)
 	}
-	return d - rand.N(d/2+1) //nolint:gosec // jitter needs no secrecy
+	return d - rand.N(d/2+1) // jitter needs no secrecy
 }
 
 // retryAfter parses a Retry-After header (RFC 9110, section 10.2.3): seconds or

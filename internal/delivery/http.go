@@ -40,7 +40,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody {
 		return t.next.RoundTrip(req)
 	}
-	defer req.Body.Close() //nolint:errcheck // nothing to learn from closing what was read
+	defer req.Body.Close() // nothing to learn from closing what was read
 	p, err := t.prepare(req)
 	if err != nil {
 		return nil, err
@@ -169,7 +169,7 @@ func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) 
 	if err != nil {
 		return nil, nil, err
 	}
-	defer resp.Body.Close() //nolint:errcheck // the connection is then not reused, that is all
+	defer resp.Body.Close() // the connection is then not reused, that is all
 	// An answer that is cut short is still an answer: its status says that the
 	// server has the request, and to send it again would duplicate it.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponse))

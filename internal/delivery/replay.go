@@ -32,7 +32,7 @@ const (
 // replay is the part of one request from the spool that deliver and the replayer
 // share.
 type replay struct {
-	enter context.Context //nolint:containedctx // bounds the wait for the gate, not the attempt
+	enter context.Context // bounds the wait for the gate, not the attempt
 	made  bool            // the request has come as far as the transport
 	reply reply
 	cut   bool  // the replayer's end came before an answer
@@ -81,9 +81,9 @@ type Replayer struct {
 
 	closing chan struct{}
 	done    chan struct{}
-	gates   context.Context //nolint:containedctx // ends the wait for a gate
+	gates   context.Context // ends the wait for a gate
 	leave   context.CancelFunc
-	base    context.Context //nolint:containedctx // ends the attempt under way
+	base    context.Context // ends the attempt under way
 	cancel  context.CancelFunc
 	down    atomic.Bool // the last attempt was worth another one
 

@@ -279,7 +279,7 @@ func TestCloseIsFinal(t *testing.T) {
 	require.NoError(t, c.Close())
 	require.ErrorContains(t, c.Up(), "closed")
 	require.Len(t, c.Spans(), 1, "what has arrived stays readable")
-	_, err = http.Get(c.HTTPEndpoint()) //nolint:bodyclose // there is no response
+	_, err = http.Get(c.HTTPEndpoint()) // there is no response
 	require.ErrorContains(t, err, "connection refused")
 }
 

@@ -29,7 +29,7 @@ func tryLock(path string) (*lock, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	switch {
 	case errors.Is(err, fs.ErrExist):
-		return nil, nil //nolint:nilnil // taken is not an error
+		return nil, nil // taken is not an error
 	case err != nil:
 		return nil, err
 	}

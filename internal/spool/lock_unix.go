@@ -22,7 +22,7 @@ func tryLock(path string) (*lock, error) {
 	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
 		_ = file.Close()
 		if errors.Is(err, syscall.EWOULDBLOCK) || errors.Is(err, syscall.EINTR) {
-			return nil, nil //nolint:nilnil // taken is not an error
+			return nil, nil // taken is not an error
 		}
 		return nil, err
 	}

@@ -83,7 +83,7 @@ func Serve(p *child.Pipe) error {
 	if err != nil {
 		return err
 	}
-	go func() { _ = (&http.Server{Handler: &c}).Serve(web) }() //nolint:gosec // both end with the process
+	go func() { _ = (&http.Server{Handler: &c}).Serve(web) }() // both end with the process
 	go func() { _ = c.grpcServer().Serve(rpc) }()
 	reply := func() Arrived {
 		return Arrived{
