@@ -571,8 +571,8 @@ func TestMiddlewareMadeBeforeInit(t *testing.T) {
 		require.Contains(t, runChild(t), "--- PASS")
 		return
 	}
-	carrier := telemetry.MessageCarrier{}
-	telemetry.Inject(trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, 0)), carrier)
+	carrier := map[string]string{}
+	telemetry.Inject(trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, 0)), telemetry.MessageCarrier(carrier))
 	require.NotEmpty(t, carrier["traceparent"], "before any propagator is set, W3C is the default")
 
 	server := serve(t, telemetry.Handler(http.HandlerFunc(ok)))

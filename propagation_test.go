@@ -103,7 +103,7 @@ func TestRoundTrip(t *testing.T) {
 	for name, newCarrier := range map[string]func() propagation.TextMapCarrier{
 		"http":     func() propagation.TextMapCarrier { return propagation.HeaderCarrier{} },
 		"metadata": func() propagation.TextMapCarrier { return telemetry.MetadataCarrier(metadata.MD{}) },
-		"message":  func() propagation.TextMapCarrier { return telemetry.MessageCarrier{} },
+		"message":  func() propagation.TextMapCarrier { return telemetry.MessageCarrier(map[string]string{}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			recordGlobals(t)
@@ -164,26 +164,27 @@ func TestMetadataCarrier(t *testing.T) {
 	md := metadata.Pairs("x", "1", "x", "2")
 	carrier := telemetry.MetadataCarrier(md)
 	require.Equal(t, "1", carrier.Get("X"))
-	require.Equal(t, []string{"1", "2"}, carrier.Values("X"))
+	require.Equal(t, []string{"1", "2"}, carrier.(propagation.ValuesGetter).Values("X"))
 	require.Empty(t, carrier.Get("y"))
 	carrier.Set("X", "3")
 	carrier.Set("Traceparent", "t")
 	require.Equal(t, metadata.MD{"x": {"3"}, "traceparent": {"t"}}, md, "keys are lower-case")
 
 	recordGlobals(t)
-	ctx := telemetry.Extract(context.Background(), telemetry.MetadataCarrier{"baggage": {"a=1", "b=2"}})
+	ctx := telemetry.Extract(context.Background(), telemetry.MetadataCarrier(metadata.MD{"baggage": {"a=1", "b=2"}}))
 	require.Equal(t, 2, baggage.FromContext(ctx).Len(), "baggage spread over several values is one baggage")
 }
 
 func TestMessageCarrier(t *testing.T) {
-	carrier := telemetry.MessageCarrier{"TraceParent": "upper", "other": "o"}
+	headers := map[string]string{"TraceParent": "upper", "other": "o"}
+	carrier := telemetry.MessageCarrier(headers)
 	require.Equal(t, "upper", carrier.Get("traceparent"))
 	carrier.Set("traceparent", "mine")
-	require.Equal(t, telemetry.MessageCarrier{"traceparent": "mine", "other": "o"}, carrier, "one header, however it was spelt")
+	require.Equal(t, map[string]string{"traceparent": "mine", "other": "o"}, headers, "one header, however it was spelt")
 
-	several := telemetry.MessageCarrier{"B3": "exact", "b3": "lower"}
+	several := telemetry.MessageCarrier(map[string]string{"B3": "exact", "b3": "lower"})
 	require.Equal(t, "exact", several.Get("B3"))
-	several = telemetry.MessageCarrier{"bAGGAGE": "2", "BAGGAGE": "1"}
+	several = telemetry.MessageCarrier(map[string]string{"bAGGAGE": "2", "BAGGAGE": "1"})
 	for range 20 {
 		require.Equal(t, "1", several.Get("baggage"), "the same message gives the same answer")
 	}
@@ -258,8 +259,8 @@ func TestBaggageAtTheBound(t *testing.T) {
 	} {
 		for kind, carrier := range map[string]propagation.TextMapCarrier{
 			"http":     propagation.HeaderCarrier{"Baggage": {tc.header}},
-			"metadata": telemetry.MetadataCarrier{"baggage": {tc.header}},
-			"message":  telemetry.MessageCarrier{"baggage": tc.header},
+			"metadata": telemetry.MetadataCarrier(metadata.MD{"baggage": {tc.header}}),
+			"message":  telemetry.MessageCarrier(map[string]string{"baggage": tc.header}),
 		} {
 			t.Run(name+" in "+kind, func(t *testing.T) {
 				recordGlobals(t)
@@ -278,14 +279,14 @@ func FuzzExtract(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, traceparent, tracestate, bag string) {
 		first := telemetry.Extract(context.Background(),
-			telemetry.MessageCarrier{"TraceParent": traceparent, "tracestate": tracestate, "BAGGAGE": bag})
+			telemetry.MessageCarrier(map[string]string{"TraceParent": traceparent, "tracestate": tracestate, "BAGGAGE": bag}))
 
-		again := telemetry.MessageCarrier{}
-		telemetry.Inject(first, again)
+		again := map[string]string{}
+		telemetry.Inject(first, telemetry.MessageCarrier(again))
 		if len(again["baggage"]) > 8192 {
 			return // percent-encoding can make a legal header too long to be read again
 		}
-		requireSameContext(t, first, telemetry.Extract(context.Background(), again))
+		requireSameContext(t, first, telemetry.Extract(context.Background(), telemetry.MessageCarrier(again)))
 	})
 }
 
