@@ -127,7 +127,7 @@ func measure(collector *child.Process, at sink.Arrived, s settings, signal strin
 				return m, err
 			}
 			r, err := runSide(order{
-				Config: side.Config{Side: name, Protocol: protocol, Endpoint: endpoint, Gzip: s.gzip},
+				Config: side.Config{Side: name, Protocol: protocol, Endpoint: endpoint, Gzip: s.gzip, SpansAndLogs: true},
 				Signal: signal, Items: s.items,
 			})
 			if err != nil {

@@ -3,6 +3,7 @@ package delivery
 import (
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"github.com/klauspost/compress/gzip"
 )
@@ -21,23 +22,41 @@ import (
 // tenth more bytes.
 const gzipLevel = 2
 
-// gzipPool reuses gzip writers, which hold hundreds of kilobytes each. The zero
-// value is ready, and safe for concurrent use.
-type gzipPool struct{ pool sync.Pool }
+// gzipPool reuses gzip writers, which hold hundreds of kilobytes each. One stays
+// for good: the garbage collector empties a [sync.Pool], and a service with little
+// on its heap collects more often than it exports. The zero value is ready, and
+// safe for concurrent use.
+type gzipPool struct {
+	kept  atomic.Pointer[gzip.Writer]
+	spare sync.Pool
+}
 
 // compress writes the compressed bytes of r to w, and returns how many r had.
 func (p *gzipPool) compress(w io.Writer, r io.Reader) (int64, error) {
-	zw, _ := p.pool.Get().(*gzip.Writer)
-	if zw == nil {
-		// The level is valid, which is all that could be wrong.
-		zw, _ = gzip.NewWriterLevel(w, gzipLevel)
-	} else {
-		zw.Reset(w)
-	}
-	defer p.pool.Put(zw)
+	zw := p.get()
+	defer p.put(zw)
+	zw.Reset(w)
 	n, err := io.Copy(zw, r)
 	if err != nil {
 		return n, err
 	}
 	return n, zw.Close()
+}
+
+func (p *gzipPool) get() *gzip.Writer {
+	if zw := p.kept.Swap(nil); zw != nil {
+		return zw
+	}
+	if zw, ok := p.spare.Get().(*gzip.Writer); ok {
+		return zw
+	}
+	zw, _ := gzip.NewWriterLevel(nil, gzipLevel) // the level is valid, which is all that could be wrong
+	return zw
+}
+
+func (p *gzipPool) put(zw *gzip.Writer) {
+	zw.Reset(nil) // not to keep what it wrote to
+	if !p.kept.CompareAndSwap(nil, zw) {
+		p.spare.Put(zw)
+	}
 }

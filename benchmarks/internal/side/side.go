@@ -29,6 +29,9 @@ type Config struct {
 	Protocol telemetry.Protocol
 	Endpoint string // base URL
 	Gzip     bool
+	// SpansAndLogs leaves this library's metrics out, which the stock pipelines do not have: a flush would collect and
+	// send them with every burst, where a service does so once a minute.
+	SpansAndLogs bool
 }
 
 // Side is a running pipeline.
@@ -59,15 +62,20 @@ func ours(ctx context.Context, c Config) (*Side, error) {
 	if c.Gzip {
 		compression = telemetry.CompressionGzip
 	}
-	guard, err := telemetry.Init(ctx,
+	opts := []telemetry.Option{
 		telemetry.WithoutGlobals(),
 		telemetry.WithServiceName(scope),
 		telemetry.WithEndpoint(c.Endpoint),
 		telemetry.WithProtocol(c.Protocol),
 		telemetry.WithCompression(compression),
 		telemetry.WithSampler(sdktrace.AlwaysSample()),
-		telemetry.WithShutdownTimeout(10*time.Minute), // the caller's context decides
-		telemetry.WithLogOutput(io.Discard))
+		telemetry.WithShutdownTimeout(10 * time.Minute), // the caller's context decides
+		telemetry.WithLogOutput(io.Discard),
+	}
+	if c.SpansAndLogs {
+		opts = append(opts, telemetry.WithoutMetrics())
+	}
+	guard, err := telemetry.Init(ctx, opts...)
 	if err != nil {
 		return nil, err
 	}
