@@ -188,7 +188,7 @@ func (p propagators) build() propagation.TextMapPropagator {
 	for _, name := range p.names {
 		switch name {
 		case "tracecontext":
-			list = append(list, propagation.TraceContext{})
+			list = append(list, traceContext{})
 		case "baggage":
 			list = append(list, propagation.Baggage{})
 		}

@@ -2,16 +2,20 @@ package telemetry
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
 	"go.opentelemetry.io/otel/trace"
@@ -68,7 +72,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.active.Inst().Add(r.Context(), 1, attributes)
 	defer h.active.Inst().Add(r.Context(), -1, attributes)
 
-	routed := h.withRoute(r)
+	routed := h.withoutHost(h.withRoute(r))
 	// net/http removes the temporary files of the form it finds in its own request.
 	defer func() { r.MultipartForm = routed.MultipartForm }()
 	h.traced.ServeHTTP(w, routed)
@@ -84,9 +88,47 @@ func (h *handler) withRoute(r *http.Request) *http.Request {
 	return routed
 }
 
+// hostKey is the context key of the host that withoutHost has taken out.
+type hostKey struct{}
+
+// withoutHost keeps a stranger from making time series: the instrumentation puts the Host header into the metrics, as
+// server.address, which the semantic conventions call an attack where anyone can call. Spans have it all the same.
+func (h *handler) withoutHost(r *http.Request) *http.Request {
+	if !h.public {
+		return r
+	}
+	anonymous := r.WithContext(context.WithValue(r.Context(), hostKey{}, r.Host))
+	anonymous.Host = ""
+	return anonymous
+}
+
+// withHost undoes withoutHost for the service and the span, but not for the instrumentation, which reads its own request
+// again when the service is done.
+func withHost(r *http.Request, span trace.Span) *http.Request {
+	host, ok := r.Context().Value(hostKey{}).(string)
+	if !ok {
+		return r
+	}
+	name, port, err := net.SplitHostPort(host)
+	if err != nil {
+		name = strings.Trim(host, "[]")
+	}
+	span.SetAttributes(semconv.ServerAddress(name))
+	if number, err := strconv.ParseUint(port, 10, 16); err == nil {
+		span.SetAttributes(semconv.ServerPort(int(number)))
+	}
+	served := r.WithContext(r.Context())
+	served.Host = host
+	return served
+}
+
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	span := trace.SpanFromContext(r.Context())
 	defer endOnPanic(span)
+
+	instrumented := r
+	r = withHost(r, span)
+	defer func() { instrumented.Pattern, instrumented.MultipartForm = r.Pattern, r.MultipartForm }()
 
 	pattern := r.Pattern
 	serveTimed(h.next, w, r, span.SpanContext())
@@ -193,7 +235,7 @@ func (w *timedWriter) withOptionalMethods() http.ResponseWriter {
 }
 
 // Transport makes a client span and the metrics of each request that base sends, and hands the trace context and the
-// baggage on in its header; a nil base stands for [http.DefaultTransport].
+// baggage on in its header (to whom, see [WithTrustedHosts]); a nil base stands for [http.DefaultTransport].
 //
 // The span is named by the method and lasts until the response body is closed or read to its end, so close it; the
 // metrics are http.client.request.duration and http.client.request.body.size. Nothing is excluded: do not use it for the
@@ -203,17 +245,24 @@ func Transport(base http.RoundTripper, opts ...TransportOption) http.RoundTrippe
 		base = http.DefaultTransport
 	}
 	e := newEdge(opts)
-	return transport{base: base, RoundTripper: otelhttp.NewTransport(base,
+	propagator := trustingPropagator{TextMapPropagator: e.propagator()}
+	return transport{base: base, trusted: e.trusted, propagator: propagator, traced: otelhttp.NewTransport(base,
 		otelhttp.WithTracerProvider(e),
 		otelhttp.WithMeterProvider(e.meterProvider()),
-		otelhttp.WithPropagators(e.propagator()),
+		otelhttp.WithPropagators(propagator),
 		otelhttp.WithSpanNameFormatter(clientSpanName),
 	)}
 }
 
 type transport struct {
-	http.RoundTripper
-	base http.RoundTripper
+	base       http.RoundTripper
+	traced     http.RoundTripper // base in a span
+	trusted    *trustedHosts
+	propagator propagation.TextMapPropagator
+}
+
+func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
+	return t.traced.RoundTrip(t.screened(r))
 }
 
 // CloseIdleConnections keeps [http.Client.CloseIdleConnections] working, which looks for this method.

@@ -1,7 +1,11 @@
 package telemetry
 
 import (
+	"context"
+
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
 )
 
@@ -17,7 +21,7 @@ func ServerHandler(opts ...HandlerOption) stats.Handler {
 	return otelgrpc.NewServerHandler(
 		otelgrpc.WithTracerProvider(c.edge),
 		otelgrpc.WithMeterProvider(c.edge.meterProvider()),
-		otelgrpc.WithPropagators(c.propagator()),
+		otelgrpc.WithPropagators(metadataPropagator{c.propagator()}),
 		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return !c.excludes(call.FullMethodName) }),
 	)
 }
@@ -34,6 +38,17 @@ func ClientHandler(opts ...TransportOption) stats.Handler {
 	return otelgrpc.NewClientHandler(
 		otelgrpc.WithTracerProvider(e),
 		otelgrpc.WithMeterProvider(e.meterProvider()),
-		otelgrpc.WithPropagators(e.propagator()),
+		otelgrpc.WithPropagators(trustingPropagator{e.propagator(), e.trusted != nil}),
 	)
+}
+
+// metadataPropagator extracts from the metadata of the call: the instrumentation's own carrier shows the first value of
+// each key only.
+type metadataPropagator struct{ propagation.TextMapPropagator }
+
+func (p metadataPropagator) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	if md, ok := metadata.FromIncomingContext(ctx); ok {
+		carrier = metadataCarrier(md)
+	}
+	return p.TextMapPropagator.Extract(ctx, carrier)
 }

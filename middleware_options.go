@@ -125,7 +125,8 @@ func (c handlerConfig) propagator() propagation.TextMapPropagator {
 // propagator, or with the globals of the moment. It is a TracerProvider that decides at each span.
 type edge struct {
 	embedded.TracerProvider
-	guard *Guard
+	guard   *Guard
+	trusted *trustedHosts // nil: all
 }
 
 func (e edge) propagator() propagation.TextMapPropagator {

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"log"
 	"mime/multipart"
@@ -22,6 +23,7 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
@@ -182,6 +184,22 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 			require.Len(t, sampler.shown[0].Links, 1, "the sampler sees the link")
 		})
 	}
+	t.Run("host", func(t *testing.T) {
+		sdk := recordGlobals(t)
+		var host string
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host = r.Host }), telemetry.WithPublicEndpoint()))
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
+		require.NoError(t, err)
+		r.Host = "made-up-1.example:8080"
+		response, err := server.Client().Do(r)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, r.Host, host, "the service sees what was sent")
+		require.Contains(t, sdk.span(t, "GET").Attributes(), semconv.ServerAddress("made-up-1.example"))
+		require.Contains(t, sdk.span(t, "GET").Attributes(), semconv.ServerPort(8080))
+		sdk.metric(t, "http.server.request.duration")
+		require.NotContains(t, fmt.Sprint(sdk.collected(t)), "made-up", "a stranger makes no time series")
+	})
 	t.Run("no caller", func(t *testing.T) {
 		sdk := recordGlobals(t)
 		server := serve(t, telemetry.Handler(http.HandlerFunc(ok), telemetry.WithPublicEndpoint()))

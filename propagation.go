@@ -132,7 +132,7 @@ func variableName(key string) string {
 }
 
 var (
-	w3cPropagator = propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	w3cPropagator = propagation.NewCompositeTextMapPropagator(traceContext{}, propagation.Baggage{})
 
 	// A type, because a propagator may be a slice, which == would panic on.
 	unsetPropagator = reflect.TypeOf(otel.GetTextMapPropagator())
