@@ -83,6 +83,8 @@ type signalConfig struct {
 	target      target
 	protocol    setting[Protocol]
 	headers     setting[map[string]string]
+	tokenFile   setting[string]
+	headerFunc  *headerFunc // nil without one
 	compression setting[Compression]
 	timeout     setting[time.Duration]
 	insecure    setting[bool]
@@ -252,6 +254,8 @@ func (r *resolution) finishSignal(s signal) {
 	if r.sendsOTLP(s) {
 		r.finishTarget(s, sc)
 		r.finishTLS(s, sc)
+		sc.headerFunc = firstNonNil(r.opts.signals[s].headerFunc, r.opts.export.headerFunc)
+		r.warnPlainToken(s, sc)
 	}
 	sc.on = !r.cfg.disabled.value && !slices.Contains(sc.exporters.value, exporterNone) && !r.isOff(s)
 }

@@ -160,6 +160,7 @@ func probes(t *testing.T) map[string]probe {
 			badOption: scope(WithHeaders(map[string]string{"a b": "s3cr3t"})),
 			env:       "x-key=s3cr%33t , b=c", envShown: "b=<redacted>,x-key=<redacted>", env2: "c=d", badEnv: "", secret: true,
 		}
+		all[s.String()+" token file"] = probe{option: scope(WithTokenFile("/run/a")), optionShown: "/run/a", env: "/run/b", env2: "/run/c"}
 		all[s.String()+" compression"] = probe{
 			option: scope(WithCompression(CompressionNone)), optionShown: "none", badOption: scope(WithCompression("zstd")),
 			env: "NONE", envShown: "none", env2: "gzip", badEnv: "zstd",

@@ -147,13 +147,18 @@ func (r *resolution) tlsGiven(s signal, sc *signalConfig) bool {
 func assumedScheme(u *url.URL, insecure setting[bool], tlsGiven bool) string {
 	plain := insecure.value
 	if insecure.isDefault() && !tlsGiven {
-		ip := net.ParseIP(u.Hostname())
-		plain = strings.EqualFold(u.Hostname(), "localhost") || ip != nil && ip.IsLoopback()
+		plain = isLoopback(u.Hostname())
 	}
 	if plain {
 		return "http"
 	}
 	return "https"
+}
+
+// isLoopback reports whether a host is this machine.
+func isLoopback(host string) bool {
+	ip := net.ParseIP(host)
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
 }
 
 // tlsSource tells whether two signals have the same TLS configuration and may share a connection.

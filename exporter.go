@@ -39,11 +39,12 @@ type connections struct {
 	grpc    map[connectionKey]*grpc.ClientConn
 }
 
-// connectionKey tells whether two signals may share a connection. Headers travel with each request and do not matter.
+// connectionKey tells whether two signals may share a connection. Fixed headers travel with each request and do not matter.
 type connectionKey struct {
 	address     string
 	secure      bool
 	tls         tlsSource
+	headers     headerSource
 	timeout     time.Duration
 	compression Compression
 }
@@ -57,7 +58,7 @@ func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
 const userAgent = "fleetotel-telemetry/" + Version
 
 func keyOf(s signalConfig) connectionKey {
-	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.timeout.value, s.compression.value}
+	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.headerSource(), s.timeout.value, s.compression.value}
 }
 
 // endpoint says once when a signal's requests begin to fail, and once when they get through again.
@@ -65,6 +66,7 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 	return delivery.New(delivery.Config{
 		AttemptTimeout: s.timeout.value,
 		Gzip:           s.compression.value == CompressionGzip,
+		Headers:        c.headers(s.headerSource()),
 		Spool:          c.store(),
 		OnDown: func(signal string, cause error) {
 			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", signal, cause))
@@ -83,7 +85,7 @@ func (c *connections) httpClient(s signalConfig) *http.Client {
 	client := &http.Client{
 		// A redirect could lead from https to http, or carry the headers' secrets elsewhere; OTLP has none.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     c.endpoint(s).Transport(delivery.NewTransport(s.tls.Clone(), c.inFlight())),
+		Transport:     c.endpoint(s).Transport(delivery.NewTransport(c.tls(s), c.inFlight())),
 	}
 	c.http[key] = client
 	return client
@@ -109,7 +111,7 @@ func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
 		return conn, nil
 	}
 	opts := append(c.endpoint(s).DialOptions(),
-		grpc.WithTransportCredentials(transportCredentials(s)),
+		grpc.WithTransportCredentials(c.transportCredentials(s)),
 		grpc.WithUserAgent(userAgent),
 		grpc.WithDisableServiceConfig())
 	conn, err := grpc.NewClient(s.target.hostPort(), opts...)
@@ -120,9 +122,9 @@ func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
 	return conn, nil
 }
 
-func transportCredentials(s signalConfig) credentials.TransportCredentials {
+func (c *connections) transportCredentials(s signalConfig) credentials.TransportCredentials {
 	if s.target.secure() {
-		return credentials.NewTLS(s.tls.Clone())
+		return credentials.NewTLS(c.tls(s))
 	}
 	return insecure.NewCredentials()
 }

@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
@@ -157,8 +158,32 @@ func WithHeaders(headers map[string]string) Option {
 	return recordExport(func(e *exportOptions) { e.headers = &headers })
 }
 
+// WithTokenFile sends the contents of a file as "Authorization: Bearer …" with each request, in place of an authorization
+// of [WithHeaders] (TELEMETRY_EXPORTER_OTLP_TOKEN_FILE, TELEMETRY_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_TOKEN_FILE). The
+// file is read for each request, so a token that is renewed, as Kubernetes renews that of a service account, is used at
+// once. As long as the file is missing or empty, requests wait as they do for a collector that is down; a file that stops
+// being readable leaves the last token in use. Send tokens over https:// only. May be scoped to one signal.
+func WithTokenFile(path string) Option {
+	return recordExport(func(e *exportOptions) { e.tokenFile = &path })
+}
+
+// WithHeaderFunc adds the headers that headers returns to each request, in place of those of the same name of
+// [WithHeaders] and [WithTokenFile]: for tokens that a library renews, such as golang.org/x/oauth2's TokenSource. It is
+// called for every attempt to send, concurrently and within the attempt's time (OTEL_EXPORTER_OTLP_TIMEOUT), so it should
+// remember what it has until that expires. While it returns an error, requests wait as they do for a collector that is
+// down; when it panics too. Its values appear nowhere; its errors are logged. Nil means none. May be scoped to one signal.
+func WithHeaderFunc(headers func(context.Context) (map[string]string, error)) Option {
+	return recordExport(func(e *exportOptions) {
+		e.headerFunc = nil
+		if headers != nil {
+			e.headerFunc = (*headerFunc)(&headers)
+		}
+	})
+}
+
 // WithTLSConfig sets the TLS configuration for https:// endpoints. It replaces the certificate files of
-// OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY. The configuration is copied; a minimum version
+// OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY, which are read anew for each connection. The
+// configuration is copied; a minimum version
 // that is not set becomes TLS 1.2; nil means the default. May be scoped to one signal.
 func WithTLSConfig(c *tls.Config) Option {
 	return recordExport(func(e *exportOptions) { e.tls = c })

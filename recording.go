@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"crypto/tls"
 	"io"
 	"log/slog"
@@ -55,10 +56,15 @@ type exportOptions struct {
 	endpoint    *string
 	protocol    *Protocol
 	headers     *map[string]string
+	tokenFile   *string
+	headerFunc  *headerFunc
 	tls         *tls.Config
 	compression *Compression
 	off         bool
 }
+
+// headerFunc returns the headers of the moment.
+type headerFunc func(context.Context) (map[string]string, error)
 
 // misplacedOption is an option inside ForTraces, ForMetrics or ForLogs that cannot be scoped to a signal.
 type misplacedOption struct {

@@ -16,6 +16,9 @@ func scopedEnv(s signal, suffix string) []string {
 	return []string{signalEnv(s, suffix), "OTEL_EXPORTER_OTLP_" + suffix}
 }
 
+// ownEnv is the library's own name for what the specification has no variable for.
+func ownEnv(variable string) string { return strings.Replace(variable, "OTEL_", "TELEMETRY_", 1) }
+
 // signalRows are the settings that exist once for each signal.
 func signalRows(s signal) []row {
 	on := []signal{s}
@@ -64,6 +67,15 @@ func signalRows(s signal) []row {
 			headerList(), func(c *config) *setting[map[string]string] { return &at(c).headers },
 			func(o *options) *map[string]string { return firstNonNil(o.signals[s].headers, o.export.headers) },
 		},
+		typedRow[string]{
+			rowInfo{
+				name: name("token file"), option: "WithTokenFile", signals: on, otlpOnly: true,
+				env:    []string{ownEnv(signalEnv(s, "TOKEN_FILE")), ownEnv("OTEL_EXPORTER_OTLP_TOKEN_FILE")},
+				reason: "sent as a bearer token, and read for each request; the SDK has none",
+			},
+			text(), func(c *config) *setting[string] { return &at(c).tokenFile },
+			func(o *options) *string { return firstNonNil(o.signals[s].tokenFile, o.export.tokenFile) },
+		},
 		typedRow[Compression]{
 			rowInfo{
 				name: name("compression"), option: "WithCompression", env: scopedEnv(s, "COMPRESSION"), defaults: always(string(CompressionGzip)),
@@ -95,7 +107,7 @@ func signalRows(s signal) []row {
 // batchRows are the settings of one batch processor; variable is OTEL_BSP or OTEL_BLRP, and TELEMETRY_ in its place for
 // what the specification has no variable for.
 func batchRows(s signal, what, option, variable, sdkDelay string, at func(*config) *batchConfig, given func(*options) *Batch) []row {
-	own := strings.Replace(variable, "OTEL_", "TELEMETRY_", 1)
+	own := ownEnv(variable)
 	number := func(name, field, env string, most int, d defaults, reason string, to func(*batchConfig) *setting[int], from func(*Batch) *int) row {
 		return typedRow[int]{
 			rowInfo{

@@ -24,6 +24,11 @@ type Config struct {
 	// Gzip compresses requests. Each is compressed once over HTTP, however
 	// many attempts it takes, and once per attempt over gRPC.
 	Gzip bool
+	// Headers, if set, returns the headers of the moment: credentials that are
+	// renewed while the process runs. They replace headers of the same name. It is
+	// called for each attempt, concurrently; while it fails, requests wait as they
+	// do for an endpoint that is down.
+	Headers func(context.Context) (map[string]string, error)
 	// Spool, if set, keeps requests whose first attempt fails in a way that is worth
 	// retrying, and those that come while the endpoint is down. A [Replayer] sends
 	// them. Requests that it cannot keep are retried from memory.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -96,10 +97,13 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 			where: where + " (" + signal + ")",
 			keep:  e.keeper(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
 			try: func(ctx context.Context) reply {
-				if callErr = invoke(ctx, method, req, resp, cc, opts...); callErr != nil {
-					return grpcReply(ctx, callErr, secrets, e.cfg.AttemptTimeout)
-				}
-				return partialReply(rejectedBy(resp, secrets))
+				return e.withHeaders(ctx, func(current map[string]string) reply {
+					secrets := append(slices.Clip(secrets), secretValues(current)...)
+					if callErr = invoke(withMetadata(ctx, sent, current), method, req, resp, cc, opts...); callErr != nil {
+						return grpcReply(ctx, callErr, secrets, e.cfg.AttemptTimeout)
+					}
+					return partialReply(rejectedBy(resp, secrets))
+				})
 			},
 		})
 		if out := OutcomeFrom(ctx); out != nil {
@@ -114,6 +118,18 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 		}
 		return callErr
 	}
+}
+
+// withMetadata returns ctx with the headers of the moment among those it sends.
+func withMetadata(ctx context.Context, sent metadata.MD, current map[string]string) context.Context {
+	if len(current) == 0 {
+		return ctx
+	}
+	sent = sent.Copy()
+	for name, value := range current {
+		sent.Set(name, value)
+	}
+	return metadata.NewOutgoingContext(ctx, sent)
 }
 
 // encodeMessage returns the request of a call as it goes to disk.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"path"
+	"slices"
 	"time"
 )
 
@@ -57,15 +58,24 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		where: where,
 		keep:  t.endpoint.keeper(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
 		try: func(ctx context.Context) reply {
-			var body []byte
-			resp, body, lastErr = t.exchange(p.attempt(ctx))
-			if lastErr != nil {
-				return connectionReply(ctx, lastErr, t.endpoint.cfg.AttemptTimeout)
-			}
-			if follows(resp) {
-				return reply{verdict: taken}
-			}
-			return responseReply(resp, body, secrets)
+			attempt := p.attempt(ctx)
+			return t.endpoint.withHeaders(ctx, func(current map[string]string) reply {
+				if len(current) > 0 {
+					attempt.Header = attempt.Header.Clone()
+					for name, value := range current {
+						attempt.Header.Set(name, value)
+					}
+				}
+				var body []byte
+				resp, body, lastErr = t.exchange(attempt)
+				if lastErr != nil {
+					return connectionReply(ctx, lastErr, t.endpoint.cfg.AttemptTimeout)
+				}
+				if follows(resp) {
+					return reply{verdict: taken}
+				}
+				return responseReply(resp, body, append(slices.Clip(secrets), secretValues(current)...))
+			})
 		},
 	})
 	if r.verdict == kept {

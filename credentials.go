@@ -1,0 +1,89 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"maps"
+	"strings"
+
+	"github.com/fleetotel/telemetry/internal/credential"
+)
+
+// headerSource tells whether two signals get their renewed headers from the same place and may share a connection.
+type headerSource struct {
+	tokenFile string
+	function  *headerFunc
+}
+
+func (s signalConfig) headerSource() headerSource {
+	return headerSource{strings.TrimSpace(s.tokenFile.value), s.headerFunc}
+}
+
+// headers returns what asks for the headers of the moment, or nil if all headers are fixed.
+func (c *connections) headers(source headerSource) func(context.Context) (map[string]string, error) {
+	var token func(context.Context) (map[string]string, error)
+	if source.tokenFile != "" {
+		token = credential.NewToken(source.tokenFile, c.credentialTrouble).Headers
+	}
+	switch {
+	case source.function == nil:
+		return token
+	case token == nil:
+		return validated(*source.function)
+	}
+	given := validated(*source.function)
+	return func(ctx context.Context) (map[string]string, error) {
+		headers, err := token(ctx)
+		if err != nil {
+			return nil, err
+		}
+		more, err := given(ctx)
+		maps.Copy(headers, more)
+		return headers, err
+	}
+}
+
+// validated keeps a header that cannot be sent from costing the connection, and names the one.
+func validated(function headerFunc) headerFunc {
+	return func(ctx context.Context) (map[string]string, error) {
+		given, err := function(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("WithHeaderFunc: %w", err)
+		}
+		headers := make(map[string]string, len(given))
+		for name, value := range given {
+			if err := validHeader(name, value); err != nil {
+				return nil, fmt.Errorf("WithHeaderFunc: header %q: %w", name, err)
+			}
+			headers[strings.ToLower(name)] = value
+		}
+		return headers, nil
+	}
+}
+
+// tls returns the TLS configuration of a signal's connection; certificates from files follow their files.
+func (c *connections) tls(s signalConfig) *tls.Config {
+	if s.tlsSource.given != nil {
+		return s.tls.Clone()
+	}
+	files := credential.Files{
+		Authority:   s.tlsSource.certificate,
+		Certificate: s.tlsSource.clientCertificate,
+		Key:         s.tlsSource.clientKey,
+	}
+	return credential.Renewing(s.tls, files, s.target.url.Hostname(), c.credentialTrouble)
+}
+
+func (c *connections) credentialTrouble(err error) {
+	c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("credentials were not renewed: %v", err))
+}
+
+// warnPlainToken speaks of a secret that anybody on the way can read.
+func (r *resolution) warnPlainToken(s signal, sc *signalConfig) {
+	if sc.headerSource() == (headerSource{}) || sc.target.url == nil || sc.target.secure() || isLoopback(sc.target.url.Hostname()) {
+		return
+	}
+	r.notice(fmt.Sprintf("%s goes over http://, so the token of %s can be read on its way: use https://", sc.endpoint.origin, s))
+}

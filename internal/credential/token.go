@@ -1,0 +1,39 @@
+package credential
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"strings"
+)
+
+// Token is a bearer token in a file, such as the one of a Kubernetes service account, which the kubelet renews.
+type Token struct{ file renewed[string] }
+
+// NewToken returns the token of a file, which need not be there yet. onError hears of a file that was good and is so no
+// longer; it is called concurrently.
+func NewToken(path string, onError func(error)) *Token {
+	return &Token{renewed[string]{
+		paths:   []string{path},
+		onError: onError,
+		parse: func(contents [][]byte) (string, error) {
+			token := string(bytes.TrimSpace(contents[0]))
+			switch {
+			case token == "":
+				return "", fmt.Errorf("the token file %s is empty", path)
+			case strings.ContainsFunc(token, func(r rune) bool { return r <= 0x20 || r > 0x7e }): // not shown: it may be a secret
+				return "", fmt.Errorf("the token file %s holds white space or characters that no header may have: expected one token", path)
+			}
+			return token, nil
+		},
+	}}
+}
+
+// Headers returns the headers of a request that is sent now.
+func (t *Token) Headers(context.Context) (map[string]string, error) {
+	token, err := t.file.get()
+	if err != nil {
+		return nil, err
+	}
+	return map[string]string{"authorization": "Bearer " + token}, nil
+}
