@@ -30,7 +30,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		accounted = newAccountedMetrics(exporter, b.connections.spool != nil, b.onError(metrics))
+		accounted = newAccountedMetrics(encodableMetrics{exporter}, b.connections.spool != nil, b.onError(metrics))
 		run.stats = accounted.Snapshot
 		readers = append(readers, b.periodicReader(accounted))
 	}

@@ -146,9 +146,10 @@ func closing(s *AdaptiveSampler, shutdown func(context.Context) error) func(cont
 
 func (b *builder) spanExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
 	if b.cfg.signals[traces].sends(exporterGiven) {
-		return *b.cfg.opts.spanExporter, nil
+		return encodableSpans{*b.cfg.opts.spanExporter}, nil
 	}
-	return b.connections.spanExporter(ctx)
+	exporter, err := b.connections.spanExporter(ctx)
+	return encodableSpans{exporter}, err
 }
 
 // logs builds the logger provider.
@@ -190,9 +191,13 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 
 func (b *builder) logExporters(ctx context.Context) ([]sdklog.Exporter, error) {
 	if b.cfg.signals[logs].sends(exporterGiven) {
-		return []sdklog.Exporter{*b.cfg.opts.logExporter}, nil
+		return []sdklog.Exporter{encodableLogs{*b.cfg.opts.logExporter}}, nil
 	}
-	return b.connections.logExporters(ctx)
+	exporters, err := b.connections.logExporters(ctx)
+	for i := range exporters {
+		exporters[i] = encodableLogs{exporters[i]}
+	}
+	return exporters, err
 }
 
 // undo, deferred, turns a panic of the user's parts into an error and shuts down what a signal had started if it fails.

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/encodable"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -65,7 +66,7 @@ func buildResource(ctx context.Context, c *config) (res *resource.Resource, noti
 		notices = append(notices, fmt.Sprintf("service.name is not set, %q is used: set OTEL_SERVICE_NAME or use WithServiceName", name))
 		res = resource.NewSchemaless(append(attrs, semconv.ServiceName(name))...)
 	}
-	return res, notices
+	return encodable.Resource(res), notices
 }
 
 // binaryName is the fallback of service.name. The specification's is unknown_service:<binary>; the bare name is what a

@@ -81,7 +81,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	g.connections = newConnections(cfg, g.selfLog)
 	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
-	g.logger = slog.New(fanOut(g.branches(console)...))
+	g.logger = slog.New(shallowHandler{fanOut(g.branches(console)...)})
 	if !o.withoutGlobals {
 		g.release = install(g)
 	}
