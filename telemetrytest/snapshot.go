@@ -1,0 +1,83 @@
+package telemetrytest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// snapshot is what had arrived at one moment.
+type snapshot struct {
+	spans    []*Span // oldest first
+	traces   []*Trace
+	logs     []LogRecord
+	metrics  []Metric
+	flushErr error
+	waited   time.Duration // in vain; 0 if at all
+}
+
+// look flushes and takes a snapshot.
+func (c *Collector) look() snapshot {
+	s := snapshot{flushErr: c.flush()}
+	s.spans = each(c.server.Spans(), spanOf)
+	s.logs = each(c.server.LogRecords(), logOf)
+	slices.SortStableFunc(s.logs, func(a, b LogRecord) int { return a.Time.Compare(b.Time) })
+	s.metrics = newest(c.server.Metrics())
+	s.traces = c.buildTraces(s.spans, s.logs)
+	return s
+}
+
+// newest keeps the last export of each metric. Exports are cumulative, so it has everything that was recorded.
+func newest(metrics []otlptest.Metric) []Metric {
+	type identity struct{ instance, scope, version, name string }
+	last, order := map[identity]otlptest.Metric{}, []identity{}
+	for _, m := range metrics {
+		instance, _ := m.Resource["service.instance.id"].(string)
+		id := identity{instance, m.Scope.Name, m.Scope.Version, m.Name}
+		if _, known := last[id]; !known {
+			order = append(order, id)
+		}
+		last[id] = m
+	}
+	return each(order, func(id identity) Metric { return metricOf(last[id]) })
+}
+
+// await looks until something is found, or patience ends.
+func await[T any](c *Collector, find func(snapshot) []T) (seen snapshot, found []T) {
+	begin := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for {
+		seen = c.look()
+		if found = find(seen); len(found) > 0 {
+			return seen, found
+		}
+		if ctx.Err() != nil {
+			seen.waited = time.Since(begin)
+			return seen, nil
+		}
+		requests := len(c.server.Requests())
+		pause, stop := context.WithTimeout(ctx, glance)
+		_ = c.server.Wait(pause, func(s *otlptest.Collector) bool { return len(s.Requests()) > requests })
+		stop()
+	}
+}
+
+// circumstances are what may explain that something is missing.
+func (s snapshot) circumstances() string {
+	var b strings.Builder
+	if s.waited > 0 {
+		fmt.Fprintf(&b, ", after %v", s.waited.Round(time.Second/10))
+	}
+	switch {
+	case s.flushErr != nil:
+		fmt.Fprintf(&b, "\nnot everything could be delivered: %v", s.flushErr)
+	case len(s.spans)+len(s.logs)+len(s.metrics) == 0:
+		b.WriteString("\nnothing has arrived: does the service use this test's guard or, if the test has the globals, those?")
+	}
+	return b.String()
+}
