@@ -45,13 +45,17 @@ func (c *Collector) fail(tb testing.TB, seen snapshot, format string, args ...an
 // fail ends the test with what was expected and the span's trace.
 func (s *Span) fail(tb testing.TB, format string, args ...any) {
 	tb.Helper()
-	message := fmt.Sprintf(format, args...)
+	fatal(tb, fmt.Sprintf(format, args...)+s.drawing())
+}
+
+// drawing is the span's trace, with an arrow at the span.
+func (s *Span) drawing() string {
 	for _, t := range s.trace.collector.withOpenSpans(s.trace.Spans, s.trace.Logs) {
 		if t.ID == s.TraceID {
-			message += "\n\n" + drawTrace(t, s)
+			return "\n\n" + drawTrace(t, s)
 		}
 	}
-	fatal(tb, message)
+	return ""
 }
 
 // withOpenSpans are the traces of these spans with those that have not ended.

@@ -81,7 +81,7 @@ func TestASpanThatIsOpenIsShown(t *testing.T) {
 		root.End()
 		r.RequireSpan(tb, "order").RequireChild(tb, "charge card")
 	})
-	require.Regexp(t, `span "order" has no child "charge card", want one
+	require.Regexp(t, `span "order" has no child "charge card", want one, after \S+s
 
 trace \S+
 order  internal  \S+s  <--

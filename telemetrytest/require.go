@@ -43,7 +43,7 @@ func (c *Collector) RequireSpan(tb testing.TB, name string, attributes ...attrib
 	matches := func(s *Span) bool { return s.Name == name && has(s.Attributes, attributes) }
 	seen, found := await(c, func(s snapshot) []*Span { return filter(s.spans, matches) })
 	if len(found) != 1 {
-		c.fail(tb, seen, "%s, want one", count(len(found), "span")+" "+described(name, attributes))
+		c.fail(tb, seen, "%s %s, want one", count(len(found), "span"), described(name, attributes))
 		return nil
 	}
 	return found[0]
@@ -55,7 +55,7 @@ func (c *Collector) RequireLog(tb testing.TB, message string, attributes ...attr
 	tb.Helper()
 	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) })
 	if len(found) != 1 {
-		c.fail(tb, seen, "%s, want one", count(len(found), "log record")+" "+described(message, attributes))
+		c.fail(tb, seen, "%s %s, want one", count(len(found), "log record"), described(message, attributes))
 		return LogRecord{}
 	}
 	return found[0]
@@ -94,7 +94,13 @@ func (s *Span) RequireChild(tb testing.TB, name string, attributes ...attribute.
 	matches := func(child *Span) bool { return child.Name == name && has(child.Attributes, attributes) }
 	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) })
 	if len(found) != 1 {
-		s.in(seen).fail(tb, "span %q has %s, want one", s.Name, count(len(found), "child")+" "+described(name, attributes))
+		message := fmt.Sprintf("span %q has %s %s, want one%s%s", s.Name, count(len(found), "child"), described(name, attributes),
+			seen.circumstances(), s.in(seen).drawing())
+		// The commonest bug is a context that was not handed on.
+		if lost := filter(seen.spans, func(other *Span) bool { return other.TraceID != s.TraceID && matches(other) }); len(lost) > 0 {
+			message += "\n\nanother trace has such a span" + lost[0].drawing()
+		}
+		fatal(tb, message)
 		return nil
 	}
 	return found[0]
@@ -144,7 +150,7 @@ func (s *Span) RequireLog(tb testing.TB, message string, attributes ...attribute
 	tb.Helper()
 	seen, found := await(s.trace.collector, func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) })
 	if len(found) != 1 {
-		s.in(seen).fail(tb, "span %q has %s, want one", s.Name, count(len(found), "log record")+" "+described(message, attributes))
+		s.in(seen).fail(tb, "span %q has %s %s, want one%s", s.Name, count(len(found), "log record"), described(message, attributes), seen.circumstances())
 		return LogRecord{}
 	}
 	return found[0]
