@@ -2,7 +2,9 @@ package telemetrytest
 
 import (
 	"context"
+	"errors"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -53,7 +55,7 @@ type Request struct {
 // Collector is an OTLP server in this process. All methods are safe for concurrent use.
 //
 // Every question asked of it first flushes what was started with [Start], so that what has ended by then has arrived when
-// it answers; while it is down or misbehaves, that takes up to 10 s. Of a service that was started in another way, such as a process of its own, it knows what has arrived so far;
+// it answers; while it is down or misbehaves, that takes up to 15 s. Of a service that was started in another way, such as a process of its own, it knows what has arrived so far;
 // the Require methods wait for what is on its way.
 type Collector struct {
 	server *otlptest.Collector
@@ -122,27 +124,27 @@ func (c *Collector) Requests() []Request {
 	})
 }
 
-// flush delivers what has been recorded so far with Start, in at most 10 s, for a collector may be down, slow or hang. The
-// error says what was not delivered; a test that has made the collector misbehave expects it.
+// flushLimit bounds what a question waits for a collector that is down, slow or hangs. It is long, because machines that run
+// tests are busy.
+const flushLimit = 15 * time.Second
+
+// flush delivers what has been recorded so far with Start. The error says what was not delivered; a test that has made the
+// collector misbehave expects it.
 func (c *Collector) flush() error {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*patience)
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
 	defer cancel()
-	errs := make(chan error)
 	recorders := c.started()
-	for _, r := range recorders {
-		go func() { errs <- r.Guard.ForceFlush(ctx) }()
+	errs := make([]error, len(recorders))
+	var flushes sync.WaitGroup
+	for i, r := range recorders {
+		flushes.Go(func() { errs[i] = r.Guard.ForceFlush(ctx) })
 	}
-	var first error
-	for range recorders {
-		if err := <-errs; err != nil && first == nil {
-			first = err
-		}
-	}
-	return first
+	flushes.Wait()
+	return errors.Join(errs...)
 }
 
 func (c *Collector) started() []*Recorder {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return append([]*Recorder(nil), c.recorders...)
+	return slices.Clone(c.recorders)
 }

@@ -2,6 +2,7 @@ package telemetrytest
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -46,22 +47,24 @@ func newest(metrics []otlptest.Metric) []Metric {
 	return each(order, func(id identity) Metric { return metricOf(last[id]) })
 }
 
-// await looks until something is found, or patience ends.
+// await looks until something is found, or patience ends: it begins with the end of the first look, since a flush can take
+// long, and is over at once when a flush was given up.
 func await[T any](c *Collector, find func(snapshot) []T) (seen snapshot, found []T) {
-	begin := time.Now()
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
-	defer cancel()
+	begin, end := time.Now(), time.Time{}
 	for {
 		seen = c.look()
 		if found = find(seen); len(found) > 0 {
 			return seen, found
 		}
-		if ctx.Err() != nil {
+		if end.IsZero() {
+			end = time.Now().Add(patience)
+		}
+		if time.Now().After(end) || errors.Is(seen.flushErr, context.DeadlineExceeded) {
 			seen.waited = time.Since(begin)
 			return seen, nil
 		}
 		requests := len(c.server.Requests())
-		pause, stop := context.WithTimeout(ctx, glance)
+		pause, stop := context.WithTimeout(context.Background(), glance)
 		_ = c.server.Wait(pause, func(s *otlptest.Collector) bool { return len(s.Requests()) > requests })
 		stop()
 	}
