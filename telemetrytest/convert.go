@@ -120,7 +120,7 @@ func attributeMap(attributes []attribute.KeyValue) map[string]any {
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
-// unprintable tells whether text needs quotes to be read as one value on one line.
-func unprintable(text string) bool {
+// needsQuotes tells whether text could be taken for more or less than one value on one line.
+func needsQuotes(text string) bool {
 	return text == "" || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '"' })
 }

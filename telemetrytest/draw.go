@@ -234,7 +234,7 @@ func show(value any) string {
 	if runes := []rune(text); len(runes) > maxValue {
 		text = string(runes[:maxValue]) + "…"
 	}
-	if unprintable(text) {
+	if needsQuotes(text) {
 		return fmt.Sprintf("%q", text)
 	}
 	return text

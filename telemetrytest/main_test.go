@@ -124,3 +124,10 @@ func parallel(t *testing.T, opts ...telemetry.Option) *telemetrytest.Recorder {
 	t.Parallel()
 	return telemetrytest.Start(t, append(opts, telemetry.WithoutGlobals())...)
 }
+
+func names(spans []*telemetrytest.Span) (all []string) {
+	for _, s := range spans {
+		all = append(all, s.Name)
+	}
+	return all
+}

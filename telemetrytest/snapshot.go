@@ -1,6 +1,7 @@
 package telemetrytest
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // snapshot is what had arrived at one moment.
 type snapshot struct {
-	spans    []*Span // oldest first
+	spans    []*Span // in the order of their start
 	traces   []*Trace
 	logs     []LogRecord
 	metrics  []Metric
@@ -25,6 +26,7 @@ type snapshot struct {
 func (c *Collector) look() snapshot {
 	s := snapshot{flushErr: c.flush()}
 	s.spans = each(c.server.Spans(), spanOf)
+	slices.SortStableFunc(s.spans, func(a, b *Span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Name, b.Name)) })
 	s.logs = each(c.server.LogRecords(), logOf)
 	slices.SortStableFunc(s.logs, func(a, b LogRecord) int { return a.Time.Compare(b.Time) })
 	s.metrics = newest(c.server.Metrics())

@@ -102,12 +102,14 @@ func (c *Collector) destination() telemetry.Option {
 	return telemetry.WithOptions(telemetry.ForTraces(here), telemetry.ForMetrics(here), telemetry.ForLogs(here))
 }
 
-// end shuts down. The collector is healthy by then, whatever the test has made of it: nobody is left to look at what it
-// does to telemetry, and retries would only make the test late.
+// end shuts down. The collector is healthy by then, whatever its test has made of it: nobody is left to look at what it does
+// to telemetry, and retries would only make the test late.
 func (c *Collector) end(tb testing.TB, r *Recorder) {
 	tb.Helper()
-	c.SetFault(Fault{})
-	c.Up()
+	if tb == c.tb { // a subtest may have a service at the collector of the test around it
+		c.SetFault(Fault{})
+		c.Up()
+	}
 	if err := r.Guard.Shutdown(context.Background()); err != nil {
 		tb.Logf("telemetrytest: the end of telemetry: %v", err)
 	}
