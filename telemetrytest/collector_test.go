@@ -95,6 +95,23 @@ func TestHangIsHealedByTheEndOfTheTest(t *testing.T) {
 	require.Less(t, time.Since(begin), 8*time.Second)
 }
 
+// TestAFaultOutlivesASubtest has a service that begins and ends at the collector of the test around it.
+func TestAFaultOutlivesASubtest(t *testing.T) {
+	t.Parallel()
+	r := telemetrytest.Start(t, telemetry.WithoutGlobals())
+	r.SetFault(telemetrytest.Fault{HTTPStatus: http.StatusBadRequest}, telemetrytest.Traces)
+	t.Run("subtest", func(t *testing.T) {
+		other := r.Collector.Start(t, telemetry.WithoutGlobals())
+		order(other.Guard)
+		require.Len(t, other.Logs(), 2)
+	})
+	order(r.Guard)
+	require.Empty(t, r.Spans())
+	r.SetFault(telemetrytest.Fault{})
+	order(r.Guard)
+	require.Len(t, r.Spans(), 3)
+}
+
 func TestAnOutage(t *testing.T) {
 	t.Parallel()
 	r := telemetrytest.Start(t, telemetry.WithoutGlobals())

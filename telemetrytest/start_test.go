@@ -209,6 +209,16 @@ func TestAPresetCannotLeadTestDataAway(t *testing.T) {
 	require.Empty(t, elsewhere.Requests())
 }
 
+// TestEverySpanIsKept has far more traces than the adaptive sampler keeps, which services have by default.
+func TestEverySpanIsKept(t *testing.T) {
+	r := parallel(t)
+	for range 500 {
+		_, span := r.Guard.TracerProvider().Tracer("shop").Start(t.Context(), "x")
+		span.End()
+	}
+	require.Len(t, r.Spans("x"), 500)
+}
+
 func TestOptionsWin(t *testing.T) {
 	t.Parallel()
 	var console bytes.Buffer
