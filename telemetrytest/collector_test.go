@@ -1,6 +1,7 @@
 package telemetrytest_test
 
 import (
+	"bytes"
 	"context"
 	"io"
 	"net/http"
@@ -8,7 +9,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/telemetrytest"
@@ -122,6 +126,27 @@ func TestAnOutage(t *testing.T) {
 	r.Up()
 	require.Len(t, r.RequireSpan(t, "POST /orders").Trace().Spans, 3)
 	r.RequireLog(t, "order received")
+}
+
+// TestASpanThatIsSentAgainIsThereOnce sends one request twice, as a client does that has not had its answer.
+func TestASpanThatIsSentAgainIsThereOnce(t *testing.T) {
+	t.Parallel()
+	c := telemetrytest.NewCollector(t)
+	request, err := proto.Marshal(&collectortrace.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{{
+		ScopeSpans: []*tracepb.ScopeSpans{{Spans: []*tracepb.Span{
+			{Name: "x", TraceId: make([]byte, 16), SpanId: []byte("12345678")},
+			{Name: "y", TraceId: make([]byte, 16), SpanId: []byte("abcdefgh")},
+		}}},
+	}}})
+	require.NoError(t, err)
+	for range 2 {
+		response, err := http.Post(c.HTTPEndpoint()+"/v1/traces", "application/x-protobuf", bytes.NewReader(request))
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+	}
+	require.Len(t, c.Requests(), 2)
+	require.Equal(t, []string{"x", "y"}, names(c.Spans()))
+	require.Len(t, c.RequireSpan(t, "x").Trace().Roots, 2)
 }
 
 func TestTooLargeRequests(t *testing.T) {

@@ -18,7 +18,8 @@ var patience = 5 * time.Second
 // glance is how long they wait for the collector before they flush again.
 const glance = 20 * time.Millisecond
 
-// Spans returns the spans that have arrived, in the order of their start: all, or those with one of these names.
+// Spans returns the spans that have arrived, in the order of their start: all, or those with one of these names. One that
+// was sent again, because the first answer was lost, is there once.
 func (c *Collector) Spans(names ...string) []*Span {
 	spans := c.look().spans
 	if len(names) == 0 {

@@ -25,13 +25,25 @@ type snapshot struct {
 // look flushes and takes a snapshot.
 func (c *Collector) look() snapshot {
 	s := snapshot{flushErr: c.flush()}
-	s.spans = each(c.server.Spans(), spanOf)
+	s.spans = once(each(c.server.Spans(), spanOf))
 	slices.SortStableFunc(s.spans, func(a, b *Span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Name, b.Name)) })
 	s.logs = each(c.server.LogRecords(), logOf)
 	slices.SortStableFunc(s.logs, func(a, b LogRecord) int { return a.Time.Compare(b.Time) })
 	s.metrics = newest(c.server.Metrics())
 	s.traces = c.buildTraces(s.spans, s.logs)
 	return s
+}
+
+// once leaves out spans that have arrived before, as after a connection that was cut before the answer.
+func once(spans []*Span) []*Span {
+	type identity struct{ trace, span string }
+	seen := map[identity]bool{}
+	return filter(spans, func(s *Span) bool {
+		id := identity{s.TraceID, s.SpanID}
+		before := seen[id]
+		seen[id] = true
+		return !before
+	})
 }
 
 // newest keeps the last export of each metric. Exports are cumulative, so it has everything that was recorded.
