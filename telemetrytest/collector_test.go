@@ -82,10 +82,9 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestHangIsHealedByTheEndOfTheTest would last as long as the export's time-out otherwise.
+// TestHangIsHealedByTheEndOfTheTest would otherwise use all of the shutdown's time, and say so in the log.
 func TestHangIsHealedByTheEndOfTheTest(t *testing.T) {
 	t.Parallel()
-	begin := time.Now()
 	f := run(t, func(tb testing.TB) {
 		r := telemetrytest.Start(tb, telemetry.WithoutGlobals())
 		r.SetFault(telemetrytest.Fault{Hang: true})
@@ -96,7 +95,6 @@ func TestHangIsHealedByTheEndOfTheTest(t *testing.T) {
 	})
 	require.Empty(t, f.failures)
 	require.Empty(t, f.logs)
-	require.Less(t, time.Since(begin), 8*time.Second)
 }
 
 // TestAFaultOutlivesASubtest has a service that begins and ends at the collector of the test around it.
