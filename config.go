@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -12,6 +13,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/fleetotel/telemetry/internal/testenv"
 )
 
 // signal is one of the three kinds of telemetry; each can be off while the others run.
@@ -194,6 +197,14 @@ func (e environment) concernsSDK() bool {
 		}
 	}
 	return false
+}
+
+// under is what counts under ctx: this environment, or the one that telemetrytest has put into ctx.
+func (e environment) under(ctx context.Context) environment {
+	if variables, ok := testenv.From(ctx); ok {
+		return variables
+	}
+	return e
 }
 
 // resolution is one pass over the settings table.

@@ -37,8 +37,8 @@ func TestLayers(t *testing.T) {
 			return f.path != "config.go" && f.path != "propagation.go" && isLibrary(f) &&
 				f.callsAny("os.Getenv", "os.LookupEnv", "os.Environ", "os.ExpandEnv", "syscall.Getenv")
 		}},
-		{"only telemetry.go sets globals, and shutdown.go puts them back", func(f sourceFile) bool {
-			return f.path != "telemetry.go" && f.path != "shutdown.go" && isLibrary(f) &&
+		{"only telemetry.go sets globals, and shutdown.go puts them back; telemetrytest puts back what a service has set", func(f sourceFile) bool {
+			return f.path != "telemetry.go" && f.path != "shutdown.go" && f.path != "telemetrytest/globals.go" && isLibrary(f) &&
 				f.callsAny("otel.SetTracerProvider", "otel.SetMeterProvider", "otel.SetLoggerProvider", "otel.SetTextMapPropagator",
 					"otel.SetErrorHandler", "otel.SetLogger", "slog.SetDefault", "log.SetOutput", "log.SetFlags", "os.Setenv", "os.Unsetenv")
 		}},
@@ -49,7 +49,11 @@ func TestLayers(t *testing.T) {
 			return strings.HasPrefix(f.path, "examples/") && f.importsAny("go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters/")
 		}},
 		{"code that services run needs no test package", func(f sourceFile) bool {
-			return f.importsAny("testing", "net/http/httptest", "github.com/stretchr/testify", "go.uber.org/goleak")
+			return f.importsAny("net/http/httptest", "github.com/stretchr/testify", "go.uber.org/goleak", modulePath+"/telemetrytest") ||
+				f.importsAny("testing") && !isTestKit(f)
+		}},
+		{"only config.go, for telemetrytest, looks for another environment", func(f sourceFile) bool {
+			return f.path != "config.go" && !isTestKit(f) && f.importsAny(modulePath+"/internal/testenv")
 		}},
 		{"a library does not exit, print or panic", func(f sourceFile) bool {
 			return isLibrary(f) && f.callsAny("os.Exit", "fmt.Print", "fmt.Println", "fmt.Printf", "log.Print", "log.Printf", "log.Println",
@@ -73,6 +77,9 @@ const modulePath = "github.com/fleetotel/telemetry"
 func isLibrary(f sourceFile) bool {
 	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/")
 }
+
+// isTestKit tells the package that services' tests import, and nothing else.
+func isTestKit(f sourceFile) bool { return strings.HasPrefix(f.path, "telemetrytest/") }
 
 func (f sourceFile) importsAny(prefixes ...string) bool {
 	return slices.ContainsFunc(f.imports, func(path string) bool {

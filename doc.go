@@ -30,4 +30,8 @@
 //
 // W3C trace context and baggage. [Handler], [Transport], [ServerHandler] and [ClientHandler] cover HTTP and gRPC;
 // [Inject] and [Extract] with their carriers cover messages; [ExtractEnv] covers jobs.
+//
+// # Testing
+//
+// Package telemetrytest gives each of a service's tests telemetry of its own, over a collector in the test's process.
 package telemetry

@@ -9,6 +9,7 @@ import (
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/telemetrytest"
 )
 
 // requireBalanced asserts the identity that SignalHealth promises.
@@ -87,10 +88,10 @@ func TestShutdownErrorSaysWhatWasLost(t *testing.T) {
 }
 
 func TestQueueKeepsItsLastEighthForErrors(t *testing.T) {
-	c := otlptest.New(t)
-	c.SetFault(otlptest.Fault{Hang: true})
-	guard, _ := start(t, c, telemetry.WithoutMetrics(), telemetry.WithShutdownTimeout(time.Second),
+	rec := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithShutdownTimeout(time.Second),
 		telemetry.WithLogBatch(telemetry.Batch{MaxQueueSize: 80, MaxExportBatchSize: 1, MaxConcurrentExports: 1}))
+	rec.SetFault(telemetrytest.Fault{Hang: true})
+	guard := rec.Guard
 	for range 1000 {
 		guard.Logger().InfoContext(t.Context(), "ordinary")
 	}
@@ -109,10 +110,9 @@ func TestQueueKeepsItsLastEighthForErrors(t *testing.T) {
 func TestHealthOfNilAndSwitchedOff(t *testing.T) {
 	var none *telemetry.Guard
 	require.Zero(t, none.Health())
-	c := otlptest.New(t)
-	guard, _ := start(t, c, telemetry.WithoutTraces())
-	require.False(t, guard.Health().Traces.On)
-	require.True(t, guard.Health().Logs.On)
+	rec := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithoutTraces())
+	require.False(t, rec.Guard.Health().Traces.On)
+	require.True(t, rec.Guard.Health().Logs.On)
 }
 
 func TestDescribe(t *testing.T) {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/telemetrytest"
 )
 
 // TestAdaptiveSamplingIsTheDefault offers far more traces than are kept: all errors arrive, with weights that add up.
@@ -77,16 +78,16 @@ func newSampler(t *testing.T, s telemetry.Sampling) *telemetry.AdaptiveSampler {
 }
 
 func TestAnotherSamplerHasNoSamplingHealth(t *testing.T) {
-	guard, _ := start(t, otlptest.New(t), telemetry.WithSampler(sdktrace.AlwaysSample()))
-	require.Zero(t, guard.Health().Sampling)
+	rec := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithSampler(sdktrace.AlwaysSample()))
+	require.Zero(t, rec.Guard.Health().Sampling)
 }
 
 // TestTailServesExportersOfTheUser has the exporter given by option stand behind the tail as well.
 func TestTailServesExportersOfTheUser(t *testing.T) {
 	exporter := tracetest.NewInMemoryExporter()
-	guard, _ := start(t, otlptest.New(t), telemetry.WithSpanExporter(exporter),
+	rec := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithSpanExporter(exporter),
 		telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: 0.001}))
-	tracer := guard.TracerProvider().Tracer("x")
+	tracer := rec.Guard.TracerProvider().Tracer("x")
 	for i := range 200 {
 		_, span := tracer.Start(t.Context(), "request")
 		if i == 199 {
@@ -94,7 +95,7 @@ func TestTailServesExportersOfTheUser(t *testing.T) {
 		}
 		span.End()
 	}
-	require.NoError(t, guard.ForceFlush(t.Context()))
+	require.NoError(t, rec.Guard.ForceFlush(t.Context()))
 	var failed int
 	for _, s := range exporter.GetSpans() {
 		require.True(t, s.SpanContext.IsSampled(), fmt.Sprint(s.Name))

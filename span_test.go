@@ -24,6 +24,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/telemetrytest"
 )
 
 // A server ends its span after the client has its answer, so a test waits for it.
@@ -167,17 +168,14 @@ func TestDoRecordsTheError(t *testing.T) {
 		"nil in interface": {typedNil, "*telemetry_test.typedError", "*telemetry_test.typedError without a text: its methods panic"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sdk := recordGlobals(t)
+			rec := telemetrytest.Start(t)
 			err := telemetry.Do(context.Background(), "work", func(context.Context) error { return tc.err })
 			require.True(t, err == tc.err, "the error is returned as it is") // identity is the point
 
-			span := sdk.span(t, "work")
-			require.Equal(t, sdktrace.Status{Code: codes.Error, Description: tc.message}, span.Status())
-			require.Equal(t, tc.errorType, attributeMap(span.Attributes())["error.type"])
-			require.Len(t, span.Events(), 1)
-			require.Equal(t, "exception", span.Events()[0].Name)
-			require.Equal(t, map[string]string{"exception.type": tc.errorType, "exception.message": tc.message},
-				attributeMap(span.Events()[0].Attributes))
+			span := rec.RequireSpan(t, "work", attribute.String("error.type", tc.errorType))
+			span.RequireStatus(t, codes.Error, tc.message)
+			span.RequireEvent(t, "exception", attribute.String("exception.type", tc.errorType), attribute.String("exception.message", tc.message))
+			require.Len(t, span.Events, 1)
 		})
 	}
 }
@@ -210,25 +208,22 @@ func TestDoRecordsThePanicAndLetsItGoOn(t *testing.T) {
 		"error": {boom, "*telemetry_test.typedError", "boom"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sdk := recordGlobals(t)
+			rec := telemetrytest.Start(t)
 			require.PanicsWithValue(t, tc.value, func() {
 				_ = telemetry.Do(context.Background(), "work", func(context.Context) error { panic(tc.value) })
 			})
-			span := sdk.span(t, "work")
-			require.Equal(t, sdktrace.Status{Code: codes.Error, Description: "panic: " + tc.message}, span.Status())
-			require.Equal(t, tc.errorType, attributeMap(span.Attributes())["error.type"])
-			require.Len(t, span.Events(), 1, "one panic is one event")
-			event := attributeMap(span.Events()[0].Attributes)
-			require.Equal(t, tc.errorType, event["exception.type"])
-			require.Equal(t, tc.message, event["exception.message"])
-			require.Contains(t, event["exception.stacktrace"], "TestDoRecordsThePanicAndLetsItGoOn",
+			span := rec.RequireSpan(t, "work", attribute.String("error.type", tc.errorType))
+			span.RequireStatus(t, codes.Error, "panic: "+tc.message)
+			event := span.RequireEvent(t, "exception", attribute.String("exception.type", tc.errorType), attribute.String("exception.message", tc.message))
+			require.Contains(t, event.Attributes["exception.stacktrace"], "TestDoRecordsThePanicAndLetsItGoOn",
 				"the stack reaches the code that panicked")
+			require.Len(t, span.Events, 1, "one panic is one event")
 		})
 	}
 }
 
 func TestDoEndsTheSpanOfAGoroutineThatExits(t *testing.T) {
-	sdk := recordGlobals(t)
+	rec := telemetrytest.Start(t)
 	returned := false
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -237,9 +232,9 @@ func TestDoEndsTheSpanOfAGoroutineThatExits(t *testing.T) {
 	})
 	wg.Wait()
 	require.False(t, returned, "Goexit is not swallowed")
-	span := sdk.span(t, "work")
-	require.Equal(t, codes.Unset, span.Status().Code)
-	require.Empty(t, span.Events())
+	span := rec.RequireSpan(t, "work")
+	span.RequireStatus(t, codes.Unset, "")
+	require.Empty(t, span.Events)
 }
 
 func TestDoUnsampled(t *testing.T) {
@@ -252,13 +247,13 @@ func TestDoUnsampled(t *testing.T) {
 }
 
 func TestDoDoesNotRecordAnAbortedRequest(t *testing.T) {
-	sdk := recordGlobals(t)
+	rec := telemetrytest.Start(t)
 	require.PanicsWithValue(t, http.ErrAbortHandler, func() {
 		_ = telemetry.Do(context.Background(), "work", func(context.Context) error { panic(http.ErrAbortHandler) })
 	})
-	span := sdk.span(t, "work")
-	require.Equal(t, codes.Unset, span.Status().Code)
-	require.Empty(t, span.Events())
+	span := rec.RequireSpan(t, "work")
+	span.RequireStatus(t, codes.Unset, "")
+	require.Empty(t, span.Events)
 }
 
 func TestDoTakesTheTracerOfTheSpanInContext(t *testing.T) {
@@ -338,7 +333,7 @@ func TestDoRandomFlag(t *testing.T) {
 }
 
 func TestDoConcurrentSafe(t *testing.T) {
-	sdk := recordGlobals(t)
+	rec := telemetrytest.Start(t)
 	var wg sync.WaitGroup
 	for i := range 16 {
 		wg.Go(func() {
@@ -346,7 +341,7 @@ func TestDoConcurrentSafe(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	require.Len(t, sdk.names(), 16)
+	require.Len(t, rec.Spans(), 16)
 }
 
 // remoteContext is a caller's span context.

@@ -56,7 +56,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	o := &options{}
 	bundle(opts).apply(o)
 	env := readEnvironment()
-	resolved := resolveConfig(o, env)
+	resolved := resolveConfig(o, env.under(ctx))
 	cfg := resolved.cfg
 
 	g := &Guard{cfg: cfg, propagator: &propagator{cfg.propagators.value.build()}}

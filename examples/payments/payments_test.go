@@ -1,87 +1,74 @@
 package main
 
 import (
+	"bytes"
 	"slices"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/trace"
 
-	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/telemetrytest"
 )
-
-// node is a span as the tests compare it, with its children in the order of their start.
-type node struct {
-	Service, Name, Kind, Status string
-	Children                    []node
-}
-
-func treeOf(spans []otlptest.Span, parent string) []node {
-	var nodes []node
-	slices.SortFunc(spans, func(a, b otlptest.Span) int { return a.Start.Compare(b.Start) })
-	for _, s := range spans {
-		if s.ParentSpanID == parent {
-			nodes = append(nodes, node{text(s.Resource, "service.name"), s.Name, s.Kind, s.Status.Code, treeOf(spans, s.SpanID)})
-		}
-	}
-	return nodes
-}
 
 // Twenty requests have one of every kind: request 7 is invalid, 13 is declined, 9 and 19 read.
 func TestWhatArrives(t *testing.T) {
-	collector, out := runAt(t, "-requests", "20")
-	require.Contains(t, out, "16 paid, 1 declined, 1 invalid, 2 read\n           and 1 × GET /health")
-	arrived := arrivedAt(collector)
+	collector := telemetrytest.NewCollector(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint())
+	var out bytes.Buffer
+	require.NoError(t, run(t.Context(), &out, []string{"-requests", "20"}), "%s", &out)
+	require.Contains(t, out.String(), "16 paid, 1 declined, 1 invalid, 2 read\n           and 1 × GET /health")
 
-	// traceOf returns the trace whose root has this name and HTTP status.
-	traceOf := func(name string, status int) []otlptest.Span {
-		i := slices.IndexFunc(arrived.spans, func(s otlptest.Span) bool {
-			return s.Name == name && s.Kind == "server" && number(s.Attributes, "http.response.status_code") == float64(status)
+	// traceOf returns the first trace whose root has this name and HTTP status.
+	traceOf := func(name string, status int64) *telemetrytest.Trace {
+		spans := collector.Spans(name)
+		i := slices.IndexFunc(spans, func(s *telemetrytest.Span) bool {
+			return s.Kind == trace.SpanKindServer && s.Attributes["http.response.status_code"] == status
 		})
 		require.GreaterOrEqual(t, i, 0, "no span %q with status %d", name, status)
-		return arrived.traces[arrived.spans[i].TraceID]
+		return spans[i].Trace()
 	}
-	spanOf := func(trace []otlptest.Span, name string) otlptest.Span {
-		i := slices.IndexFunc(trace, func(s otlptest.Span) bool { return s.Name == name })
-		require.GreaterOrEqual(t, i, 0, "no span %q", name)
-		return trace[i]
-	}
-	logsOf := func(trace []otlptest.Span) []otlptest.LogRecord {
-		var found []otlptest.LogRecord
-		for _, r := range arrived.logs {
-			if r.TraceID == trace[0].TraceID {
-				found = append(found, r)
-			}
-		}
-		return found
+	spanOf := func(trace *telemetrytest.Trace, name string) *telemetrytest.Span {
+		i := slices.IndexFunc(trace.Spans, func(s *telemetrytest.Span) bool { return s.Name == name })
+		require.GreaterOrEqual(t, i, 0, "no span %q in\n%s", name, trace)
+		return trace.Spans[i]
 	}
 
 	t.Run("one trace from the service over the gateway to the database", func(t *testing.T) {
-		trace := traceOf("POST /api/payments", 201)
-		require.Equal(t, []node{{"payments", "POST /api/payments", "server", "unset", []node{
-			{"payments", "create_payment", "internal", "unset", []node{
-				{"payments", "validate_payment", "internal", "unset", nil},
-				{"payments", "call_payment_gateway", "client", "unset", []node{
-					{"payments", "POST", "client", "unset", []node{
-						{"payment-gateway", "POST /charges", "server", "unset", []node{
-							{"payment-gateway", "authorize_card", "internal", "unset", nil},
-						}},
-					}},
-				}},
-				{"payments", "save_to_database", "internal", "unset", []node{
-					{"payments", "INSERT payments", "client", "unset", nil},
-				}},
-			}},
-		}}}, treeOf(trace, ""))
-		require.Equal(t, "/api/payments", spanOf(trace, "POST /api/payments").Attributes["http.route"])
-		insert := spanOf(trace, "INSERT payments").Attributes
-		require.Equal(t, "sqlite", insert["db.system.name"])
-		require.Contains(t, insert["db.query.text"], "VALUES (?, ?, ?, ?, ?)", "the statement, not the values")
+		arrived := traceOf("POST /api/payments", 201)
+		require.Equal(t, `POST /api/payments
+  create_payment
+    validate_payment
+    call_payment_gateway
+      POST
+        POST /charges
+          authorize_card
+    save_to_database
+      INSERT payments
+`, arrived.Outline())
+		for name, kind := range map[string]trace.SpanKind{
+			"create_payment": trace.SpanKindInternal, "call_payment_gateway": trace.SpanKindClient, "POST": trace.SpanKindClient,
+			"POST /charges": trace.SpanKindServer, "INSERT payments": trace.SpanKindClient,
+		} {
+			require.Equal(t, kind, spanOf(arrived, name).Kind, name)
+		}
+		for _, s := range arrived.Spans {
+			s.RequireStatus(t, codes.Unset, "")
+		}
+		require.Equal(t, "payment-gateway", spanOf(arrived, "authorize_card").Resource["service.name"])
+		spanOf(arrived, "POST /api/payments").RequireAttributes(t, attribute.String("http.route", "/api/payments"))
+		insert := spanOf(arrived, "INSERT payments")
+		insert.RequireAttributes(t, attribute.String("db.system.name", "sqlite"))
+		require.Contains(t, insert.Attributes["db.query.text"], "VALUES (?, ?, ?, ?, ?)", "the statement, not the values")
 	})
 
 	t.Run("two services are two resources", func(t *testing.T) {
-		instances := make(map[string]string)
-		for _, s := range arrived.spans {
-			instances[text(s.Resource, "service.name")] = text(s.Resource, "service.instance.id")
+		instances := make(map[any]any)
+		for _, s := range collector.Spans() {
+			instances[s.Resource["service.name"]] = s.Resource["service.instance.id"]
 		}
 		require.Len(t, instances, 2)
 		require.NotEmpty(t, instances["payments"])
@@ -89,99 +76,81 @@ func TestWhatArrives(t *testing.T) {
 	})
 
 	t.Run("an invalid payment says why", func(t *testing.T) {
-		trace := traceOf("POST /api/payments", 400)
-		require.Equal(t, []node{{"payments", "POST /api/payments", "server", "unset", []node{
-			{"payments", "create_payment", "internal", "error", []node{
-				{"payments", "validate_payment", "internal", "error", nil},
-			}},
-		}}}, treeOf(trace, ""))
-		span := spanOf(trace, "validate_payment")
-		require.Equal(t, "amount must be greater than 0, got -12.5", span.Status.Message)
+		arrived := traceOf("POST /api/payments", 400)
+		require.Equal(t, "POST /api/payments\n  create_payment\n    validate_payment\n", arrived.Outline())
+		span := spanOf(arrived, "validate_payment")
+		span.RequireStatus(t, codes.Error, "amount must be greater than 0, got -12.5")
 		require.Contains(t, span.Attributes["error.type"], "invalidError")
+		require.Equal(t, codes.Error, span.Parent().Status.Code)
+		require.Equal(t, codes.Unset, arrived.Roots[0].Status.Code, "what the caller did wrong is no error of the server")
 	})
 
 	t.Run("a declined payment is an error with a log record in its trace", func(t *testing.T) {
-		trace := traceOf("POST /api/payments", 402)
-		span := spanOf(trace, "call_payment_gateway")
-		require.Equal(t, otlptest.Status{Code: "error", Message: "the card was declined: insufficient_funds"}, span.Status)
+		arrived := traceOf("POST /api/payments", 402)
+		span := spanOf(arrived, "call_payment_gateway")
+		span.RequireStatus(t, codes.Error, "the card was declined: insufficient_funds")
+		span.RequireAttributes(t, attribute.String("payment.decline_reason", "insufficient_funds"))
 		require.Contains(t, span.Attributes["error.type"], "declinedError")
-		require.Equal(t, "insufficient_funds", span.Attributes["payment.decline_reason"])
-		require.Equal(t, "unset", spanOf(trace, "authorize_card").Status.Code, "to decline is no error of the gateway")
-		require.Equal(t, false, spanOf(trace, "authorize_card").Attributes["card.authorized"])
+		authorize := spanOf(arrived, "authorize_card")
+		authorize.RequireStatus(t, codes.Unset, "") // to decline is no error of the gateway
+		authorize.RequireAttributes(t, attribute.Bool("card.authorized", false))
 
-		logs := logsOf(trace)
-		require.Len(t, logs, 2)
-		i := slices.IndexFunc(logs, func(r otlptest.LogRecord) bool { return r.Body == "payment not created" })
-		require.GreaterOrEqual(t, i, 0)
-		require.Equal(t, "WARN", logs[i].SeverityText)
-		require.Equal(t, "declined", logs[i].Attributes["outcome"])
-		require.Equal(t, spanOf(trace, "create_payment").SpanID, logs[i].SpanID)
-		require.Equal(t, "payment-gateway", text(logs[1-i].Resource, "service.name"))
-		require.Equal(t, spanOf(trace, "POST /charges").SpanID, logs[1-i].SpanID)
+		require.Len(t, arrived.Logs, 2)
+		line := spanOf(arrived, "create_payment").RequireLog(t, "payment not created", attribute.String("outcome", "declined"))
+		require.Equal(t, log.SeverityWarn, line.Severity)
+		charges := spanOf(arrived, "POST /charges").Logs
+		require.Len(t, charges, 1)
+		require.Equal(t, "payment-gateway", charges[0].Resource["service.name"])
 	})
 
 	t.Run("a read is its request and its statement", func(t *testing.T) {
-		require.Equal(t, []node{{"payments", "GET /api/payments/{id}", "server", "unset", []node{
-			{"payments", "SELECT payments", "client", "unset", nil},
-		}}}, treeOf(traceOf("GET /api/payments/{id}", 200), ""))
+		arrived := traceOf("GET /api/payments/{id}", 200)
+		require.Equal(t, "GET /api/payments/{id}\n  SELECT payments\n", arrived.Outline())
 	})
 
 	t.Run("health checks leave nothing", func(t *testing.T) {
-		require.Len(t, arrived.traces, 20)
-		for _, s := range arrived.spans {
+		require.Len(t, collector.Traces(), 20)
+		for _, s := range collector.Spans() {
 			require.NotContains(t, s.Name, "health")
 			require.NotEqual(t, "/health", s.Attributes["url.path"])
 		}
 	})
 
 	t.Run("every log record belongs to a span that arrived", func(t *testing.T) {
-		ids := make(map[string]bool)
-		for _, s := range arrived.spans {
-			ids[s.TraceID+s.SpanID] = true
+		require.Len(t, collector.Logs(), 16*2+1*2+1+2)
+		inSpans := 0
+		for _, s := range collector.Spans() {
+			inSpans += len(s.Logs)
 		}
-		require.Len(t, arrived.logs, 16*2+1*2+1+2)
-		for _, r := range arrived.logs {
-			require.True(t, ids[r.TraceID+r.SpanID], "%v", r.Body)
-		}
+		require.Len(t, collector.Logs(), inSpans)
 	})
 
 	t.Run("metrics have the values of what was sent", func(t *testing.T) {
-		orders := make(map[any]float64)
-		var count uint64
-		var sum float64
-		inFlight := -1.0
-		for _, m := range arrived.metrics {
-			for _, p := range m.Points {
-				switch m.Name {
-				case "orders.total":
-					require.True(t, m.Monotonic)
-					orders[p.Attributes["outcome"]] += p.Value
-				case "order.value":
-					require.Equal(t, "EUR", p.Attributes["currency"])
-					require.Equal(t, []float64{10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000}, p.Bounds)
-					count, sum = p.Count, p.Sum
-				case "requests.in_flight":
-					require.False(t, m.Monotonic)
-					inFlight = p.Value
-				}
-			}
+		orders := collector.RequireMetric(t, "orders.total")
+		require.True(t, orders.Monotonic)
+		require.Equal(t, 18.0, orders.Total())
+		for outcome, want := range map[string]float64{"paid": 16, "declined": 1, "invalid": 1} {
+			require.Equal(t, want, collector.RequireMetric(t, "orders.total", attribute.String("outcome", outcome)).Total())
 		}
-		require.Equal(t, map[any]float64{"paid": 16, "declined": 1, "invalid": 1}, orders)
-		require.Equal(t, uint64(16), count)
+		values := collector.RequireMetric(t, "order.value", attribute.String("currency", "EUR"))
+		require.Equal(t, []float64{10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000}, values.Points[0].Bounds)
+		require.EqualValues(t, 16, values.Count())
 		want := 0.0
 		for i := range 20 {
 			if kindOf(i) == paid {
 				want += float64(500+i*3797%24500) / 100
 			}
 		}
-		require.InDelta(t, want, sum, 1e-6)
-		require.Zero(t, inFlight)
+		require.InDelta(t, want, values.Total(), 1e-6)
+		inFlight := collector.RequireMetric(t, "requests.in_flight")
+		require.False(t, inFlight.Monotonic)
+		require.Zero(t, inFlight.Total())
 	})
 }
 
 // The gateway being away is the service's error, not the caller's: 502, an error span with the reason, an error line.
 func TestGatewayAway(t *testing.T) {
-	collector := otlptest.New(t)
+	collector := telemetrytest.NewCollector(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint())
 	a, err := start(t.Context(), t.Output(), settings{}, "127.0.0.1:0", quiet(&reports{}))
 	require.NoError(t, err)
@@ -190,12 +159,11 @@ func TestGatewayAway(t *testing.T) {
 	require.ErrorContains(t, did.err(), "status 502")
 	require.NoError(t, a.stop())
 
-	arrived := arrivedAt(collector)
-	i := slices.IndexFunc(arrived.spans, func(s otlptest.Span) bool { return s.Name == "call_payment_gateway" })
-	require.GreaterOrEqual(t, i, 0)
-	require.Equal(t, "error", arrived.spans[i].Status.Code)
-	require.Contains(t, arrived.spans[i].Status.Message, "connection refused")
-	require.Len(t, arrived.logs, 1)
-	require.Equal(t, "ERROR", arrived.logs[0].SeverityText)
-	require.Equal(t, "unavailable", arrived.logs[0].Attributes["outcome"])
+	call := collector.RequireSpan(t, "call_payment_gateway")
+	require.Equal(t, codes.Error, call.Status.Code)
+	require.Contains(t, call.Status.Description, "connection refused")
+	logs := collector.Logs()
+	require.Len(t, logs, 1)
+	require.Equal(t, log.SeverityError, logs[0].Severity)
+	require.Equal(t, "unavailable", logs[0].Attributes["outcome"])
 }

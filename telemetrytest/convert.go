@@ -1,0 +1,126 @@
+package telemetrytest
+
+import (
+	"maps"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// The server's model spells kinds and codes as OTLP does; the names here are those of OpenTelemetry's Go API.
+
+func spanOf(s otlptest.Span) *Span {
+	return &Span{
+		TraceID: s.TraceID, SpanID: s.SpanID, ParentSpanID: s.ParentSpanID, TraceState: s.TraceState,
+		Name: s.Name, Kind: kinds[s.Kind], Start: s.Start, End: s.End,
+		Status:     Status{statusCodes[s.Status.Code], s.Status.Message},
+		Attributes: s.Attributes,
+		Events:     each(s.Events, func(e otlptest.Event) Event { return Event{e.Name, e.Time, e.Attributes} }),
+		Links: each(s.Links, func(l otlptest.Link) Link {
+			return Link{l.TraceID, l.SpanID, l.TraceState, l.Attributes}
+		}),
+		Resource: s.Resource, Scope: Scope{s.Scope.Name, s.Scope.Version},
+	}
+}
+
+var kinds = map[string]trace.SpanKind{
+	"internal": trace.SpanKindInternal, "server": trace.SpanKindServer, "client": trace.SpanKindClient,
+	"producer": trace.SpanKindProducer, "consumer": trace.SpanKindConsumer,
+}
+
+var statusCodes = map[string]codes.Code{"ok": codes.Ok, "error": codes.Error}
+
+func logOf(r otlptest.LogRecord) LogRecord {
+	record := LogRecord{
+		Time: r.Time, Severity: log.Severity(r.Severity), Body: r.Body, EventName: r.EventName, Attributes: r.Attributes,
+		TraceID: r.TraceID, SpanID: r.SpanID, Resource: r.Resource, Scope: Scope{r.Scope.Name, r.Scope.Version},
+	}
+	if record.Time.IsZero() {
+		record.Time = r.ObservedTime
+	}
+	return record
+}
+
+func metricOf(m otlptest.Metric) Metric {
+	return Metric{
+		Name: m.Name, Description: m.Description, Unit: m.Unit, Kind: m.Kind, Monotonic: m.Monotonic,
+		Points: each(m.Points, func(p otlptest.Point) Point {
+			return Point{
+				Attributes: p.Attributes, Time: p.Time, Value: p.Value,
+				Count: p.Count, Sum: p.Sum, Bounds: p.Bounds, BucketCounts: p.BucketCounts, Min: p.Min, Max: p.Max,
+			}
+		}),
+		Resource: m.Resource, Scope: Scope{m.Scope.Name, m.Scope.Version},
+	}
+}
+
+func each[In, Out any](in []In, f func(In) Out) []Out {
+	var out []Out
+	for _, v := range in {
+		out = append(out, f(v))
+	}
+	return out
+}
+
+// has tells whether attributes, as they arrived, hold all that are wanted.
+func has(attributes map[string]any, wanted []attribute.KeyValue) bool {
+	return len(missing(attributes, wanted)) == 0
+}
+
+// missing are the wanted attributes that are not there with their value.
+func missing(attributes map[string]any, wanted []attribute.KeyValue) []attribute.KeyValue {
+	return slices.DeleteFunc(slices.Clone(wanted), func(kv attribute.KeyValue) bool {
+		value, there := attributes[string(kv.Key)]
+		return there && reflect.DeepEqual(value, arrived(kv.Value))
+	})
+}
+
+// arrived is what the other end of OTLP makes of a value.
+func arrived(v attribute.Value) any {
+	switch v.Type() {
+	case attribute.SLICE:
+		return anys(each(v.AsSlice(), arrived))
+	case attribute.MAP:
+		return attributeMap(v.AsMap())
+	case attribute.BOOLSLICE:
+		return anys(v.AsBoolSlice())
+	case attribute.INT64SLICE:
+		return anys(v.AsInt64Slice())
+	case attribute.FLOAT64SLICE:
+		return anys(v.AsFloat64Slice())
+	case attribute.STRINGSLICE:
+		return anys(v.AsStringSlice())
+	}
+	return v.AsInterface()
+}
+
+func anys[T any](values []T) []any {
+	all := make([]any, len(values)) // not nil: an empty list is no empty value
+	for i, v := range values {
+		all[i] = v
+	}
+	return all
+}
+
+func attributeMap(attributes []attribute.KeyValue) map[string]any {
+	m := make(map[string]any, len(attributes))
+	for _, kv := range attributes {
+		m[string(kv.Key)] = arrived(kv.Value)
+	}
+	return m
+}
+
+func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
+
+// needsQuotes tells whether text could be taken for more or less than one value on one line.
+func needsQuotes(text string) bool {
+	return text == "" || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '"' })
+}

@@ -1,0 +1,15 @@
+package telemetrytest
+
+import (
+	"testing"
+	"time"
+)
+
+// SetPatience shortens what failures wait for; for TestMain.
+func SetPatience(d time.Duration) { patience = d }
+
+// HasOpenSpans tells whether a span has been started and not ended.
+func (r *Recorder) HasOpenSpans() bool { return r.open.count() > 0 }
+
+// Rebind gives the collector to another test.
+func Rebind(c *Collector, tb testing.TB) { c.tb = tb }

@@ -1,0 +1,164 @@
+package telemetrytest
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// RequireNoLeakedSpans fails the test if a span has been started and not ended, after waiting up to 5 s for it. The message
+// says where each was started: the line of the service that called Start, or that called what did. Spans that are not
+// ended never leave the process, and their children seem to have lost their parent. Spans that the sampler drops are not
+// seen.
+func (r *Recorder) RequireNoLeakedSpans(tb testing.TB) {
+	tb.Helper()
+	begin := time.Now()
+	for r.open.count() > 0 && time.Since(begin) < patience {
+		time.Sleep(glance)
+	}
+	leaked := r.open.spans()
+	if len(leaked) == 0 {
+		return
+	}
+	var b strings.Builder
+	for _, s := range leaked {
+		fmt.Fprintf(&b, "\n    %q, started at %s", s.Name, s.openAt)
+	}
+	seen := r.look()
+	seen.waited = time.Since(begin)
+	r.fail(tb, seen, "%s not ended, want a defer span.End() after each Start%s", count(len(leaked), "span"), &b)
+}
+
+// openSpans is a span processor that knows the spans that have not ended.
+type openSpans struct {
+	mu   sync.Mutex
+	open map[spanID]openSpan
+}
+
+type spanID struct {
+	trace trace.TraceID
+	span  trace.SpanID
+}
+
+type openSpan struct {
+	span    sdktrace.ReadWriteSpan
+	callers []uintptr
+}
+
+var _ sdktrace.SpanProcessor = (*openSpans)(nil)
+
+func newOpenSpans() *openSpans {
+	return &openSpans{open: map[spanID]openSpan{}}
+}
+
+func idOf(sc trace.SpanContext) spanID { return spanID{sc.TraceID(), sc.SpanID()} }
+
+func (o *openSpans) OnStart(_ context.Context, s sdktrace.ReadWriteSpan) {
+	var callers [64]uintptr
+	n := runtime.Callers(2, callers[:])
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.open[idOf(s.SpanContext())] = openSpan{s, slices.Clone(callers[:n])}
+}
+
+func (o *openSpans) OnEnd(s sdktrace.ReadOnlySpan) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	delete(o.open, idOf(s.SpanContext()))
+}
+
+func (*openSpans) Shutdown(context.Context) error   { return nil }
+func (*openSpans) ForceFlush(context.Context) error { return nil }
+
+func (o *openSpans) count() int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return len(o.open)
+}
+
+// spans are the open ones, for failure messages, in the order of their start.
+func (o *openSpans) spans() []*Span {
+	o.mu.Lock()
+	open := make([]openSpan, 0, len(o.open))
+	for _, s := range o.open {
+		open = append(open, s)
+	}
+	o.mu.Unlock()
+	spans := each(open, openSpan.unfinished)
+	slices.SortFunc(spans, func(a, b *Span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.SpanID, b.SpanID)) })
+	return spans
+}
+
+// unfinished is the span as far as it is known before its end. The service may be at work on it: the SDK hands its list of
+// attributes out without a lock.
+func (o openSpan) unfinished() *Span {
+	s := &Span{
+		TraceID: o.span.SpanContext().TraceID().String(), SpanID: o.span.SpanContext().SpanID().String(),
+		Name: o.span.Name(), Kind: o.span.SpanKind(), Start: o.span.StartTime(),
+		Resource: attributeMap(o.span.Resource().Attributes()),
+		openAt:   startedAt(o.callers),
+	}
+	if o.span.Parent().HasSpanID() {
+		s.ParentSpanID = o.span.Parent().SpanID().String()
+	}
+	return s
+}
+
+// plumbing are the packages that start spans for somebody else. A span that a server's middleware starts has nobody else
+// in its stack.
+var plumbing = []string{
+	"go.opentelemetry.io", "github.com/fleetotel/telemetry", "net/http", "google.golang.org/grpc", "runtime",
+}
+
+// startedAt is the innermost call outside of plumbing, or else the innermost outside of OpenTelemetry and this library.
+func startedAt(callers []uintptr) string {
+	frames := runtime.CallersFrames(callers)
+	fallback := ""
+	for {
+		f, more := frames.Next()
+		switch pkg := packageOf(f.Function); {
+		case f.Function == "":
+		case !isOneOf(pkg, plumbing):
+			return place(f)
+		case fallback == "" && !isOneOf(pkg, plumbing[:2]):
+			fallback = place(f)
+		}
+		if !more {
+			return fallback
+		}
+	}
+}
+
+func place(f runtime.Frame) string {
+	return fmt.Sprintf("%s:%d in %s", f.File, f.Line, f.Function[strings.LastIndex(f.Function, "/")+1:])
+}
+
+// packageOf is the import path in a function's full name, such as "example.com/shop/cart" in
+// "example.com/shop/cart.(*Cart).Add". The dots of the last element of a path are escaped there, but those of a type
+// argument's path are not.
+func packageOf(function string) string {
+	function, _, _ = strings.Cut(function, "[")
+	slash := strings.LastIndex(function, "/")
+	dot := strings.Index(function[slash+1:], ".")
+	if dot < 0 {
+		return function
+	}
+	return function[:slash+1+dot]
+}
+
+// isOneOf tells whether a package is one of these, or below one. The examples and tests of this library are its users.
+func isOneOf(pkg string, packages []string) bool {
+	return slices.ContainsFunc(packages, func(p string) bool {
+		below, isBelow := strings.CutPrefix(pkg, p+"/")
+		return pkg == p || isBelow && !strings.HasPrefix(below, "examples/") && !strings.HasSuffix(pkg, "_test")
+	})
+}

@@ -1,0 +1,180 @@
+package telemetrytest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+)
+
+// patience is how long the Require methods wait for what has not arrived: a server ends its span after the client has its
+// answer, and a worker may begin later still. It is a variable for the tests of this package.
+var patience = 5 * time.Second
+
+// glance is how long they wait for the collector before they flush again.
+const glance = 20 * time.Millisecond
+
+// Spans returns the spans that have arrived, in the order of their start: all, or those with one of these names. One that
+// was sent again, because the first answer was lost, is there once.
+func (c *Collector) Spans(names ...string) []*Span {
+	spans := c.look().spans
+	if len(names) == 0 {
+		return spans
+	}
+	return slices.DeleteFunc(spans, func(s *Span) bool { return !slices.Contains(names, s.Name) })
+}
+
+// Traces returns the traces that have arrived, in the order in which they began.
+func (c *Collector) Traces() []*Trace { return c.look().traces }
+
+// Logs returns the log records that have arrived, in the order of their time.
+func (c *Collector) Logs() []LogRecord { return c.look().logs }
+
+// Metrics returns each metric that has arrived, as it was exported last.
+func (c *Collector) Metrics() []Metric { return c.look().metrics }
+
+// RequireSpan returns the span with this name and these attributes among others, and waits up to 5 s for it. If there is
+// none, or more than one, the test fails with all traces that have arrived.
+func (c *Collector) RequireSpan(tb testing.TB, name string, attributes ...attribute.KeyValue) *Span {
+	tb.Helper()
+	matches := func(s *Span) bool { return s.Name == name && has(s.Attributes, attributes) }
+	seen, found := await(c, func(s snapshot) []*Span { return filter(s.spans, matches) })
+	if len(found) != 1 {
+		c.fail(tb, seen, "%s %s, want one", count(len(found), "span"), described(name, attributes))
+		return nil
+	}
+	return found[0]
+}
+
+// RequireLog returns the log record with this message and these attributes among others, and waits up to 5 s for it. If
+// there is none, or more than one, the test fails with all that has arrived.
+func (c *Collector) RequireLog(tb testing.TB, message string, attributes ...attribute.KeyValue) LogRecord {
+	tb.Helper()
+	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) })
+	if len(found) != 1 {
+		c.fail(tb, seen, "%s %s, want one", count(len(found), "log record"), described(message, attributes))
+		return LogRecord{}
+	}
+	return found[0]
+}
+
+// RequireMetric returns the metric with this name, with those of its points that have these attributes among others, and
+// waits up to 5 s for it. If there is no such point, the test fails with all metrics that have arrived. The points may be
+// older than the last recording, when that happens at the same time; what is asked for again is up to date.
+func (c *Collector) RequireMetric(tb testing.TB, name string, attributes ...attribute.KeyValue) Metric {
+	tb.Helper()
+	seen, found := await(c, func(s snapshot) []Metric {
+		var found []Metric
+		for _, m := range s.metrics {
+			m.Points = filter(m.Points, func(p Point) bool { return has(p.Attributes, attributes) })
+			if m.Name == name && len(m.Points) > 0 {
+				found = append(found, m)
+			}
+		}
+		return found
+	})
+	if len(found) == 0 {
+		fatal(tb, fmt.Sprintf("no metric %s%s\n\n%s", described(name, attributes), seen.circumstances(), drawMetrics(seen.metrics)))
+		return Metric{}
+	}
+	merged := found[0]
+	for _, m := range found[1:] { // of several services or scopes
+		merged.Points = append(merged.Points, m.Points...)
+	}
+	return merged
+}
+
+// RequireChild returns the child of the span with this name and these attributes among others, and waits up to 5 s for it.
+// If there is none, or more than one, the test fails with the whole trace.
+func (s *Span) RequireChild(tb testing.TB, name string, attributes ...attribute.KeyValue) *Span {
+	tb.Helper()
+	matches := func(child *Span) bool { return child.Name == name && has(child.Attributes, attributes) }
+	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) })
+	if len(found) != 1 {
+		message := fmt.Sprintf("span %q has %s %s, want one%s%s", s.Name, count(len(found), "child"), described(name, attributes),
+			seen.circumstances(), s.in(seen).drawing())
+		// The commonest bug is a context that was not handed on.
+		if lost := filter(seen.spans, func(other *Span) bool { return other.TraceID != s.TraceID && matches(other) }); len(lost) > 0 {
+			message += "\n\nanother trace has such a span" + lost[0].drawing()
+		}
+		fatal(tb, message)
+		return nil
+	}
+	return found[0]
+}
+
+// RequireAttributes fails the test, with the whole trace, unless the span has these attributes, among others.
+func (s *Span) RequireAttributes(tb testing.TB, attributes ...attribute.KeyValue) {
+	tb.Helper()
+	var wrong []string
+	for _, kv := range missing(s.Attributes, attributes) {
+		line := fmt.Sprintf("want %s=%s", kv.Key, show(arrived(kv.Value)))
+		if value, there := s.Attributes[string(kv.Key)]; there {
+			line += fmt.Sprintf(", got %s (%T, want %T)", show(value), value, arrived(kv.Value))
+		} else {
+			line += ", which it does not have"
+		}
+		wrong = append(wrong, line)
+	}
+	if wrong != nil {
+		s.fail(tb, "attributes of span %q:\n    %s", s.Name, strings.Join(wrong, "\n    "))
+	}
+}
+
+// RequireStatus fails the test, with the whole trace, unless the span has this status. Only an error has a description.
+func (s *Span) RequireStatus(tb testing.TB, code codes.Code, description string) {
+	tb.Helper()
+	if want := (Status{code, description}); s.Status != want {
+		s.fail(tb, "status of span %q: want %s, got %s", s.Name, want, s.Status)
+	}
+}
+
+// RequireEvent returns the event of the span with this name and these attributes among others, the first of several. If
+// there is none, the test fails with the whole trace.
+func (s *Span) RequireEvent(tb testing.TB, name string, attributes ...attribute.KeyValue) Event {
+	tb.Helper()
+	found := filter(s.Events, func(e Event) bool { return e.Name == name && has(e.Attributes, attributes) })
+	if len(found) == 0 {
+		s.fail(tb, "span %q has no event %s", s.Name, described(name, attributes))
+		return Event{}
+	}
+	return found[0]
+}
+
+// RequireLog returns the log record that was written in the span with this message and these attributes among others, and
+// waits up to 5 s for it. If there is none, or more than one, the test fails with the whole trace.
+func (s *Span) RequireLog(tb testing.TB, message string, attributes ...attribute.KeyValue) LogRecord {
+	tb.Helper()
+	seen, found := await(s.trace.collector, func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) })
+	if len(found) != 1 {
+		s.in(seen).fail(tb, "span %q has %s %s, want one%s", s.Name, count(len(found), "log record"), described(message, attributes), seen.circumstances())
+		return LogRecord{}
+	}
+	return found[0]
+}
+
+// in is the span with what belongs to it by now; as it was, if the collector has forgotten it.
+func (s *Span) in(seen snapshot) *Span {
+	i := slices.IndexFunc(seen.spans, func(other *Span) bool { return other.TraceID == s.TraceID && other.SpanID == s.SpanID })
+	if i < 0 {
+		return s
+	}
+	return seen.spans[i]
+}
+
+func matchingLogs(logs []LogRecord, message string, attributes []attribute.KeyValue) []LogRecord {
+	return filter(logs, func(r LogRecord) bool { return r.Body == message && has(r.Attributes, attributes) })
+}
+
+func filter[T any](all []T, keep func(T) bool) (kept []T) {
+	for _, v := range all {
+		if keep(v) {
+			kept = append(kept, v)
+		}
+	}
+	return kept
+}

@@ -1,0 +1,100 @@
+package telemetrytest
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// snapshot is what had arrived at one moment.
+type snapshot struct {
+	spans    []*Span // in the order of their start
+	traces   []*Trace
+	logs     []LogRecord
+	metrics  []Metric
+	flushErr error
+	waited   time.Duration // in vain; 0 if at all
+}
+
+// look flushes and takes a snapshot.
+func (c *Collector) look() snapshot {
+	s := snapshot{flushErr: c.flush()}
+	s.spans = once(each(c.server.Spans(), spanOf))
+	slices.SortStableFunc(s.spans, func(a, b *Span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.Name, b.Name)) })
+	s.logs = each(c.server.LogRecords(), logOf)
+	slices.SortStableFunc(s.logs, func(a, b LogRecord) int { return a.Time.Compare(b.Time) })
+	s.metrics = newest(c.server.Metrics())
+	s.traces = c.buildTraces(s.spans, s.logs)
+	return s
+}
+
+// once leaves out spans that have arrived before, as after a connection that was cut before the answer.
+func once(spans []*Span) []*Span {
+	type identity struct{ trace, span string }
+	seen := map[identity]bool{}
+	return filter(spans, func(s *Span) bool {
+		id := identity{s.TraceID, s.SpanID}
+		before := seen[id]
+		seen[id] = true
+		return !before
+	})
+}
+
+// newest keeps the last export of each metric. Exports are cumulative, so it has everything that was recorded.
+func newest(metrics []otlptest.Metric) []Metric {
+	type identity struct{ instance, scope, version, name string }
+	last, order := map[identity]otlptest.Metric{}, []identity{}
+	for _, m := range metrics {
+		instance, _ := m.Resource["service.instance.id"].(string)
+		id := identity{instance, m.Scope.Name, m.Scope.Version, m.Name}
+		if _, known := last[id]; !known {
+			order = append(order, id)
+		}
+		last[id] = m
+	}
+	return each(order, func(id identity) Metric { return metricOf(last[id]) })
+}
+
+// await looks until something is found, or patience ends: it begins with the end of the first look, since a flush can take
+// long, and is over at once when a flush was given up.
+func await[T any](c *Collector, find func(snapshot) []T) (seen snapshot, found []T) {
+	begin, end := time.Now(), time.Time{}
+	for {
+		seen = c.look()
+		if found = find(seen); len(found) > 0 {
+			return seen, found
+		}
+		if end.IsZero() {
+			end = time.Now().Add(patience)
+		}
+		if time.Now().After(end) || errors.Is(seen.flushErr, context.DeadlineExceeded) {
+			seen.waited = time.Since(begin)
+			return seen, nil
+		}
+		requests := len(c.server.Requests())
+		pause, stop := context.WithTimeout(context.Background(), glance)
+		_ = c.server.Wait(pause, func(s *otlptest.Collector) bool { return len(s.Requests()) > requests })
+		stop()
+	}
+}
+
+// circumstances are what may explain that something is missing.
+func (s snapshot) circumstances() string {
+	var b strings.Builder
+	if s.waited > 0 {
+		fmt.Fprintf(&b, ", after %v", s.waited.Round(time.Second/10))
+	}
+	switch {
+	case s.flushErr != nil:
+		fmt.Fprintf(&b, "\nnot everything could be delivered: %v", s.flushErr)
+	case len(s.spans)+len(s.logs)+len(s.metrics) == 0:
+		b.WriteString("\nnothing has arrived: does the service use this test's guard or, if the test has the globals, those?")
+	}
+	return b.String()
+}
