@@ -1,0 +1,184 @@
+package redact
+
+import (
+	"fmt"
+	"maps"
+	"strings"
+	"sync"
+	"sync/atomic"
+)
+
+// verdict is what happens to the value of a key.
+type verdict uint8
+
+const (
+	unknown verdict = iota
+	scan            // its text is looked through
+	mask            // it is masked as a whole
+	skip            // it is left alone
+	inQuery         // it is masked in the query of a URL and looked through elsewhere
+)
+
+const (
+	// maxKey is how much of a key matters, counted from its end: terms are matched there.
+	maxKey = 64
+	// maxTerm is the length of the longest term, in letters and digits.
+	maxTerm = 48
+	// cacheSize bounds the memory of decisions. A program's keys are some hundreds; what comes after is decided each time.
+	cacheSize = 1024
+)
+
+// keys decides by key. It is safe for concurrent use.
+type keys struct {
+	terms map[string]verdict
+	cache atomic.Pointer[map[string]verdict]
+	mu    sync.Mutex
+}
+
+func newKeys(sensitive, allowed []string) *keys {
+	k := &keys{terms: map[string]verdict{}}
+	for v, terms := range map[verdict][]string{mask: sensitiveTerms, inQuery: queryTerms, scan: scannedTerms, skip: skippedTerms} {
+		for _, term := range terms {
+			k.terms[term] = v
+		}
+	}
+	for _, given := range []struct {
+		keys []string
+		verdict
+	}{{sensitive, mask}, {allowed, skip}} {
+		for _, key := range given.keys {
+			k.terms[split(key).all()] = given.verdict
+		}
+	}
+	k.cache.Store(&map[string]verdict{})
+	return k
+}
+
+// CheckKey tells what is wrong with a key.
+func CheckKey(key string) error {
+	switch term := split(key).all(); {
+	case term == "":
+		return fmt.Errorf("key %q has no letter and no digit", key)
+	case len(key) > maxKey || len(term) > maxTerm:
+		return fmt.Errorf("key %q is longer than %d letters and digits", key, maxTerm)
+	}
+	return nil
+}
+
+// of returns the verdict on a key of an attribute.
+func (k *keys) of(key string) verdict {
+	if v, ok := (*k.cache.Load())[key]; ok {
+		return v
+	}
+	return k.learn(key)
+}
+
+func (k *keys) learn(key string) verdict {
+	v := k.decide(key)
+	if v == inQuery {
+		v = scan
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if known := *k.cache.Load(); len(known) < cacheSize && len(key) <= 2*maxKey {
+		next := maps.Clone(known)
+		next[strings.Clone(key)] = v
+		k.cache.Store(&next)
+	}
+	return v
+}
+
+// decide matches the end of a key with the terms, the longest first.
+func (k *keys) decide(key string) verdict {
+	w := split(key)
+	for w.n > 0 {
+		for i := range w.n {
+			if term := w.from(i); len(term) <= maxTerm {
+				if v := k.terms[string(term)]; v != unknown {
+					return v
+				}
+			}
+		}
+		last := string(w.from(w.n - 1))
+		for _, ending := range endings {
+			if strings.HasSuffix(last, ending) {
+				return mask
+			}
+		}
+		if !forms[last] && !isDigit(last[0]) {
+			break
+		}
+		w.end, w.n = w.starts[w.n-1], w.n-1
+	}
+	return scan
+}
+
+// words are those of the end of a key, in lower case and without what stands between them.
+type words struct {
+	text   [maxKey]byte
+	end    int
+	starts [maxKey]int
+	n      int
+}
+
+func (w *words) from(i int) []byte { return w.text[w.starts[i]:w.end] }
+
+func (w *words) all() string { return string(w.text[:w.end]) }
+
+// split finds the words of a key. Bytes outside ASCII count as small letters.
+func split(key string) *words {
+	if len(key) > maxKey {
+		key = key[len(key)-maxKey:]
+	}
+	w := &words{}
+	before := other
+	for i := range len(key) {
+		kind := kinds[key[i]]
+		switch {
+		case kind == other:
+			before = kind
+			continue
+		case kind != before && !(kind == lower && before == upper),
+			// The last capital of "APIKey" begins the next word.
+			kind == upper && i+1 < len(key) && kinds[key[i+1]] == lower:
+			w.starts[w.n] = w.end
+			w.n++
+		}
+		c := key[i]
+		if kind == upper {
+			c |= 0x20
+		}
+		w.text[w.end] = c
+		w.end++
+		before = kind
+	}
+	return w
+}
+
+// kind is what a byte is in a key.
+type kind uint8
+
+const (
+	other kind = iota
+	lower
+	upper
+	digit
+)
+
+var kinds = func() (table [256]kind) {
+	for c := range table {
+		switch {
+		case c >= 'a' && c <= 'z' || c >= 0x80:
+			table[c] = lower
+		case c >= 'A' && c <= 'Z':
+			table[c] = upper
+		case c >= '0' && c <= '9':
+			table[c] = digit
+		}
+	}
+	return table
+}()
+
+func isDigit(c byte) bool { return kinds[c] == digit }
+
+func isAlnum(c byte) bool { return kinds[c] != other && c < 0x80 }
