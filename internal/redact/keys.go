@@ -31,6 +31,7 @@ const (
 // keys decides by key. It is safe for concurrent use.
 type keys struct {
 	terms map[string]verdict
+	tails [32 * 32]bool // the last two letters of terms and forms, see tail
 	cache atomic.Pointer[map[string]verdict]
 	mu    sync.Mutex
 }
@@ -47,8 +48,14 @@ func newKeys(sensitive, allowed []string) *keys {
 		verdict
 	}{{sensitive, mask}, {allowed, skip}} {
 		for _, key := range given.keys {
-			k.terms[split(key).all()] = given.verdict
+			k.terms[allWords(key)] = given.verdict
 		}
+	}
+	for term := range k.terms {
+		k.tails[tail(term)] = true
+	}
+	for form := range forms {
+		k.tails[tail(form)] = true
 	}
 	k.cache.Store(&map[string]verdict{})
 	return k
@@ -56,9 +63,11 @@ func newKeys(sensitive, allowed []string) *keys {
 
 // CheckKey tells what is wrong with a key.
 func CheckKey(key string) error {
-	switch term := split(key).all(); {
+	switch term := allWords(key); {
 	case term == "":
 		return fmt.Errorf("key %q has no letter and no digit", key)
+	case len(term) < 2:
+		return fmt.Errorf("key %q is too short to tell it from others", key)
 	case len(key) > maxKey || len(term) > maxTerm:
 		return fmt.Errorf("key %q is longer than %d letters and digits", key, maxTerm)
 	}
@@ -90,7 +99,11 @@ func (k *keys) learn(key string) verdict {
 
 // decide matches the end of a key with the terms, the longest first.
 func (k *keys) decide(key string) verdict {
-	w := split(key)
+	if len(key) < 2 || !k.tails[tail(key)] && isAlnum(key[len(key)-1]) && !isDigit(key[len(key)-1]) {
+		return scan // as most do
+	}
+	var w words
+	w.split(key)
 	for w.n > 0 {
 		for i := range w.n {
 			if term := w.from(i); len(term) <= maxTerm {
@@ -99,16 +112,17 @@ func (k *keys) decide(key string) verdict {
 				}
 			}
 		}
-		last := string(w.from(w.n - 1))
+		last := w.from(w.n - 1)
 		for _, ending := range endings {
-			if strings.HasSuffix(last, ending) {
+			if len(last) > len(ending) && string(last[len(last)-len(ending):]) == ending {
 				return mask
 			}
 		}
-		if !forms[last] && !isDigit(last[0]) {
+		if !forms[string(last)] && !isDigit(last[0]) {
 			break
 		}
-		w.end, w.n = w.starts[w.n-1], w.n-1
+		w.n--
+		w.end = w.starts[w.n]
 	}
 	return scan
 }
@@ -116,21 +130,30 @@ func (k *keys) decide(key string) verdict {
 // words are those of the end of a key, in lower case and without what stands between them.
 type words struct {
 	text   [maxKey]byte
-	end    int
-	starts [maxKey]int
+	end    uint8
+	starts [maxKey]uint8
 	n      int
 }
 
 func (w *words) from(i int) []byte { return w.text[w.starts[i]:w.end] }
 
-func (w *words) all() string { return string(w.text[:w.end]) }
+func allWords(key string) string {
+	var w words
+	w.split(key)
+	return string(w.text[:w.end])
+}
+
+// tail is a number for the last two letters of a key, in any case.
+func tail(key string) int {
+	n := len(key)
+	return int(key[n-2]&31)<<5 | int(key[n-1]&31)
+}
 
 // split finds the words of a key. Bytes outside ASCII count as small letters.
-func split(key string) *words {
+func (w *words) split(key string) {
 	if len(key) > maxKey {
 		key = key[len(key)-maxKey:]
 	}
-	w := &words{}
 	before := other
 	for i := range len(key) {
 		kind := kinds[key[i]]
@@ -152,7 +175,6 @@ func split(key string) *words {
 		w.end++
 		before = kind
 	}
-	return w
 }
 
 // kind is what a byte is in a key.

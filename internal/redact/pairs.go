@@ -6,10 +6,10 @@ import "strings"
 // around it are allowed before a quoted value only.
 func (p *pass) assignment(i int) int {
 	end, from := i, i+1
-	if at(p.s, i-1) == ' ' {
+	if i > 0 && p.s[i-1] == ' ' {
 		end--
 	}
-	if at(p.s, from) == ' ' {
+	if from < len(p.s) && p.s[from] == ' ' {
 		from++
 	}
 	quote := quoteAt(p.s, from)
@@ -93,7 +93,7 @@ func (p *pass) colon(i int) int {
 		return p.verdict(mask, from, quoteEnd(p.s, from, quote))
 	}
 	// {Password:hunter2 Cookies:[a b]} and map[password:hunter2]
-	if from != i+1 || !(before == '{' || before == '[' || before == ' ' && kinds[key[0]] == upper) {
+	if from != i+1 || !(before == '{' || before == '[' || before == ' ' && p.isDump()) {
 		return i + 1
 	}
 	if at(p.s, from) == '[' && !strings.HasPrefix(p.s[from:], Marker) {
@@ -109,6 +109,14 @@ func (p *pass) colon(i int) int {
 		return from + len(Marker)
 	}
 	return p.verdict(mask, from, untilAny(p.s, from, " \t\r\n,}])"))
+}
+
+// isDump tells whether Go's own %+v of a struct or map may be in the text. In "GET token:17" it is not.
+func (p *pass) isDump() bool {
+	if !p.dumpKnown {
+		p.dump, p.dumpKnown = strings.Contains(p.s, "{") || strings.Contains(p.s, "map["), true
+	}
+	return p.dump
 }
 
 // isHeader tells whether a key is written as HTTP headers are. In "invalid token: unexpected end" it is not.

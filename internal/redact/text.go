@@ -12,7 +12,8 @@ const (
 	number  = 1 << iota // a card or an IBAN
 	equals              // key=value
 	colon               // JSON, a header, a URL with userinfo
-	space               // behind Bearer and Basic
+	scheme              // the b of Bearer and Basic
+	space               // behind them; plain without
 	capital             // the J that begins every JSON Web Token as "eyJ"
 	atSign              // user:password@tcp(host)
 )
@@ -21,7 +22,8 @@ var marks = func() (table [256]uint8) {
 	for c := '0'; c <= '9'; c++ {
 		table[c] = number
 	}
-	table['='], table[':'], table[' '], table['J'], table['@'] = equals, colon, space, capital, atSign
+	table['='], table[':'], table['J'], table['@'] = equals, colon, capital, atSign
+	table['b'], table['B'], table[' '] = scheme, scheme, space
 	return table
 }()
 
@@ -41,6 +43,9 @@ func isHarmless(s string) bool {
 			return false
 		}
 	}
+	if seen&scheme == 0 || seen&space == 0 {
+		seen &^= scheme | space
+	}
 	return seen&^number == 0
 }
 
@@ -51,15 +56,7 @@ const maxPasses = 4
 func (r *Redactor) Text(s string) (masked string, hits int) {
 	masked = s
 	if !isHarmless(s) {
-		for range maxPasses {
-			p := pass{keys: r.keys, s: masked}
-			p.run()
-			if p.hits == 0 {
-				break
-			}
-			masked = p.result()
-			hits += p.hits
-		}
+		masked, hits = r.found(s)
 	}
 	if len(r.patterns) > 0 {
 		var n int
@@ -69,6 +66,29 @@ func (r *Redactor) Text(s string) (masked string, hits int) {
 	return masked, hits
 }
 
+// found masks what the passes find. A text that breaks them is masked as a whole: it must neither be lost nor leak.
+func (r *Redactor) found(s string) (masked string, hits int) {
+	defer func() {
+		if recover() != nil {
+			masked, hits = Marker, 1
+		}
+	}()
+	return r.find(s)
+}
+
+func (r *Redactor) find(s string) (masked string, hits int) {
+	for range maxPasses {
+		p := pass{keys: r.keys, s: s}
+		p.run()
+		if p.hits == 0 {
+			break
+		}
+		s = p.result()
+		hits += p.hits
+	}
+	return s, hits
+}
+
 // pass is one look through a text, from left to right.
 type pass struct {
 	keys *keys
@@ -76,12 +96,14 @@ type pass struct {
 	out  strings.Builder
 	done int // s[:done] is in out
 	hits int
+
+	dump, dumpKnown bool // see isDump
 }
 
 func (p *pass) run() {
 	for i := 0; i < len(p.s); {
 		switch marks[p.s[i]] {
-		case plain:
+		case plain, space:
 			i++
 		case number:
 			i = p.number(i)
@@ -89,7 +111,7 @@ func (p *pass) run() {
 			i = p.assignment(i)
 		case colon:
 			i = p.colon(i)
-		case space:
+		case scheme:
 			i = p.scheme(i)
 		case capital:
 			i = p.webToken(i)
@@ -131,13 +153,16 @@ func (p *pass) number(i int) int {
 	return runEnd
 }
 
-// scheme is at a space: behind "Bearer" or "Basic" there may be credentials (RFC 6750, RFC 7617).
+// scheme is at a b: behind "Bearer" or "Basic" there may be credentials (RFC 6750, RFC 7617).
 func (p *pass) scheme(i int) int {
-	basic := endsWithWord(p.s[p.done:i], "basic")
-	if !basic && !endsWithWord(p.s[p.done:i], "bearer") {
+	basic := hasPrefixFold(p.s[i:], "basic ")
+	if !basic && !hasPrefixFold(p.s[i:], "bearer ") || isAlnum(at(p.s, i-1)) {
 		return i + 1
 	}
-	from := i + 1
+	from := i + len("bearer ")
+	if basic {
+		from = i + len("basic ")
+	}
 	to := from
 	for to < len(p.s) && isTokenByte(p.s[to]) {
 		to++

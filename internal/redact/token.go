@@ -11,6 +11,10 @@ func endsWithWord(s, word string) bool {
 	return before >= 0 && strings.EqualFold(s[before:], word) && !isAlnum(at(s, before-1))
 }
 
+func hasPrefixFold(s, prefix string) bool {
+	return len(s) >= len(prefix) && s[1]|0x20 == prefix[1] && strings.EqualFold(s[:len(prefix)], prefix)
+}
+
 // isTokenByte is token68 of RFC 9110, section 11.2.
 func isTokenByte(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~+/=", c) >= 0 }
 
