@@ -76,6 +76,9 @@ func CheckKey(key string) error {
 
 // of returns the verdict on a key of an attribute.
 func (k *keys) of(key string) verdict {
+	if !k.mayMatch(key) {
+		return scan
+	}
 	if v, ok := (*k.cache.Load())[key]; ok {
 		return v
 	}
@@ -97,10 +100,16 @@ func (k *keys) learn(key string) verdict {
 	return v
 }
 
+// mayMatch is false for most keys, at a glance: their last two letters are those of no term.
+func (k *keys) mayMatch(key string) bool {
+	n := len(key)
+	return n >= 2 && (k.tails[tail(key)] || kinds[key[n-1]]&(lower|upper) == 0 || kinds[key[n-2]] == other)
+}
+
 // decide matches the end of a key with the terms, the longest first.
 func (k *keys) decide(key string) verdict {
-	if len(key) < 2 || !k.tails[tail(key)] && isAlnum(key[len(key)-1]) && !isDigit(key[len(key)-1]) {
-		return scan // as most do
+	if !k.mayMatch(key) {
+		return scan
 	}
 	var w words
 	w.split(key)
@@ -181,10 +190,10 @@ func (w *words) split(key string) {
 type kind uint8
 
 const (
-	other kind = iota
-	lower
-	upper
-	digit
+	other kind = 0
+	lower kind = 1
+	upper kind = 2
+	digit kind = 4
 )
 
 var kinds = func() (table [256]kind) {

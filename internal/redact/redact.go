@@ -80,6 +80,9 @@ func (r *Redactor) Attributes(attrs []attribute.KeyValue) (masked []attribute.Ke
 func (r *Redactor) attributes(parent string, attrs []attribute.KeyValue) (masked []attribute.KeyValue, hits int) {
 	masked = attrs
 	for i := range attrs {
+		if r.isHarmless(parent, &attrs[i]) {
+			continue
+		}
 		v, n := r.keyed(parent, string(attrs[i].Key), attrs[i].Value)
 		if n == 0 {
 			continue
@@ -91,6 +94,23 @@ func (r *Redactor) attributes(parent string, attrs []attribute.KeyValue) (masked
 		hits += n
 	}
 	return masked, hits
+}
+
+// isHarmless spares most attributes the copies of values that a closer look takes.
+func (r *Redactor) isHarmless(parent string, kv *attribute.KeyValue) bool {
+	if parent != "" || len(r.patterns) > 0 || r.keys.of(string(kv.Key)) != scan {
+		return false
+	}
+	switch kv.Value.Type() {
+	case attribute.STRING:
+		return isHarmless(kv.Value.AsString())
+	case attribute.INT64:
+		n := kv.Value.AsInt64()
+		return n < leastCard || n > mostCard
+	case attribute.BOOL, attribute.FLOAT64:
+		return true
+	}
+	return false
 }
 
 // verdict decides by the key, and in a map by the key of the map before it: {"api": {"key": …}}.
@@ -187,10 +207,13 @@ func mapStrings(value attribute.Value, f func(string) (string, int)) (masked att
 	return attribute.StringSliceValue(texts), n
 }
 
+// leastCard and mostCard are the ends of all issuers' ranges with 15 and 16 digits.
+const leastCard, mostCard = 34e13, 6799_9999_9999_9999
+
 // isCardNumber is for whole numbers. Only the lengths that nearly all cards have count: database and message ids of 18 and
 // 19 digits are everywhere.
 func isCardNumber(n int64) bool {
-	if n < 3e14 || n >= 7e15 {
+	if n < leastCard || n > mostCard {
 		return false
 	}
 	var buf [maxCard + 1]byte

@@ -98,6 +98,9 @@ func (r *Redactor) record(record *sdklog.Record) (hits int) {
 	body, inBody := r.look("", record.Body())
 	inAttributes := 0
 	record.WalkAttributes(func(kv attribute.KeyValue) bool {
+		if r.isHarmless("", &kv) {
+			return true
+		}
 		_, n := r.keyed("", string(kv.Key), kv.Value)
 		inAttributes += n
 		return true
