@@ -97,7 +97,7 @@ func exportCost(out io.Writer, s settings) (err error) {
 			if err != nil {
 				return err
 			}
-			for _, name := range []string{side.Stock, side.Tuned, side.Bare, side.Ours} {
+			for _, name := range []string{side.Stock, side.Tuned, side.Ours} {
 				table.Row(m.cells(signal, protocol, name)...)
 			}
 		}
@@ -121,7 +121,7 @@ func measure(collector *child.Process, at sink.Arrived, s settings, signal strin
 		endpoint = at.GRPC
 	}
 	for range s.rounds {
-		for _, name := range []string{side.Null, side.Stock, side.Tuned, side.Bare, side.Ours} {
+		for _, name := range []string{side.Null, side.Stock, side.Tuned, side.Ours} {
 			var arrived sink.Arrived
 			if err := collector.Ask(sink.Command{Reset: true}, &arrived); err != nil {
 				return m, err

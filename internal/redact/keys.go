@@ -31,7 +31,7 @@ const (
 // keys decides by key. It is safe for concurrent use.
 type keys struct {
 	terms map[string]verdict
-	tails [32 * 32]bool // the last two letters of terms and forms, see tail
+	tails [32 * 32]uint32 // the last three letters of terms and forms, see mayMatch
 	cache atomic.Pointer[map[string]verdict]
 	mu    sync.Mutex
 }
@@ -52,10 +52,10 @@ func newKeys(sensitive, allowed []string) *keys {
 		}
 	}
 	for term := range k.terms {
-		k.tails[tail(term)] = true
+		k.learnTail(term)
 	}
 	for form := range forms {
-		k.tails[tail(form)] = true
+		k.learnTail(form)
 	}
 	k.cache.Store(&map[string]verdict{})
 	return k
@@ -100,10 +100,24 @@ func (k *keys) learn(key string) verdict {
 	return v
 }
 
-// mayMatch is false for most keys, at a glance: their last two letters are those of no term.
+// mayMatch is false for most keys, at a glance: their last three letters are those of no term.
 func (k *keys) mayMatch(key string) bool {
 	n := len(key)
-	return n >= 2 && (k.tails[tail(key)] || kinds[key[n-1]]&(lower|upper) == 0 || kinds[key[n-2]] == other)
+	if n < 3 {
+		return n == 2
+	}
+	if kinds[key[n-1]]&(lower|upper) == 0 || kinds[key[n-2]] == other || kinds[key[n-3]] == other {
+		return true
+	}
+	return k.tails[lastTwo(key)]>>(key[n-3]&31)&1 != 0
+}
+
+func (k *keys) learnTail(term string) {
+	if len(term) == 2 {
+		k.tails[lastTwo(term)] = ^uint32(0)
+		return
+	}
+	k.tails[lastTwo(term)] |= 1 << (term[len(term)-3] & 31)
 }
 
 // decide matches the end of a key with the terms, the longest first.
@@ -152,8 +166,8 @@ func allWords(key string) string {
 	return string(w.text[:w.end])
 }
 
-// tail is a number for the last two letters of a key, in any case.
-func tail(key string) int {
+// lastTwo is a number for the last two letters of a key, in any case.
+func lastTwo(key string) int {
 	n := len(key)
 	return int(key[n-2]&31)<<5 | int(key[n-1]&31)
 }

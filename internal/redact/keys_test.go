@@ -90,6 +90,12 @@ func TestKeys(t *testing.T) {
 			masked: []string{strings.Repeat("k", 48), "a." + strings.Repeat("k", 48)},
 			others: []string{strings.Repeat("k", 47), strings.Repeat("k", 49)},
 		},
+		{
+			name:   "short terms",
+			config: redact.Config{Keys: []string{"ip", "vat"}},
+			masked: []string{"ip", "client.ip", "clientIp", "IP", "vat", "customerVat", "ip_2", "v.a.t", "i-p"},
+			others: []string{"zip", "ship", "vatican", "p", "i"},
+		},
 		{name: "odd", others: []string{"", ".", "a", "1", "é", "\xff", "---"}},
 	}
 	for _, test := range tests {
