@@ -191,7 +191,11 @@ func TestGivenExportersGetNoSecrets(t *testing.T) {
 	requireClean(t, fmt.Sprintf("%+v", spans.GetSpans()))
 	require.Contains(t, strings.Join(records.texts, "\n"), "paid with "+masked)
 	requireClean(t, strings.Join(records.texts, "\n"))
-	require.Equal(t, "GET /cards/"+card, seen.Ended()[0].Name(), "the span that the service's own processors hold is not changed")
+	held := seen.Ended()[0] // by the service's own processors
+	require.Equal(t, "GET /cards/"+card, held.Name())
+	require.Equal(t, "declined "+card, held.Events()[0].Name)
+	require.Equal(t, password, held.Links()[0].Attributes[0].Value.AsString())
+	require.Equal(t, password, held.Attributes()[1].Value.AsString())
 	require.NoError(t, guard.Shutdown(t.Context()))
 }
 
