@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,11 @@ type config struct {
 	shutdownTimeout setting[time.Duration]
 	spoolDir        setting[string]
 	spoolBytes      setting[int64]
+
+	redaction      setting[bool]
+	redactedKeys   setting[[]string]
+	allowedKeys    setting[[]string]
+	redactedValues setting[[]*regexp.Regexp]
 
 	serviceName        setting[string]
 	serviceVersion     setting[string]

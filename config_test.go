@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"math"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -118,6 +119,23 @@ func probes(t *testing.T) map[string]probe {
 		"metric cardinality limit": number(nil),
 		"self-metrics":             {env: "FALSE", envShown: "false", badEnv: "no"},
 		"runtime metrics":          {option: WithoutRuntimeMetrics(), optionShown: "false", env: "False", envShown: "false", badEnv: "off"},
+
+		"redaction": {
+			option: WithRedaction(Redaction{Off: true}), optionShown: "false", env: "False", envShown: "false", badEnv: "off",
+		},
+		"redacted keys": {
+			option: WithRedaction(Redaction{Keys: []string{"email"}}), optionShown: "email", badOption: WithRedaction(Redaction{Keys: []string{"."}}),
+			env: "email, ,phone.number", envShown: "email,phone.number", badEnv: "email,-",
+		},
+		"keys without redaction": {
+			option: WithRedaction(Redaction{AllowKeys: []string{"order.id"}}), optionShown: "order.id",
+			badOption: WithRedaction(Redaction{AllowKeys: []string{strings.Repeat("x", 49)}}),
+			env:       "order.id", badEnv: strings.Repeat("x", 49),
+		},
+		"redacted values": {
+			option: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("cust-[0-9]+")}}), optionShown: "cust-[0-9]+",
+			badOption: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("x*")}}),
+		},
 
 		"console log level": {
 			option: WithLogLevel(slog.LevelError), optionShown: "error", badOption: WithLogLevel(nil),

@@ -66,6 +66,10 @@ type SignalHealth struct {
 	// SpoolErrors counts requests, not items, that could not be written to the spool. They are tried again from memory.
 	SpoolErrors int64
 
+	// Redacted counts the values, or parts of values, that were masked on their way to an exporter, see [Redaction]: those of
+	// a metric's data points at each export, those of the console branch of the log not at all.
+	Redacted int64
+
 	LastError     error // nil if there was none
 	LastErrorTime time.Time
 	LastSuccess   time.Time // zero if nothing has arrived yet

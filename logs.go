@@ -23,9 +23,9 @@ const (
 )
 
 // newConsoleHandler is the branch that people and log shippers read. Its destination is shared with the library's own
-// diagnostics, which travel through no other branch.
-func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler) slog.Handler {
-	opts := &slog.HandlerOptions{Level: level}
+// diagnostics, which travel through no other branch. replace masks what is sensitive; nil without redaction.
+func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler, replace func([]string, slog.Attr) slog.Attr) slog.Handler {
+	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: replace}
 	var root slog.Handler
 	if format == LogFormatText {
 		root = slog.NewTextHandler(w, opts)

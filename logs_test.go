@@ -39,13 +39,13 @@ func TestConsoleHandlerConformsToSlog(t *testing.T) {
 	var buf bytes.Buffer
 	slogtest.Run(t, func(*testing.T) slog.Handler {
 		buf.Reset()
-		return newConsoleHandler(&buf, LogFormatJSON, slog.LevelDebug)
+		return newConsoleHandler(&buf, LogFormatJSON, slog.LevelDebug, nil)
 	}, func(t *testing.T) map[string]any { return decodeLines(t, buf.String())[0] })
 }
 
 func TestConsoleCorrelationIsAtTheRoot(t *testing.T) {
 	var buf bytes.Buffer
-	logger := slog.New(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo))
+	logger := slog.New(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil))
 	ctx := withSpan(t.Context())
 	loggers := map[string]*slog.Logger{
 		"plain":                logger,
@@ -81,7 +81,7 @@ func TestConsoleCorrelationIsAtTheRoot(t *testing.T) {
 
 func TestConsoleText(t *testing.T) {
 	var buf bytes.Buffer
-	slog.New(newConsoleHandler(&buf, LogFormatText, slog.LevelInfo)).InfoContext(withSpan(t.Context()), "m", "a", 1)
+	slog.New(newConsoleHandler(&buf, LogFormatText, slog.LevelInfo, nil)).InfoContext(withSpan(t.Context()), "m", "a", 1)
 	require.Contains(t, buf.String(), "level=INFO msg=m a=1 trace_id=ab000000000000000000000000000000 span_id=cd00000000000000 trace_flags=01")
 }
 
@@ -113,7 +113,7 @@ func otlpBranch(level slog.Leveler) (*memoryLogs, slog.Handler) {
 func TestEveryErrorSurvivesOnBothBranches(t *testing.T) {
 	memory, otlp := otlpBranch(slog.LevelInfo)
 	var buf bytes.Buffer
-	logger := slog.New(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo), otlp))
+	logger := slog.New(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil), otlp))
 	first, second := &fs.PathError{Op: "open", Path: "/x", Err: fs.ErrNotExist}, errors.New("second")
 	logger.Error("in the call", "error", first, "cleanup", second, "n", 1)
 	logger.With("error", first, "cleanup", second).Error("before it")
@@ -139,7 +139,7 @@ func (f failing) Handle(context.Context, slog.Record) error { return io.ErrClose
 func TestBranchesDoNotHarmEachOther(t *testing.T) {
 	memory, otlp := otlpBranch(slog.LevelInfo)
 	var buf bytes.Buffer
-	console := newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo)
+	console := newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil)
 	slog.New(fanOut(failing{console}, otlp)).Info("otlp has it")
 	require.Len(t, memory.records, 1)
 	slog.New(fanOut(failing{otlp}, console)).Info("console has it")
@@ -155,7 +155,7 @@ func TestLevels(t *testing.T) {
 	var level slog.LevelVar
 	memory, otlp := otlpBranch(&level)
 	var buf bytes.Buffer
-	logger := slog.New(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelError), otlp))
+	logger := slog.New(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelError, nil), otlp))
 	logger.Debug("1")
 	logger.Info("2")
 	require.Len(t, memory.records, 1, "each branch has its own level")
@@ -171,7 +171,7 @@ func TestLevels(t *testing.T) {
 
 func TestUnwantedRecordCostsNothing(t *testing.T) {
 	_, otlp := otlpBranch(slog.LevelInfo)
-	logger := slog.New(fanOut(newConsoleHandler(io.Discard, LogFormatJSON, slog.LevelInfo), otlp))
+	logger := slog.New(fanOut(newConsoleHandler(io.Discard, LogFormatJSON, slog.LevelInfo, nil), otlp))
 	ctx := withSpan(t.Context())
 	require.Zero(t, testing.AllocsPerRun(1000, func() { logger.LogAttrs(ctx, slog.LevelDebug, "unwanted") }))
 }

@@ -19,7 +19,7 @@ import (
 func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, run running, err error) {
 	var readers []sdkmetric.Reader
 	defer undo(ctx, &err, &readers)
-	run = running{signal: metrics, stats: noStats}
+	run = running{signal: metrics, stats: noStats, redacted: b.redaction.counter(metrics)}
 	var accounted *accountedMetrics
 	sc := b.cfg.signals[metrics]
 	if sc.sends(exporterGiven) {
@@ -30,7 +30,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		accounted = newAccountedMetrics(encodableMetrics{exporter}, b.connections.spool != nil, b.onError(metrics))
+		accounted = newAccountedMetrics(b.redaction.metrics(encodableMetrics{exporter}), b.connections.spool != nil, b.onError(metrics))
 		run.stats = accounted.Snapshot
 		readers = append(readers, b.periodicReader(accounted))
 	}
@@ -39,7 +39,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		readers = append(readers, b.periodicReader(exporter))
+		readers = append(readers, b.periodicReader(b.redaction.metrics(exporter)))
 	}
 	opts := []sdkmetric.Option{
 		sdkmetric.WithResource(b.resource),

@@ -327,6 +327,13 @@ func WithSpool(dir string, maxBytes int64) Option {
 	return record(func(o *options) { o.spoolDir, o.spoolBytes = &dir, nonZero(&maxBytes) })
 }
 
+// WithRedaction sets how secrets and payment data are masked before they leave the process (TELEMETRY_REDACTION,
+// TELEMETRY_REDACTION_KEYS, TELEMETRY_REDACTION_ALLOW_KEYS; on by default). Given twice, the later one replaces the earlier
+// as a whole. [Redaction] says what is masked and where. An invalid key or pattern is an error of Init; the defaults stay on.
+func WithRedaction(r Redaction) Option {
+	return record(func(o *options) { o.redaction = r })
+}
+
 // WithoutTraces switches traces off: spans become no-ops, context still propagates (OTEL_TRACES_EXPORTER=none).
 func WithoutTraces() Option { return without(traces) }
 

@@ -24,11 +24,13 @@ type running struct {
 	stats    func() batch.Stats
 	sampler  *AdaptiveSampler   // of traces, if it is adaptive
 	spooled  func() spool.Books // nil without a spool
+	redacted func() int64
 }
 
 // health is how the signal is doing, on its way and on disk.
 func (r running) health() SignalHealth {
 	h := signalHealth(r.stats())
+	h.Redacted = r.redacted()
 	if r.spooled != nil {
 		h.addSpool(r.spooled())
 	}
@@ -42,6 +44,7 @@ type builder struct {
 	connections *connections
 	selfLog     *diagnose.Log
 	console     slog.Handler
+	redaction   *redaction // nil if it is off
 }
 
 // engineConfig is the batch engine's for one signal.
@@ -87,14 +90,14 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		}
 		processors = append(processors, p)
 	}
-	run = running{signal: traces, stats: noStats, sampler: adaptive}
+	run = running{signal: traces, stats: noStats, redacted: b.redaction.counter(traces), sampler: adaptive}
 	sc := b.cfg.signals[traces]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporter, err := b.spanExporter(ctx)
 		if err != nil {
 			return nil, run, err
 		}
-		engine, err := batch.NewSpanProcessor(b.engineConfig(traces, b.cfg.spanBatch), exporter)
+		engine, err := batch.NewSpanProcessor(b.engineConfig(traces, b.cfg.spanBatch), b.redaction.spans(exporter))
 		if err != nil {
 			return nil, run, err
 		}
@@ -106,7 +109,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		if err != nil {
 			return nil, run, err
 		}
-		export(sdktrace.NewSimpleSpanProcessor(exporter))
+		export(sdktrace.NewSimpleSpanProcessor(b.redaction.spans(exporter)))
 	}
 	// After the batch processor: the SDK shuts them down in order, and one that hangs must not keep it from its turn.
 	for _, p := range b.cfg.opts.spanProcessors {
@@ -156,14 +159,14 @@ func (b *builder) spanExporter(ctx context.Context) (sdktrace.SpanExporter, erro
 func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, run running, err error) {
 	var processors []sdklog.Processor
 	defer undo(ctx, &err, &processors)
-	run = running{signal: logs, stats: noStats}
+	run = running{signal: logs, stats: noStats, redacted: b.redaction.counter(logs)}
 	sc := b.cfg.signals[logs]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporters, err := b.logExporters(ctx)
 		if err != nil {
 			return nil, run, err
 		}
-		engine, err := batch.NewLogProcessor(b.engineConfig(logs, b.cfg.logBatch), exporters...)
+		engine, err := batch.NewLogProcessor(b.engineConfig(logs, b.cfg.logBatch), b.redaction.logs(exporters)...)
 		if err != nil {
 			return nil, run, err
 		}

@@ -144,7 +144,7 @@ func wrapSnippet(body string) string {
 	imports := map[string]string{
 		"telemetry.": modulePath, "context.": "context", "slog.": "log/slog", "http.": "net/http", "otel.": "go.opentelemetry.io/otel",
 		"grpc.": "google.golang.org/grpc", "errors.": "errors", "os.": "os", "signal.": "os/signal", "syscall.": "syscall",
-		"time.": "time", "propagation.": "go.opentelemetry.io/otel/propagation",
+		"time.": "time", "propagation.": "go.opentelemetry.io/otel/propagation", "regexp.": "regexp",
 	}
 	var b strings.Builder
 	b.WriteString("package main\n\nimport (\n")

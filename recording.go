@@ -46,6 +46,7 @@ type options struct {
 	shutdownTimeout    *time.Duration
 	spoolDir           *string
 	spoolBytes         *int64
+	redaction          Redaction
 	runtimeMetrics     *bool
 	withoutGlobals     bool
 	misplaced          []misplacedOption

@@ -11,7 +11,7 @@ import (
 // settings is the table: every setting, its sources, its default and the reason for it. It generates the README's table
 // and drives the tests.
 func settings() []row {
-	rows := generalRows()
+	rows := append(generalRows(), redactionRows()...)
 	for _, s := range allSignals() {
 		rows = append(rows, signalRows(s)...)
 	}

@@ -18,6 +18,7 @@ import (
 // The pipelines.
 const (
 	Ours  = "ours"
+	Bare  = "ours, redaction off"
 	Stock = "stock"       // queue 2,048, batch 512
 	Tuned = "stock tuned" // queue 8,192, batch 1,024, as ours
 	Null  = "no exporter" // spans and records are made and thrown away: the part of the cost that is the API's
@@ -48,7 +49,7 @@ const scope = "benchmark"
 // New starts a pipeline. Every span is sampled in each of them.
 func New(ctx context.Context, c Config) (*Side, error) {
 	switch c.Side {
-	case Ours:
+	case Ours, Bare:
 		return ours(ctx, c)
 	case Stock, Tuned, Null:
 		return stock(ctx, c)
@@ -69,6 +70,7 @@ func ours(ctx context.Context, c Config) (*Side, error) {
 		telemetry.WithProtocol(c.Protocol),
 		telemetry.WithCompression(compression),
 		telemetry.WithSampler(sdktrace.AlwaysSample()),
+		telemetry.WithRedaction(telemetry.Redaction{Off: c.Side == Bare}),
 		telemetry.WithShutdownTimeout(10 * time.Minute), // the caller's context decides
 		telemetry.WithLogOutput(io.Discard),
 	}

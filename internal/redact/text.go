@@ -1,0 +1,238 @@
+package redact
+
+import "strings"
+
+// Marker stands in the place of what is masked, whole: of a card number not even the last four digits stay, which PCI DSS
+// would allow.
+const Marker = "[redacted]"
+
+// The bytes at which something sensitive can begin, or that tell what stands beside them.
+const (
+	plain   = 0
+	number  = 1 << iota // a card or an IBAN
+	equals              // key=value
+	colon               // JSON, a header, a URL with userinfo
+	scheme              // the b of Bearer and Basic
+	space               // behind them; plain without
+	capital             // the J that begins every JSON Web Token as "eyJ"
+	atSign              // user:password@tcp(host)
+)
+
+var marks = func() (table [256]uint8) {
+	for c := '0'; c <= '9'; c++ {
+		table[c] = number
+	}
+	table['='], table[':'], table['J'], table['@'] = equals, colon, capital, atSign
+	table['b'], table['B'], table[' '] = scheme, scheme, space
+	return table
+}()
+
+// leastDigits is how many digits a text has at least if a card number or an IBAN stands in it.
+const leastDigits = 12
+
+// isHarmless tells in one pass whether nothing of interest can be in a text. Most attributes are.
+func isHarmless(s string) bool {
+	if len(s) < 4 {
+		return true
+	}
+	var seen, digits uint8
+	for i := range len(s) {
+		m := marks[s[i]]
+		seen |= m
+		if digits += m & number >> 1; digits >= leastDigits {
+			return false
+		}
+	}
+	if seen&scheme == 0 || seen&space == 0 {
+		seen &^= scheme | space
+	}
+	return seen&^number == 0
+}
+
+// maxPasses bounds how often a text is looked through. What stood beside a masked part may be seen only then.
+const maxPasses = 4
+
+// Text returns s with everything sensitive masked, and how many parts that were. A text without any is returned as it is.
+func (r *Redactor) Text(s string) (masked string, hits int) {
+	masked = s
+	if !isHarmless(s) {
+		masked, hits = r.found(s)
+	}
+	if len(r.patterns) > 0 {
+		var n int
+		masked, n = r.given(masked)
+		hits += n
+	}
+	return masked, hits
+}
+
+// found masks what the passes find. A text that breaks them is masked as a whole: it must neither be lost nor leak.
+func (r *Redactor) found(s string) (masked string, hits int) {
+	defer func() {
+		if recover() != nil {
+			masked, hits = Marker, 1
+		}
+	}()
+	return r.find(s)
+}
+
+func (r *Redactor) find(s string) (masked string, hits int) {
+	for range maxPasses {
+		p := pass{keys: r.keys, s: s}
+		p.run()
+		if p.hits == 0 {
+			break
+		}
+		s = p.result()
+		hits += p.hits
+	}
+	return s, hits
+}
+
+// pass is one look through a text, from left to right.
+type pass struct {
+	keys *keys
+	s    string
+	out  strings.Builder
+	done int // s[:done] is in out
+	hits int
+
+	dump, dumpKnown bool // see isDump
+}
+
+func (p *pass) run() {
+	for i := 0; i < len(p.s); {
+		switch marks[p.s[i]] {
+		case plain, space:
+			i++
+		case number:
+			i = p.number(i)
+		case equals:
+			i = p.assignment(i)
+		case colon:
+			i = p.colon(i)
+		case scheme:
+			i = p.scheme(i)
+		case capital:
+			i = p.webToken(i)
+		case atSign:
+			i = p.address(i)
+		}
+	}
+}
+
+// mask replaces s[from:to] and returns to. A part of it that is masked already stays so.
+func (p *pass) mask(from, to int, marker string) int {
+	p.out.WriteString(p.s[p.done:max(from, p.done)])
+	p.out.WriteString(marker)
+	p.done = to
+	p.hits++
+	return to
+}
+
+func (p *pass) result() string {
+	p.out.WriteString(p.s[p.done:])
+	return p.out.String()
+}
+
+// number is at a digit that no other precedes.
+func (p *pass) number(i int) int {
+	runEnd := digitsEnd(p.s, i, len(p.s))
+	if i >= p.done+2 && kinds[p.s[i-1]] == upper && kinds[p.s[i-2]] == upper && runEnd-i >= 2 {
+		if end, found := ibanAt(p.s, i-2); found {
+			return p.mask(i-2, end, Marker)
+		}
+	}
+	if end, found := cardAt(p.s, i, runEnd); found {
+		// Where JSON has a number, the marker has to be a string.
+		if before := at(p.s, i-1); before == ':' && at(p.s, i-2) == '"' {
+			return p.mask(i, end, `"`+Marker+`"`)
+		}
+		return p.mask(i, end, Marker)
+	}
+	return runEnd
+}
+
+// scheme is at a b: behind "Bearer" or "Basic" there may be credentials (RFC 6750, RFC 7617).
+func (p *pass) scheme(i int) int {
+	basic := hasPrefixFold(p.s[i:], "basic ")
+	if !basic && !hasPrefixFold(p.s[i:], "bearer ") || isAlnum(at(p.s, i-1)) {
+		return i + 1
+	}
+	from := i + len("bearer ")
+	if basic {
+		from = i + len("basic ")
+	}
+	to := from
+	for to < len(p.s) && isTokenByte(p.s[to]) {
+		to++
+	}
+	token := p.s[from:to]
+	if basic && isBasic(token) || !basic && isBearer(token) {
+		return p.mask(from, to, Marker)
+	}
+	return from
+}
+
+// webToken is at a J (RFC 7519: the header of a token is a JSON object, and {" is eyJ in base64url).
+func (p *pass) webToken(i int) int {
+	if i < p.done+2 || p.s[i-2:i] != "ey" || isWebTokenByte(at(p.s, i-3)) {
+		return i + 1
+	}
+	dots, to := 0, i+1
+	for to < len(p.s) && isWebTokenByte(p.s[to]) {
+		if p.s[to] == '.' {
+			dots++
+		}
+		to++
+	}
+	if dots < 2 || to-i < 16 {
+		return i + 1
+	}
+	for p.s[to-1] == '.' {
+		to--
+	}
+	return p.mask(i-2, to, Marker)
+}
+
+// userinfo is at the colon of "://" and masks user and password, as the semantic conventions ask of url.full. A user
+// alone is no secret but in HTTP, where it is where tokens go.
+func (p *pass) userinfo(i int) int {
+	from := i + len("://")
+	to, last := from, -1
+	for to < len(p.s) && !strings.ContainsRune("/?#\"'`<>\\ \t\r\n", rune(p.s[to])) {
+		if p.s[to] == '@' {
+			last = to
+		}
+		to++
+	}
+	if last <= from {
+		return from
+	}
+	user, password, both := strings.Cut(p.s[from:last], ":")
+	isHTTP := endsWithWord(p.s[:i], "https") || endsWithWord(p.s[:i], "http")
+	if both && isPlaceholder(password) || !both && (!isHTTP || isPlaceholder(user)) {
+		return from
+	}
+	return p.mask(from, last, Marker)
+}
+
+// maxAddress is how far before the @ of a database address the user is looked for.
+const maxAddress = 128
+
+// address is at an @, before which MySQL's drivers have user:password.
+func (p *pass) address(i int) int {
+	if rest := p.s[i+1:]; !strings.HasPrefix(rest, "tcp(") && !strings.HasPrefix(rest, "unix(") {
+		return i + 1
+	}
+	from := i
+	for from > max(p.done, i-maxAddress) && !strings.ContainsRune(" \t\r\n\"'`=", rune(p.s[from-1])) {
+		from--
+	}
+	user, password, found := strings.Cut(p.s[from:i], ":")
+	if !found || isPlaceholder(password) {
+		return i + 1
+	}
+	p.mask(from+len(user)+1, i, Marker)
+	return i + 1
+}
