@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"os"
 	"runtime/debug"
-	"runtime/metrics"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/examples/edge-agent/host"
@@ -34,7 +33,7 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 
 	machine, err := host.Observe(set.full)
 	if err == nil {
-		machine.Run(ctx, set.scan, func(s host.Scan) { set.say(out, line{Scan: &s, Memory: readMemory()}) })
+		machine.Run(ctx, set.scan, func(s host.Scan) { set.say(out, line{Scan: &s, Memory: host.ReadMemory()}) })
 		// What is observed last is observed by the shutdown, so the observation ends after it.
 		defer machine.Close()
 	}
@@ -54,11 +53,11 @@ func limitMemory() int64 {
 	return debug.SetMemoryLimit(-1)
 }
 
-// line is what the agent prints with -json: one of the two.
+// line is what the agent prints with -json: a scan and the memory after it, or the books.
 type line struct {
-	Scan   *host.Scan `json:"scan,omitempty"`
-	Memory *memory    `json:"memory,omitempty"`
-	Books  *books     `json:"books,omitempty"`
+	Scan   *host.Scan   `json:"scan,omitempty"`
+	Memory *host.Memory `json:"memory,omitempty"`
+	Books  *books       `json:"books,omitempty"`
 }
 
 func (set settings) say(out io.Writer, l line) {
@@ -66,21 +65,6 @@ func (set settings) say(out io.Writer, l line) {
 		// Nobody may be reading any more, and that must not end an agent.
 		_ = json.NewEncoder(out).Encode(l)
 	}
-}
-
-// memory is what the Go runtime uses, in bytes.
-type memory struct {
-	Live    uint64 `json:"live"`    // heap that the last garbage collection found in use
-	Runtime uint64 `json:"runtime"` // mapped and not given back, which is what the limit is for
-}
-
-func readMemory() *memory {
-	samples := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/total:bytes"}, {Name: "/memory/classes/heap/released:bytes"},
-	}
-	metrics.Read(samples)
-	value := func(i int) uint64 { return samples[i].Value.Uint64() }
-	return &memory{Live: value(0), Runtime: value(1) - value(2)}
 }
 
 // books are the items of each signal since the start.
