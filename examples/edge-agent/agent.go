@@ -1,11 +1,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 
 	"github.com/fleetotel/telemetry"
@@ -21,15 +24,19 @@ const memoryLimit = 32 << 20
 
 // serve is the agent: it watches the machine until ctx is over.
 func serve(ctx context.Context, out io.Writer, set settings) error {
+	spool, err := set.spoolDir()
+	if err != nil {
+		return err
+	}
 	limit := limitMemory()
 	guard, err := telemetry.Init(context.WithoutCancel(ctx),
 		telemetry.WithProfile(telemetry.ProfileEdge),
 		telemetry.WithServiceName(serviceName),
-		telemetry.WithSpool(set.spool, set.spoolBytes))
+		telemetry.WithSpool(spool, set.spoolBytes))
 	if err != nil {
 		slog.Error("telemetry is degraded, the agent runs", "error", err)
 	}
-	slog.Info("watching this machine", "scan_interval", set.scan.String(), "spool", set.spool, "memory_limit", limit)
+	slog.Info("watching this machine", "scan_interval", set.scan.String(), "spool", spool, "memory_limit", limit)
 
 	machine, err := host.Observe(set.full)
 	if err == nil {
@@ -43,6 +50,19 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 	}
 	set.say(out, line{Books: booksOf(guard.Health())})
 	return err
+}
+
+// spoolDir is where the agent keeps what it cannot deliver. A place that is emptied when the machine starts, such as a
+// temporary directory, would not do.
+func (set settings) spoolDir() (string, error) {
+	if dir := cmp.Or(set.spool, os.Getenv("TELEMETRY_SPOOL_DIR")); dir != "" {
+		return dir, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no place for what cannot be delivered, name one with -spool: %w", err)
+	}
+	return filepath.Join(cache, "edge-agent", "spool"), nil
 }
 
 // limitMemory limits the memory of the Go runtime, unless GOMEMLIMIT has done so, and returns the limit in bytes.
@@ -83,6 +103,9 @@ type items struct {
 	Lost      int64 `json:"lost"`
 	Corrupt   int64 `json:"corrupt"` // of those lost: in files that could not be read
 }
+
+// in is what the process has had to deliver.
+func (i items) in() int64 { return i.Accepted + i.Recovered }
 
 func booksOf(h telemetry.Health) *books {
 	of := func(s telemetry.SignalHealth) items {

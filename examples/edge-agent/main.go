@@ -21,7 +21,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"syscall"
 	"time"
 
@@ -85,16 +84,6 @@ func parse(args []string, out io.Writer) (settings, error) {
 		return set, fmt.Errorf("-full %v: want a share from 0 to 1, such as 0.9 for 90 %%", set.full)
 	case set.spoolBytes < 0:
 		return set, fmt.Errorf("-spool-bytes %d: want 1 or more, or 0 for the default", set.spoolBytes)
-	}
-	if set.spool == "" {
-		set.spool = os.Getenv("TELEMETRY_SPOOL_DIR")
-	}
-	if set.spool == "" {
-		cache, err := os.UserCacheDir()
-		if err != nil {
-			return set, fmt.Errorf("there is no place for what cannot be delivered, name one with -spool: %w", err)
-		}
-		set.spool = filepath.Join(cache, "edge-agent", "spool")
 	}
 	return set, nil
 }

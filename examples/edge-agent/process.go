@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,7 @@ const scanEvery = 500 * time.Millisecond
 // agent is an agent in a process of its own.
 type agent struct {
 	cmd *exec.Cmd
+	log bytes.Buffer // its console log, complete when it has ended
 
 	mu    sync.Mutex
 	scans int // made so far
@@ -46,6 +48,7 @@ func startAgent(endpoint, spool string, env ...string) (*agent, error) {
 	a.cmd = exec.Command(self, "-serve", "-json", "-scan", scanEvery.String(), "-full", "0", "-spool", spool)
 	a.cmd.Env = append(append(os.Environ(), delays...), "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint)
 	a.cmd.Env = append(a.cmd.Env, env...)
+	a.cmd.Stderr = &a.log
 	stdout, err := a.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -111,7 +114,7 @@ func (a *agent) stop() (books, error) {
 	}
 	<-a.read
 	if err := a.cmd.Wait(); err != nil {
-		return books{}, fmt.Errorf("the agent: %w", err)
+		return books{}, fmt.Errorf("the agent: %w\n%s", err, a.log.Bytes())
 	}
 	if a.books == nil {
 		return books{}, fmt.Errorf("the agent %d did not print its books", a.pid())

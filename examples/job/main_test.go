@@ -111,6 +111,7 @@ func settled(c *otlptest.Collector) (n float64) {
 }
 
 func TestSchedulerAndJobShareOneTrace(t *testing.T) {
+	t.Parallel()
 	e := runProgram(t, nil)
 	require.Zero(t, e.status, "%s%s", e.stdout, e.stderr)
 	require.Contains(t, e.stdout, "job        started with TRACEPARENT=00-")
@@ -121,6 +122,7 @@ func TestSchedulerAndJobShareOneTrace(t *testing.T) {
 }
 
 func TestSchedulerSaysWhyAJobFailed(t *testing.T) {
+	t.Parallel()
 	e := runProgram(t, nil, "-payments", "/no/such/file")
 	require.Equal(t, 1, e.status)
 	require.Contains(t, e.stdout, "ended with status 1")
@@ -130,8 +132,10 @@ func TestSchedulerSaysWhyAJobFailed(t *testing.T) {
 }
 
 func TestJobContinuesTheTraceOfItsScheduler(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
 			c := otlptest.New(t)
 			e := runProgram(t, []string{
 				"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.Endpoint(protocol), "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, traceparent + "01",
@@ -158,8 +162,10 @@ func TestJobContinuesTheTraceOfItsScheduler(t *testing.T) {
 
 // A job that nobody told a trace, or nonsense, starts its own.
 func TestJobWithoutASchedulersTrace(t *testing.T) {
+	t.Parallel()
 	for name, env := range map[string]string{"none": "TRACEPARENT=", "malformed": "TRACEPARENT=00-nonsense-01"} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := otlptest.New(t)
 			e := runProgram(t, []string{endpoint(c), env}, "-pace", "0s")
 			require.Zero(t, e.status, e.stderr)
@@ -170,6 +176,7 @@ func TestJobWithoutASchedulersTrace(t *testing.T) {
 }
 
 func TestFailedJob(t *testing.T) {
+	t.Parallel()
 	file := filepath.Join(t.TempDir(), "payments.csv")
 	require.NoError(t, os.WriteFile(file, []byte("payment,merchant,amount\npay_1,bakery,4.20\npay_2,bakery,much\n"), 0o600))
 	c := otlptest.New(t)
@@ -191,6 +198,7 @@ func TestFailedJob(t *testing.T) {
 // A scheduler that did not sample its trace: of a job that succeeds the spans are not sent, and of one that fails its own
 // part of the trace is, under the scheduler's ids. Log records and metrics are sent in any case.
 func TestJobOfAnUnsampledScheduler(t *testing.T) {
+	t.Parallel()
 	c := otlptest.New(t)
 	e := runProgram(t, []string{endpoint(c), traceparent + "00"}, "-pace", "0s")
 	require.Zero(t, e.status, e.stderr)
@@ -212,8 +220,10 @@ func TestJobOfAnUnsampledScheduler(t *testing.T) {
 
 // SIGTERM in mid-work: the job stops between two merchants, and all that it did until then arrives.
 func TestJobStoppedBySignal(t *testing.T) {
+	t.Parallel()
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		t.Run(signal.String(), func(t *testing.T) {
+			t.Parallel()
 			c := otlptest.New(t)
 			cmd := program(t, []string{endpoint(c), traceparent + "01", "OTEL_BLRP_SCHEDULE_DELAY=1"}, "-pace", "500ms")
 			var stdout, stderr bytes.Buffer
@@ -242,11 +252,13 @@ func TestJobStoppedBySignal(t *testing.T) {
 
 // A collector that is away, or never answers, costs the job the shutdown timeout and nothing else.
 func TestJobWithoutACollector(t *testing.T) {
+	t.Parallel()
 	for name, fail := range map[string]func(*otlptest.Collector) error{
 		"away":   (*otlptest.Collector).Down,
 		"silent": func(c *otlptest.Collector) error { c.SetFault(otlptest.Fault{Hang: true}); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			c := otlptest.New(t)
 			require.NoError(t, fail(c))
 			e := runProgram(t, []string{endpoint(c), traceparent + "01", "TELEMETRY_SHUTDOWN_TIMEOUT=500"})
