@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/shirou/gopsutil/v4/cpu"
 	"github.com/shirou/gopsutil/v4/disk"
 	"github.com/shirou/gopsutil/v4/mem"
 	"github.com/stretchr/testify/require"
@@ -80,7 +81,14 @@ func TestMachineIsReported(t *testing.T) {
 	seconds := points(t, c, "system.cpu.time", "s", "sum", "cpu.mode")
 	require.Len(t, seconds, 7)
 	require.Positive(t, seconds["user"])
-	require.Positive(t, seconds["idle"]+seconds["user"])
+	after, err := cpu.Times(false)
+	require.NoError(t, err)
+	for mode, is := range map[string]float64{
+		"user": after[0].User, "nice": after[0].Nice, "system": after[0].System, "idle": after[0].Idle,
+		"interrupt": after[0].Irq + after[0].Softirq, "steal": after[0].Steal,
+	} {
+		require.InDelta(t, is, seconds[mode], 60, mode) // a minute of all processors since the collection
+	}
 	shares := points(t, c, "system.cpu.utilization", "1", "gauge", "cpu.mode")
 	require.InDelta(t, 1, sum(shares), 1e-9)
 	require.Positive(t, shares["user"]+shares["system"])
