@@ -141,7 +141,7 @@ func print(out io.Writer, agents []*agent, s settings) {
 			disk = fmt.Sprintf("%.1f KiB, %d files", float64(a.held.bytes)/1024, a.held.files)
 		}
 		table.Row(append(row, report.MiB(a.samples[len(a.samples)-1].Anonymous), report.MiB(int64(heap.Live)), report.MiB(int64(heap.Runtime)),
-			fmt.Sprintf("%.2f s", a.cpu.Seconds()), report.MiB(a.program.size), disk)...)
+			fmt.Sprintf("%.3f s", a.cpu.Seconds()), report.MiB(a.program.size), disk)...)
 	}
 	table.Write(out)
 	fmt.Fprintf(out, "\n%v with GOMEMLIMIT=%s, a scan every %v. Live heap is what the last garbage collection found in use, Go runtime what\n"+

@@ -60,7 +60,7 @@ func (r *result) settle(ctx context.Context, set settings) error {
 
 // payAll pays each merchant the sum of its payments, and returns what it paid in all.
 func (r *result) payAll(ctx context.Context, payments []payment, pace time.Duration) (paid int64, err error) {
-	settled, err := otel.Meter(jobName).Int64Counter("payments.settled", // cumulative, from 0 with each run of the job
+	settled, err := otel.Meter(jobName).Int64Counter("payments.settled",
 		metric.WithUnit("{payment}"), metric.WithDescription("Payments that were paid out to their merchant"))
 	if err != nil {
 		return 0, err
