@@ -48,7 +48,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	case set.serve:
 		return serve(ctx, out, set)
 	default:
-		return demo(ctx, out, set)
+		return demonstrate(ctx, out, set)
 	}
 }
 

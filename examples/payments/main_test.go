@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fleetotel/telemetry/examples/internal/demo"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -122,7 +123,7 @@ func TestPrintFindsEachDifference(t *testing.T) {
 		"value":      func(did *tally, got *arrival) { did.cents = 1 },
 	} {
 		out, err := add(change)
-		require.ErrorIs(t, err, errDoesNotAddUp, name)
+		require.ErrorIs(t, err, demo.ErrDoesNotAddUp, name)
 		require.Contains(t, out, "DIFFERS", name)
 	}
 }

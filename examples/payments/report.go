@@ -2,22 +2,18 @@ package main
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"maps"
 	"math"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
+	"github.com/fleetotel/telemetry/examples/internal/demo"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
-
-// errDoesNotAddUp is why the program fails although everything ran: what arrived is not what was done.
-var errDoesNotAddUp = errors.New("the totals do not add up")
 
 // arrival is what the collector has decoded from the requests it got.
 type arrival struct {
@@ -42,11 +38,11 @@ func arrivedAt(c *otlptest.Collector) arrival {
 	return a
 }
 
-// print shows a, compares it with what the program did, and returns errDoesNotAddUp if one figure differs.
+// print shows a, compares it with what the program did, and returns demo.ErrDoesNotAddUp if one figure differs.
 func (a arrival) print(out io.Writer, did *tally) error {
 	if trace := a.typical(); trace != nil {
 		fmt.Fprintf(out, "\nOne trace of %d: %s\n", len(a.traces), trace[0].TraceID)
-		printTree(out, trace)
+		demo.PrintTree(out, trace)
 		a.printLog(out, trace[0].TraceID)
 	}
 	fmt.Fprintln(out, "\nMetrics")
@@ -54,16 +50,16 @@ func (a arrival) print(out io.Writer, did *tally) error {
 	spans := did.expect(func(k kind) int { return k.spans })
 	logs := did.expect(func(k kind) int { return k.logs })
 	value := a.sum("order.value", func(p otlptest.Point) float64 { return p.Sum })
-	return printTotals(out, "SENT", "ARRIVED", []total{
-		{what: "requests, and their traces", did: did.requests, got: len(a.traces)},
-		{what: "spans", did: spans, got: len(a.spans)},
-		{what: "log records", did: logs, got: len(a.logs)},
-		{what: "orders.total", did: did.by[paid] + did.by[declined] + did.by[invalid],
-			got: int(a.sum("orders.total", func(p otlptest.Point) float64 { return p.Value }))},
-		{what: "order.value, count", did: did.by[paid],
-			got: int(a.sum("order.value", func(p otlptest.Point) float64 { return float64(p.Count) }))},
-		{what: "order.value, sum in EUR", did: int(did.cents), got: int(math.Round(value * 100)), cents: true},
-		{what: "lost spans and records", did: 0, got: spans - len(a.spans) + logs - len(a.logs)},
+	return demo.PrintTotals(out, "SENT", "ARRIVED", []demo.Total{
+		{What: "requests, and their traces", Sent: did.requests, Arrived: len(a.traces)},
+		{What: "spans", Sent: spans, Arrived: len(a.spans)},
+		{What: "log records", Sent: logs, Arrived: len(a.logs)},
+		{What: "orders.total", Sent: did.by[paid] + did.by[declined] + did.by[invalid],
+			Arrived: int(a.sum("orders.total", func(p otlptest.Point) float64 { return p.Value }))},
+		{What: "order.value, count", Sent: did.by[paid],
+			Arrived: int(a.sum("order.value", func(p otlptest.Point) float64 { return float64(p.Count) }))},
+		{What: "order.value, sum in EUR", Sent: int(did.cents), Arrived: int(math.Round(value * 100)), Show: func(n int) string { return amount(int64(n)) }},
+		{What: "lost spans and records", Sent: 0, Arrived: spans - len(a.spans) + logs - len(a.logs)},
 	})
 }
 
@@ -170,33 +166,6 @@ func label(p otlptest.Point) string {
 		}
 	}
 	return strings.Join(parts, " ")
-}
-
-// total is a figure known from both ends; with cents, it is money.
-type total struct {
-	what     string
-	did, got int
-	cents    bool
-}
-
-func (t total) show(n int) string {
-	if t.cents {
-		return amount(int64(n))
-	}
-	return strconv.Itoa(n)
-}
-
-func printTotals(out io.Writer, did, got string, totals []total) error {
-	fmt.Fprintf(out, "\n%-28s %12s %12s\n", "Totals", did, got)
-	var err error
-	for _, t := range totals {
-		verdict := "ok"
-		if t.did != t.got {
-			verdict, err = "DIFFERS", errDoesNotAddUp
-		}
-		fmt.Fprintf(out, "  %-26s %12s %12s  %s\n", t.what, t.show(t.did), t.show(t.got), verdict)
-	}
-	return err
 }
 
 // wrap prints words in indented lines of at most 80 columns; one that is longer has a line of its own.

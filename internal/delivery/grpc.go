@@ -66,7 +66,7 @@ func (e *Endpoint) DialOptions() []grpc.DialOption {
 type connCompressor struct{ pool *gzipPool }
 
 func (c connCompressor) Do(w io.Writer, p []byte) error {
-	_, err := c.pool.compress(w, bytes.NewReader(p))
+	_, err := c.pool.compress(w, bytes.NewReader(p), len(p))
 	return err
 }
 

@@ -1,7 +1,9 @@
 package delivery
 
 import (
+	"bytes"
 	"io"
+	"math"
 	"sync"
 	"sync/atomic"
 
@@ -22,25 +24,32 @@ import (
 // tenth more bytes.
 const gzipLevel = 2
 
-// gzipPool reuses gzip writers, which hold hundreds of kilobytes each. One stays
-// for good: the garbage collector empties a [sync.Pool], and a service with little
-// on its heap collects more often than it exports. The zero value is ready, and
-// safe for concurrent use.
+// smallRequest is the most bytes that are compressed without a writer that is
+// kept, which is what a process with long intervals and few items sends: at this
+// size the stateless compressor takes the same time for 1 to 4 % more bytes
+// (BenchmarkGzipSmall), and a kept writer is 1.2 MiB of heap, a third of what such a
+// process holds. It is one block of the stateless compressor.
+const smallRequest = math.MaxInt16
+
+// gzipPool reuses the gzip writers of requests that are not small. One stays for
+// good: the garbage collector empties a [sync.Pool], and a service with little on
+// its heap collects more often than it exports. The zero value is ready, and safe
+// for concurrent use.
 type gzipPool struct {
 	kept  atomic.Pointer[gzip.Writer]
 	spare sync.Pool
 }
 
-// compress writes the compressed bytes of r to w, and returns how many r had.
-func (p *gzipPool) compress(w io.Writer, r io.Reader) (int64, error) {
+// compress writes the compressed bytes of r to w, and returns how many r had. The
+// size is how many it says it has, 0 if it does not.
+func (p *gzipPool) compress(w io.Writer, r io.Reader, size int) (int64, error) {
+	if 0 < size && size <= smallRequest {
+		return compressSmall(w, r, size)
+	}
 	zw := p.get()
 	defer p.put(zw)
 	zw.Reset(w)
-	n, err := io.Copy(zw, r)
-	if err != nil {
-		return n, err
-	}
-	return n, zw.Close()
+	return copyAll(zw, r)
 }
 
 func (p *gzipPool) get() *gzip.Writer {
@@ -59,4 +68,23 @@ func (p *gzipPool) put(zw *gzip.Writer) {
 	if !p.kept.CompareAndSwap(nil, zw) {
 		p.spare.Put(zw)
 	}
+}
+
+// compressSmall has the whole request before it compresses: the stateless
+// compressor finds nothing again across two writes.
+func compressSmall(w io.Writer, r io.Reader, size int) (int64, error) {
+	plain := bytes.NewBuffer(make([]byte, 0, size+bytes.MinRead))
+	if _, err := plain.ReadFrom(r); err != nil {
+		return 0, err
+	}
+	zw, _ := gzip.NewWriterLevel(w, gzip.StatelessCompression) // a valid level
+	return copyAll(zw, plain)
+}
+
+func copyAll(zw *gzip.Writer, r io.Reader) (int64, error) {
+	n, err := io.Copy(zw, r)
+	if err != nil {
+		return n, err
+	}
+	return n, zw.Close()
 }

@@ -14,11 +14,11 @@ func TestCompressionReusesItsWriterAcrossCollections(t *testing.T) {
 	var (
 		pool gzipPool
 		out  bytes.Buffer
-		body = bytes.Repeat([]byte("GET /orders/{id} "), 1000)
+		body = bytes.Repeat([]byte("GET /orders/{id} "), 4000) // more than a small request
 	)
 	compress := func() {
 		out.Reset()
-		_, err := pool.compress(&out, bytes.NewReader(body))
+		_, err := pool.compress(&out, bytes.NewReader(body), len(body))
 		require.NoError(t, err)
 	}
 	compress()

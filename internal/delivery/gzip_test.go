@@ -99,6 +99,31 @@ func BenchmarkGzip(b *testing.B) {
 	}
 }
 
+// BenchmarkGzipSmall compares what is kept with what is not for small requests. It
+// decides smallRequest in gzip.go.
+func BenchmarkGzipSmall(b *testing.B) {
+	for _, spans := range []int{1, 10, 40, 120, 256} {
+		payload, err := proto.Marshal(spanRequest(spans))
+		require.NoError(b, err)
+		for name, level := range map[string]int{"pooled": 2, "stateless": kgzip.StatelessCompression} {
+			b.Run(fmt.Sprintf("bytes=%d/%s", len(payload), name), func(b *testing.B) {
+				var size counter
+				zw, err := kgzip.NewWriterLevel(&size, level)
+				require.NoError(b, err)
+				b.ReportAllocs()
+				for b.Loop() {
+					size = 0
+					zw.Reset(&size)
+					_, err = zw.Write(payload)
+					require.NoError(b, err)
+					require.NoError(b, zw.Close())
+				}
+				b.ReportMetric(float64(size)/float64(len(payload)), "ratio")
+			})
+		}
+	}
+}
+
 type counter int
 
 func (c *counter) Write(p []byte) (int, error) {

@@ -133,7 +133,7 @@ func (t *transport) prepare(req *http.Request) (*prepared, error) {
 	)
 	if t.endpoint.cfg.Gzip && p.encoding == "" {
 		body.Grow(size/4 + bytes.MinRead)
-		p.plain, err = t.endpoint.gzip.compress(&body, req.Body)
+		p.plain, err = t.endpoint.gzip.compress(&body, req.Body, size)
 		p.encoding = "gzip"
 		p.header = req.Header.Clone()
 		p.header.Set("Content-Encoding", "gzip")

@@ -76,7 +76,7 @@ func (e *Endpoint) keeper(ctx context.Context, signal string, encode func() (enc
 func (p *gzipPool) compressed(plain []byte) (encoded, error) {
 	var body bytes.Buffer
 	body.Grow(len(plain)/4 + bytes.MinRead)
-	_, err := p.compress(&body, bytes.NewReader(plain))
+	_, err := p.compress(&body, bytes.NewReader(plain), len(plain))
 	return encoded{gzip: body.Bytes(), plain: int64(len(plain))}, err
 }
 

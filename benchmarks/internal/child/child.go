@@ -74,7 +74,7 @@ func Start(role string) (*Process, error) {
 		return nil, err
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(clean(os.Environ()), roleVariable+"="+role)
+	cmd.Env = append(Environment(), roleVariable+"="+role)
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
 	if err != nil {
@@ -98,10 +98,10 @@ func (p *Process) Stop() error {
 	return p.cmd.Wait()
 }
 
-// clean leaves out what would configure one side of a comparison and not the other.
-func clean(environment []string) []string {
+// Environment is that of this process without what would configure one side of a comparison and not the other.
+func Environment() []string {
 	var kept []string
-	for _, entry := range environment {
+	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		if !strings.HasPrefix(name, "OTEL_") && !strings.HasPrefix(name, "TELEMETRY_") && name != "LOG_LEVEL" {
 			kept = append(kept, entry)

@@ -20,17 +20,27 @@ func CPU() time.Duration {
 }
 
 // RSS returns the resident memory of this process in bytes.
-func RSS() int64 {
-	status, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		return 0
-	}
-	return parseRSS(status)
+func RSS() int64 { return Of(os.Getpid()).RSS }
+
+// Process is the memory of a process in bytes.
+type Process struct {
+	RSS       int64 // resident
+	Anonymous int64 // of it, what is no page of a file: heap and stacks
 }
 
-func parseRSS(status []byte) int64 {
+// Of reads the memory of the process with this id.
+func Of(pid int) Process {
+	status, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	if err != nil {
+		return Process{}
+	}
+	return Process{RSS: sizeIn(status, "VmRSS:"), Anonymous: sizeIn(status, "RssAnon:")}
+}
+
+// sizeIn reads a line of /proc/self/status such as "VmRSS: 2048 kB".
+func sizeIn(status []byte, name string) int64 {
 	for line := range bytes.Lines(status) {
-		if value, ok := bytes.CutPrefix(line, []byte("VmRSS:")); ok {
+		if value, ok := bytes.CutPrefix(line, []byte(name)); ok {
 			fields := bytes.Fields(value)
 			if len(fields) == 2 {
 				kib, _ := strconv.ParseInt(string(fields[0]), 10, 64)

@@ -15,7 +15,11 @@ func TestMachineIsBusyUnlessIdleOrWaiting(t *testing.T) {
 	require.Equal(t, Machine{}, parseMachine([]byte("nothing")))
 }
 
-func TestRSS(t *testing.T) {
-	require.EqualValues(t, 2048<<10, parseRSS([]byte("Name:\tx\nVmHWM:\t  9 kB\nVmRSS:\t    2048 kB\n")))
-	require.Zero(t, parseRSS([]byte("VmRSS: what\n")))
+func TestMemoryOfAProcess(t *testing.T) {
+	status := []byte("Name:\tx\nVmHWM:\t  9 kB\nVmRSS:\t    2048 kB\nRssAnon:\t 3 kB\n")
+	require.EqualValues(t, 2048<<10, sizeIn(status, "VmRSS:"))
+	require.EqualValues(t, 3<<10, sizeIn(status, "RssAnon:"))
+	require.Zero(t, sizeIn([]byte("VmRSS: what\n"), "VmRSS:"))
+	require.Positive(t, RSS())
+	require.Equal(t, Process{}, Of(-1))
 }

@@ -1,4 +1,4 @@
-package main
+package demo
 
 import (
 	"cmp"
@@ -15,9 +15,12 @@ import (
 // barWidth is how many columns the whole of a trace takes.
 const barWidth = 12
 
-// printTree draws one trace: a line for each span with its service, kind and duration, and a bar that shows when in the
-// trace it ran. The text of an error stands below its span.
-func printTree(out io.Writer, trace []otlptest.Span) {
+// PrintTree draws one trace: a line for each span with its service, kind and duration, and a bar that shows when in the
+// trace it ran. The text of an error stands below its span. A trace of no spans draws nothing.
+func PrintTree(out io.Writer, trace []otlptest.Span) {
+	if len(trace) == 0 {
+		return
+	}
 	t := tree{out: out, children: make(map[string][]otlptest.Span), begin: trace[0].Start, end: trace[0].End}
 	arrived := make(map[string]bool, len(trace))
 	for _, s := range trace {
@@ -55,7 +58,8 @@ type tree struct {
 
 // draw prints s and all below it. The line of s begins with first, those below begin with rest.
 func (t tree) draw(s otlptest.Span, first, rest string) {
-	t.row(first+s.Name, text(s.Resource, "service.name"), s.Kind,
+	service, _ := s.Resource["service.name"].(string)
+	t.row(first+s.Name, service, s.Kind,
 		fmt.Sprintf("%.2f", float64(s.End.Sub(s.Start))/float64(time.Millisecond)), t.bar(s))
 	below := t.children[s.SpanID]
 	if s.Status.Code == "error" && s.Status.Message != "" {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/examples/edge-agent/host"
+)
+
+// serviceName is the service.name of the agent.
+const serviceName = "edge-agent"
+
+// memoryLimit is where the garbage collector begins to work harder, unless the operator says otherwise: several times of
+// what the agent needs, so that it matters only when something is wrong, and little enough for a machine with 256 MiB.
+const memoryLimit = 32 << 20
+
+// serve is the agent: it watches the machine until ctx is over.
+func serve(ctx context.Context, out io.Writer, set settings) error {
+	spool, err := set.spoolDir()
+	if err != nil {
+		return err
+	}
+	limit := limitMemory()
+	guard, err := telemetry.Init(context.WithoutCancel(ctx),
+		telemetry.WithProfile(telemetry.ProfileEdge),
+		telemetry.WithServiceName(serviceName),
+		telemetry.WithSpool(spool, set.spoolBytes))
+	if err != nil {
+		slog.Error("telemetry is degraded, the agent runs", "error", err)
+	}
+	slog.Info("watching this machine", "scan_interval", set.scan.String(), "spool", spool, "memory_limit", limit)
+
+	machine, err := host.Observe(set.full)
+	if err == nil {
+		machine.Run(ctx, set.scan, func(s host.Scan) { set.say(out, line{Scan: &s, Memory: host.ReadMemory()}) })
+		// What is observed last is observed by the shutdown, so the observation ends after it.
+		defer machine.Close()
+	}
+	// A collector that is away now gets the rest from the disk, when the agent has been started again.
+	if lost := guard.Shutdown(context.Background()); lost != nil {
+		slog.Error("telemetry was lost", "error", lost)
+	}
+	set.say(out, line{Books: booksOf(guard.Health())})
+	return err
+}
+
+// spoolDir is where the agent keeps what it cannot deliver. A place that is emptied when the machine starts, such as a
+// temporary directory, would not do.
+func (set settings) spoolDir() (string, error) {
+	if dir := cmp.Or(set.spool, os.Getenv("TELEMETRY_SPOOL_DIR")); dir != "" {
+		return dir, nil
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return "", fmt.Errorf("there is no place for what cannot be delivered, name one with -spool: %w", err)
+	}
+	return filepath.Join(cache, "edge-agent", "spool"), nil
+}
+
+// limitMemory limits the memory of the Go runtime, unless GOMEMLIMIT has done so, and returns the limit in bytes.
+func limitMemory() int64 {
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
+	return debug.SetMemoryLimit(-1)
+}
+
+// line is what the agent prints with -json: a scan and the memory after it, or the books.
+type line struct {
+	Scan   *host.Scan   `json:"scan,omitempty"`
+	Memory *host.Memory `json:"memory,omitempty"`
+	Books  *books       `json:"books,omitempty"`
+}
+
+func (set settings) say(out io.Writer, l line) {
+	if set.json {
+		// Nobody may be reading any more, and that must not end an agent.
+		_ = json.NewEncoder(out).Encode(l)
+	}
+}
+
+// books are the items of each signal since the start.
+type books struct {
+	Spans   items `json:"spans"`
+	Points  items `json:"data_points"`
+	Records items `json:"log_records"`
+}
+
+// items are the books of one signal: accepted and recovered are in, the others are where they are now.
+type items struct {
+	Accepted  int64 `json:"accepted"`
+	Recovered int64 `json:"recovered"`
+	Exported  int64 `json:"exported"`
+	Spooled   int64 `json:"spooled"`
+	Lost      int64 `json:"lost"`
+	Corrupt   int64 `json:"corrupt"` // of those lost: in files that could not be read
+}
+
+// in is what the process has had to deliver.
+func (i items) in() int64 { return i.Accepted + i.Recovered }
+
+func booksOf(h telemetry.Health) *books {
+	of := func(s telemetry.SignalHealth) items {
+		return items{s.Accepted, s.Recovered, s.Exported, s.Spooled, s.Lost(), s.DroppedBy["spool_corrupt"]}
+	}
+	return &books{of(h.Traces), of(h.Metrics), of(h.Logs)}
+}

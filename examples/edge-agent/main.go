@@ -1,0 +1,89 @@
+// Command edge-agent reports processors, memory, disks and network of the machine it runs on. It is made for machines
+// with little memory behind a link that comes and goes: it keeps on disk what it cannot deliver, for days, and across
+// power cuts.
+//
+//	go run ./examples/edge-agent
+//
+// shows that in a quarter of a minute: with a collector that is there, goes away and comes back, and an agent that is
+// killed meanwhile. It prints what was measured and that nothing is missing (exit status 1 if something is).
+//
+//	OTEL_EXPORTER_OTLP_ENDPOINT=https://collector.example:4318 edge-agent
+//	edge-agent -serve
+//
+// is the agent itself, until SIGTERM; with -serve it sends to http://localhost:4318 if the environment names nothing else.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/fleetotel/telemetry/examples/internal/demo"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// From the first signal on, a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "edge-agent:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program. A cancelled ctx is the signal to stop.
+func run(ctx context.Context, out io.Writer, args []string) error {
+	set, err := parse(args, out)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	}
+	if variable, _ := demo.Destination(); set.serve || variable != "" {
+		return serve(ctx, out, set)
+	}
+	return demonstrate(ctx, out)
+}
+
+// settings are the command line.
+type settings struct {
+	serve      bool
+	json       bool
+	scan       time.Duration
+	full       float64
+	spool      string
+	spoolBytes int64
+}
+
+func parse(args []string, out io.Writer) (settings, error) {
+	var set settings
+	flags := flag.NewFlagSet("edge-agent", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.BoolVar(&set.serve, "serve", false, "watch this machine until SIGTERM or Ctrl-C; also when the environment says where telemetry goes")
+	flags.BoolVar(&set.json, "json", false, "with -serve: print each scan, the memory in use and at the end the books, as lines of JSON")
+	flags.DurationVar(&set.scan, "scan", time.Minute, "the time between two scans")
+	flags.Float64Var(&set.full, "full", 0.9, "the `share` of a file system or of the memory above which its use is logged")
+	flags.StringVar(&set.spool, "spool", "", "the `directory` for what cannot be delivered (default: TELEMETRY_SPOOL_DIR, else one in the user's cache directory)")
+	flags.Int64Var(&set.spoolBytes, "spool-bytes", 0, "how many `bytes` it may hold (default: TELEMETRY_SPOOL_MAX_BYTES, else 64 MiB)")
+	if err := flags.Parse(args); err != nil {
+		return set, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return set, fmt.Errorf("%q is not a flag; -help lists them", flags.Arg(0))
+	case set.scan < 10*time.Millisecond:
+		return set, fmt.Errorf("-scan %v: want 10ms or more", set.scan)
+	case !(set.full >= 0 && set.full <= 1):
+		return set, fmt.Errorf("-full %v: want a share from 0 to 1, such as 0.9 for 90 %%", set.full)
+	case set.spoolBytes < 0:
+		return set, fmt.Errorf("-spool-bytes %d: want 1 or more, or 0 for the default", set.spoolBytes)
+	}
+	return set, nil
+}

@@ -1,0 +1,25 @@
+package demo
+
+import (
+	"net/url"
+	"os"
+	"strings"
+)
+
+// Destination returns the first variable of the environment that says where telemetry goes, and its value without the
+// password that an URL may hold. Both are empty if there is none.
+func Destination() (variable, value string) {
+	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_%s_ENDPOINT", "OTEL_%s_EXPORTER"} {
+		for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {
+			variable = strings.ReplaceAll(name, "%s", signal)
+			if value = os.Getenv(variable); value == "" {
+				continue
+			}
+			if u, err := url.Parse(value); err == nil {
+				value = u.Redacted()
+			}
+			return variable, value
+		}
+	}
+	return "", ""
+}

@@ -1,0 +1,37 @@
+// Package demo is what the examples share that show themselves: where telemetry goes, a trace as a tree, and totals that
+// must add up.
+package demo
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+)
+
+// ErrDoesNotAddUp is why a program fails although everything ran: what arrived is not what was done.
+var ErrDoesNotAddUp = errors.New("the totals do not add up")
+
+// Total is a figure known from both ends.
+type Total struct {
+	What          string
+	Sent, Arrived int
+	Show          func(int) string // nil: as a number
+}
+
+// PrintTotals prints a line for each total under the two headings, and returns ErrDoesNotAddUp if the ends of one differ.
+func PrintTotals(out io.Writer, sent, arrived string, totals []Total) error {
+	fmt.Fprintf(out, "\n%-28s %12s %12s\n", "Totals", sent, arrived)
+	var err error
+	for _, t := range totals {
+		show, verdict := t.Show, "ok"
+		if show == nil {
+			show = strconv.Itoa
+		}
+		if t.Sent != t.Arrived {
+			verdict, err = "DIFFERS", ErrDoesNotAddUp
+		}
+		fmt.Fprintf(out, "  %-26s %12s %12s  %s\n", t.What, show(t.Sent), show(t.Arrived), verdict)
+	}
+	return err
+}

@@ -1,0 +1,77 @@
+// Command job is a batch job that lives for a few dozen milliseconds, continues the trace of whoever started it, and
+// loses nothing of its telemetry: it settles a day's payments, merchant by merchant.
+//
+//	go run ./examples/job
+//
+// plays the scheduler: it starts an OTLP collector in this process, then itself once more as the job with TRACEPARENT in
+// its environment, and prints what arrived (exit status 1 if that differs from what was sent).
+//
+//	OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 go run ./examples/job
+//
+// is the job alone, as a scheduler starts it: with TRACEPARENT, if that is set, as a part of the scheduler's trace. Its
+// exit status says how the settlement went; no trouble with telemetry changes it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/fleetotel/telemetry/examples/internal/demo"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// From the first signal on, a second one ends the process at once.
+	context.AfterFunc(ctx, stop)
+	// All that is deferred is in run, since os.Exit runs no deferred call: a Shutdown deferred here would never happen.
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "job:", err)
+		os.Exit(1)
+	}
+}
+
+// run is the whole program. A cancelled ctx is the signal to stop.
+func run(ctx context.Context, out io.Writer, args []string) error {
+	set, err := parse(args, out)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	}
+	if variable, _ := demo.Destination(); variable == "" && os.Getenv("TRACEPARENT") == "" {
+		return schedule(ctx, out, args)
+	}
+	return job(ctx, out, set)
+}
+
+// settings are the command line.
+type settings struct {
+	payments string
+	pace     time.Duration
+}
+
+func parse(args []string, out io.Writer) (settings, error) {
+	var set settings
+	flags := flag.NewFlagSet("job", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.StringVar(&set.payments, "payments", "", "the CSV `file` with the day's payments (default: one of 40 payments that is built in)")
+	flags.DurationVar(&set.pace, "pace", 5*time.Millisecond, "the rest after each merchant, for the sake of a bank that does not like haste")
+	if err := flags.Parse(args); err != nil {
+		return set, err
+	}
+	if flags.NArg() > 0 {
+		return set, fmt.Errorf("%q is not a flag; -help lists them", flags.Arg(0))
+	}
+	if set.pace < 0 {
+		return set, fmt.Errorf("-pace %v: want 0 or more", set.pace)
+	}
+	return set, nil
+}
