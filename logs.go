@@ -22,6 +22,15 @@ const (
 	traceFlagsKey = "trace_flags"
 )
 
+// consoleBranch is the log lines of the view on a terminal, unless another form was asked for, and slog's own elsewhere.
+func consoleBranch(cfg *config, view *consoleView) slog.Handler {
+	out := logOutput(cfg.opts)
+	if view == nil {
+		return newConsoleHandler(out, cfg.logFormat.value, cfg.logLevel.value)
+	}
+	return view.logHandler(cfg, out)
+}
+
 // newConsoleHandler is the branch that people and log shippers read. Its destination is shared with the library's own
 // diagnostics, which travel through no other branch.
 func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler) slog.Handler {

@@ -67,7 +67,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 			return sharedGuard(process.owner), ErrAlreadyInitialized
 		}
 	}
-	console := newConsoleHandler(logOutput(o), cfg.logFormat.value, cfg.logLevel.value)
+	view := newConsoleView(cfg, env)
+	console := consoleBranch(cfg, view)
 	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value)
 	for _, line := range resolved.warnings() {
 		g.selfLog.Say(slog.LevelWarn, line)
@@ -79,7 +80,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	}
 
 	g.connections = newConnections(cfg, g.selfLog)
-	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console}
+	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
 	g.logger = slog.New(fanOut(g.branches(console)...))
 	if !o.withoutGlobals {
