@@ -121,13 +121,14 @@ func (p *paragraph) add(gap string, pieces ...piece) {
 
 // repeated is the line as a tree shows it, cut.
 func repeated(label piece, message string, attrs []attr) line {
-	text := line{{strings.TrimSpace(label.text) + " ", label.style}, {message, plain}}
+	text := line{{strings.TrimSpace(label.text) + " ", label.style}, {clip(message), plain}}
+	size := len(message)
 	for _, a := range attrs {
-		text = append(text, piece{" " + a.key + "=" + a.value, dim})
-	}
-	text = text.cut(maxText)
-	for i := range text {
-		text[i].text = strings.Clone(text[i].text) // not the whole message, which may be long
+		if size > maxText {
+			break // further to the right than any terminal reaches
+		}
+		text = append(text, piece{clip(" " + a.key + "=" + a.value), dim})
+		size += len(a.key) + len(a.value)
 	}
 	return text
 }

@@ -2,6 +2,7 @@ package console
 
 import (
 	"context"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -99,6 +100,7 @@ func (m *Metrics) compare(t *table, seen map[seriesKey]reading, scope string, me
 			rows[i].label = allAttributes(rows[i].attrs)
 		}
 	}
+	slices.SortStableFunc(rows, func(a, b row) int { return strings.Compare(a.label, b.label) })
 	if len(rows) > 0 {
 		t.groups = append(t.groups, group{name: short(metric.Name), rows: rows, alone: len(labels) == 1 && labels[""] == 1})
 	}

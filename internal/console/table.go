@@ -63,7 +63,7 @@ func (t table) block(now time.Time, width int) []line {
 	}
 	said += " changed"
 	if !t.first {
-		said += " in " + duration(t.elapsed.Round(100*time.Millisecond))
+		said += " in " + age(t.elapsed)
 	}
 	block := []line{{clock(now), {text: " "}, {"METRICS", cyan}, {said, dim}}}
 	slices.SortStableFunc(t.groups, func(a, b group) int { return strings.Compare(a.name, b.name) })
@@ -113,7 +113,7 @@ func (r row) lines(label string, width int, t table) (lines []line) {
 	}
 	row = append(row.fit(name),
 		piece{fmt.Sprintf("%*s", valueColumns, value), bold},
-		piece{fmt.Sprintf("%*s", deltaColumns, delta), green},
+		piece{fmt.Sprintf(" %*s", deltaColumns-1, delta), green},
 		piece{"  " + detail, dim})
 	return append(lines, row.cut(width))
 }
@@ -144,7 +144,11 @@ func (r row) numbers(t table) (value, delta, detail string) {
 	return value, delta, detail
 }
 
+// signed leaves out a unit that stands beside the total already.
 func signed(v float64, unit string) string {
+	if unit != "s" && unit != "ms" && unit != "By" {
+		unit = ""
+	}
 	if v < 0 {
 		return "-" + quantity(-v, unit)
 	}

@@ -136,15 +136,18 @@ func lastColumns(text string, n int) string {
 const maxText = 300
 
 // short is clean, cut to maxText.
-func short(text string) string {
+func short(text string) string { return clean(clip(text)) }
+
+// clip cuts to maxText. What it has cut does not keep the whole in memory.
+func clip(text string) string {
 	if len(text) <= maxText {
-		return clean(text)
+		return text
 	}
 	end := maxText
 	for end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}
-	return clean(text[:end]) + "…"
+	return text[:end] + "…"
 }
 
 // clean escapes what a terminal would act upon or that would hide or reorder text: control characters, line ends, escape
