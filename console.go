@@ -45,7 +45,7 @@ func newConsoleView(cfg *config, env environment) *consoleView {
 		}
 	}
 	v := &consoleView{env: env}
-	v.screen = console.NewScreen(os.Stdout, v.hasColours(os.Stdout), v.columns(os.Stdout))
+	v.screen = v.on(os.Stdout)
 	if toConsole(traces) {
 		v.traces = console.NewTraces(v.screen)
 	}
@@ -55,11 +55,7 @@ func newConsoleView(cfg *config, env environment) *consoleView {
 // logHandler writes log lines to out. They have the view's form where a person reads them: on a terminal, or where the
 // view was asked for by name. A log format that was asked for stays. In each case the trees repeat them.
 func (v *consoleView) logHandler(cfg *config, out io.Writer) slog.Handler {
-	screen := console.NewScreen(out, v.hasColours(out), v.columns(out))
-	if _, isFile := out.(*os.File); isFile { // it may be the same terminal; another writer may be anything, and slow
-		screen = v.screen.Beside(out, v.hasColours(out), v.columns(out))
-	}
-	level := cfg.logLevel.value
+	screen, level := v.on(out), cfg.logLevel.value
 	if cfg.logFormat.isDefault() && (isTerminal(out) || cfg.consoleFormat.value == consoleTree) {
 		return console.NewLogs(screen, v.traces, level)
 	}
@@ -68,6 +64,10 @@ func (v *consoleView) logHandler(cfg *config, out io.Writer) slog.Handler {
 		return next
 	}
 	return console.NewLogsOver(next, v.traces, level)
+}
+
+func (v *consoleView) on(out io.Writer) *console.Screen {
+	return console.NewScreen(out, v.hasColours(out), v.columns(out))
 }
 
 func (v *consoleView) hasColours(out io.Writer) bool {

@@ -4,6 +4,7 @@ package console
 
 import (
 	"io"
+	"os"
 	"strings"
 	"sync"
 )
@@ -13,6 +14,11 @@ const (
 	minWidth = 40
 	maxWidth = 140
 )
+
+// files is the lock of all screens that are files: standard output and standard error are usually one terminal, and
+// guards beside each other share it. Another writer has a lock of its own, for it may be anything, also one that starts
+// spans.
+var files sync.Mutex
 
 // Screen is where blocks of lines are written, each with one Write. It is safe for concurrent use.
 type Screen struct {
@@ -25,12 +31,11 @@ type Screen struct {
 // NewScreen returns a screen on out, which gets ANSI colours if colour is set. width is its number of columns, asked for
 // each block because a window may change its size.
 func NewScreen(out io.Writer, colour bool, width func() int) *Screen {
-	return &Screen{mu: &sync.Mutex{}, out: out, colour: colour, width: width}
-}
-
-// Beside returns a screen on another writer that never writes at the same time as s: usually both are one terminal.
-func (s *Screen) Beside(out io.Writer, colour bool, width func() int) *Screen {
-	return &Screen{mu: s.mu, out: out, colour: colour, width: width}
+	mu := &sync.Mutex{}
+	if _, ok := out.(*os.File); ok {
+		mu = &files
+	}
+	return &Screen{mu: mu, out: out, colour: colour, width: width}
 }
 
 // Write hands on what others have formatted, such as slog's own handlers, without tearing a block of the view's.

@@ -133,8 +133,9 @@ func errorType(kind string) string {
 	return short(kind)
 }
 
-// spanEvent is a span event as one line; of an exception the message comes back too.
-func spanEvent(e sdktrace.Event) (text line, message string) {
+// spanEvent is a span event as one line; of an exception, whose type is left out if it is the one known already, the
+// message comes back too.
+func spanEvent(e sdktrace.Event, known string) (text line, message string) {
 	if e.Name == "exception" {
 		values := map[attribute.Key]string{}
 		for _, kv := range e.Attributes {
@@ -142,7 +143,7 @@ func spanEvent(e sdktrace.Event) (text line, message string) {
 		}
 		message = values["exception.message"]
 		text = line{{short(message), red}}
-		if kind := errorType(values["exception.type"]); kind != "" {
+		if kind := errorType(values["exception.type"]); kind != "" && kind != errorType(known) {
 			text = append(text, piece{" " + kind, dim})
 		}
 		return text, message

@@ -95,6 +95,9 @@ func (t table) block(now time.Time, width int) []line {
 	return block
 }
 
+// minForQuantiles is how many new values it takes for a quantile to say more than the mean and the bucket's borders.
+const minForQuantiles = 10
+
 // The columns of a row after its label.
 const (
 	valueColumns  = 10
@@ -136,9 +139,9 @@ func (r row) numbers(t table) (value, delta, detail string) {
 	fresh := r.now.since(r.before)
 	value, delta = fmt.Sprint(r.now.count), fmt.Sprintf("+%d", fresh.count)
 	detail = "mean " + quantity(fresh.sum/float64(fresh.count), r.unit)
-	if len(fresh.bounds) > 0 && len(fresh.buckets) == len(fresh.bounds)+1 {
+	if fresh.count >= minForQuantiles && len(fresh.bounds) > 0 && len(fresh.buckets) == len(fresh.bounds)+1 {
 		detail += " p50 " + fresh.quantile(0.5, r.unit) + " p95 " + fresh.quantile(0.95, r.unit)
-	} else if fresh.largest > 0 {
+	} else if r.now.count > 1 && r.now.largest > r.before.largest { // only then it is one of the new values
 		detail += " max " + quantity(fresh.largest, r.unit)
 	}
 	return value, delta, detail

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -71,8 +72,10 @@ const maxLinks = 3
 func spanEvents(span sdktrace.ReadOnlySpan, end time.Time) []event {
 	var events []event
 	status, said := span.Status(), false
+	attrs := attribute.NewSet(span.Attributes()...)
+	kind, _ := attrs.Value("error.type") // stands beside the name
 	for _, e := range span.Events() {
-		text, message := spanEvent(e)
+		text, message := spanEvent(e, kind.String())
 		said = said || message == status.Description
 		events = append(events, event{e.Time, text})
 	}
