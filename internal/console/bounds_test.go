@@ -29,7 +29,7 @@ func children(ctx context.Context, w *watched, n int) {
 }
 
 func TestSpansOfOneTreeAreBounded(t *testing.T) {
-	l := limits{trees: 9, spans: 99, spansPerTree: 5, eventsPerTree: 99}
+	l := limits{trees: 9, spans: 99, spansPerTree: 5, events: 999, eventsPerTree: 99}
 	run := func(n int) string {
 		return scenario(t, 80, false, l, func(ctx context.Context, w *watched) {
 			ctx, root := w.tracer.Start(ctx, "root")
@@ -51,7 +51,7 @@ func TestSpansOfOneTreeAreBounded(t *testing.T) {
 
 // What is below a span that was only counted is counted too, also behind a call to a server of the same process.
 func TestSpansBelowUncountedOnes(t *testing.T) {
-	output := scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 2, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
+	output := scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 2, events: 99, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
 		ctx, root := w.tracer.Start(ctx, "root")
 		_, kept := w.tracer.Start(ctx, "kept")
 		over, counted := w.tracer.Start(ctx, "counted")
@@ -68,7 +68,7 @@ func TestSpansBelowUncountedOnes(t *testing.T) {
 
 func TestEventsOfOneTreeAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, eventsPerTree: 4}, func(ctx context.Context, w *watched) {
+		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, events: 99, eventsPerTree: 4}, func(ctx context.Context, w *watched) {
 			ctx, root := w.tracer.Start(ctx, "root")
 			for range n {
 				w.logger.InfoContext(ctx, "line")
@@ -85,7 +85,7 @@ func TestEventsOfOneTreeAreBounded(t *testing.T) {
 // One open request too many prints the oldest as far as it got; what ends of it later is printed alone.
 func TestOpenTreesAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 3, spans: 99, spansPerTree: 9, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
+		return scenario(t, 80, false, limits{trees: 3, spans: 99, spansPerTree: 9, events: 99, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
 			var open []trace.Span
 			for i := range n {
 				_, span := w.tracer.Start(ctx, fmt.Sprint("request ", i+1))
@@ -108,9 +108,31 @@ func TestOpenTreesAreBounded(t *testing.T) {
 	}
 }
 
+func TestEventsOfAllTreesAreBounded(t *testing.T) {
+	run := func(n int) string {
+		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, events: 4, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
+			for range 2 { // what is printed no longer counts
+				one, first := w.tracer.Start(ctx, "first")
+				two, second := w.tracer.Start(ctx, "second")
+				for range n / 2 {
+					w.logger.InfoContext(one, "line")
+				}
+				for range n - n/2 {
+					w.logger.InfoContext(two, "line")
+				}
+				first.End()
+				second.End()
+			}
+			require.Zero(t, w.traces.events)
+		})
+	}
+	require.NotContains(t, run(4), "more")
+	require.Equal(t, 2, strings.Count(run(5), "… 1 more log line or event\n"))
+}
+
 func TestSpansOfAllTreesAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 9, spans: 6, spansPerTree: 9, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
+		return scenario(t, 80, false, limits{trees: 9, spans: 6, spansPerTree: 9, events: 99, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
 			one, first := w.tracer.Start(ctx, "first")
 			two, second := w.tracer.Start(ctx, "second")
 			children(one, w, 2)
@@ -130,11 +152,16 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.GC()
 	runtime.ReadMemStats(&before)
 	much := strings.Repeat("x", 10_000)
-	for range 100 { // a bit more than the 20,000 spans of all trees
+	var attrs []attribute.KeyValue
+	for i := range 100 {
+		attrs = append(attrs, attribute.String(fmt.Sprint(i), much))
+	}
+	for range 100 { // more than the 20,000 spans of all trees
 		ctx, _ := w.tracer.Start(t.Context(), "never ends")
 		for range 250 {
-			inner, span := w.tracer.Start(ctx, much, trace.WithAttributes(attribute.String(much, much), attribute.String("b", much)))
+			inner, span := w.tracer.Start(ctx, much, trace.WithAttributes(attrs...))
 			w.traces.note(trace.SpanContextFromContext(inner), event{time.Now(), repeated(levelPiece(0), much, []attr{{much, much}})})
+			span.AddEvent(much, trace.WithAttributes(attrs...))
 			span.End()
 		}
 	}

@@ -110,7 +110,7 @@ func (m *Metrics) compare(t *table, seen map[seriesKey]reading, scope string, me
 func allAttributes(set attribute.Set) string {
 	var parts []string
 	for _, kv := range set.ToSlice() {
-		parts = append(parts, short(string(kv.Key))+"="+quoted(short(kv.Value.String())))
+		parts = append(parts, pair(kv))
 	}
 	return strings.Join(parts, " ")
 }

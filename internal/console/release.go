@@ -37,6 +37,7 @@ func (t *Traces) plant(tr *tree, n *node) {
 func (t *Traces) forget(tr *tree) {
 	tr.timer.Stop()
 	delete(t.trees, tr)
+	t.events -= tr.events
 	if t.overflown[tr.id] == tr {
 		delete(t.overflown, tr.id)
 	}

@@ -32,17 +32,22 @@ func summary(name string, kind trace.SpanKind, attrs []attribute.KeyValue) line 
 	s.tell(s.first("messaging.destination.name"))
 	s.failure()
 	for _, kv := range attrs {
-		if !isConventional(string(kv.Key)) {
-			s.add(short(string(kv.Key))+"="+quoted(short(s.values[kv.Key])), dim)
+		if !isConventional(string(kv.Key)) && s.size < maxText {
+			s.add(pair(kv), dim)
 		}
 	}
 	return s.pieces
+}
+
+func pair(kv attribute.KeyValue) string {
+	return short(string(kv.Key)) + "=" + quoted(short(kv.Value.String()))
 }
 
 type summariser struct {
 	name   string
 	values map[attribute.Key]string
 	pieces line
+	size   int // of the pieces, which no terminal shows beyond maxText
 	status string
 }
 
@@ -66,6 +71,7 @@ func (s *summariser) first(keys ...attribute.Key) string {
 
 func (s *summariser) add(text string, style style) {
 	s.pieces = append(s.pieces, piece{" " + text, style})
+	s.size += len(text)
 }
 
 // tell adds what the name does not hold already.
@@ -149,8 +155,12 @@ func spanEvent(e sdktrace.Event, known string) (text line, message string) {
 		return text, message
 	}
 	text = line{{short(e.Name), plain}}
+	size := len(e.Name)
 	for _, kv := range e.Attributes {
-		text = append(text, piece{" " + short(string(kv.Key)) + "=" + quoted(short(kv.Value.String())), dim})
+		if size < maxText {
+			text = append(text, piece{" " + pair(kv), dim})
+			size += len(text[len(text)-1].text)
+		}
 	}
 	return text, ""
 }

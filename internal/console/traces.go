@@ -15,11 +15,12 @@ type limits struct {
 	trees         int // local roots that are open; one more prints the oldest as far as it got
 	spans         int // of all trees
 	spansPerTree  int // further ones are counted
-	eventsPerTree int // log lines and span events; further ones are counted
+	events        int // log lines and span events, of all trees
+	eventsPerTree int // further ones are counted
 }
 
-// A span takes about 1 kB with its text, so the whole some 20 MB, in a process that a person watches.
-var defaultLimits = limits{trees: 512, spans: 20_000, spansPerTree: 500, eventsPerTree: 500}
+// A span or an event takes at most about 1 kB with its text, so the whole some 40 MB, in a process that a person watches.
+var defaultLimits = limits{trees: 512, spans: 20_000, spansPerTree: 500, events: 20_000, eventsPerTree: 500}
 
 const (
 	// hangAfter is when an open local root is mentioned for the first time; after that whenever its age has doubled.
@@ -43,6 +44,7 @@ type Traces struct {
 	nodes     map[spanKey]*node
 	trees     map[*tree]struct{}
 	overflown map[trace.TraceID]*tree // those that no longer take spans
+	events    int
 	closed    bool
 }
 
@@ -172,11 +174,12 @@ func (t *Traces) finish(n *node, span sdktrace.ReadOnlySpan) {
 
 // attach adds a log line or an event to a span that is not printed yet.
 func (t *Traces) attach(n *node, e event) {
-	if n.tree.events >= t.limits.eventsPerTree {
+	if n.tree.events >= t.limits.eventsPerTree || t.events >= t.limits.events {
 		n.tree.moreEvents++
 		return
 	}
 	n.tree.events++
+	t.events++
 	n.events = append(n.events, e)
 }
 

@@ -4,7 +4,6 @@ import (
 	"slices"
 	"time"
 
-	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -72,10 +71,14 @@ const maxLinks = 3
 func spanEvents(span sdktrace.ReadOnlySpan, end time.Time) []event {
 	var events []event
 	status, said := span.Status(), false
-	attrs := attribute.NewSet(span.Attributes()...)
-	kind, _ := attrs.Value("error.type") // stands beside the name
+	kind := "" // of the error, which stands beside the name
+	for _, kv := range span.Attributes() {
+		if kv.Key == "error.type" {
+			kind = kv.Value.String()
+		}
+	}
 	for _, e := range span.Events() {
-		text, message := spanEvent(e, kind.String())
+		text, message := spanEvent(e, kind)
 		said = said || message == status.Description
 		events = append(events, event{e.Time, text})
 	}
