@@ -153,12 +153,12 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.ReadMemStats(&before)
 	much := strings.Repeat("x", 10_000)
 	var attrs []attribute.KeyValue
-	for i := range 100 {
+	for i := range 50 {
 		attrs = append(attrs, attribute.String(fmt.Sprint(i), much))
 	}
-	for range 100 { // more than the 20,000 spans of all trees
+	for range 60 { // more than the 20,000 spans of all trees
 		ctx, _ := w.tracer.Start(t.Context(), "never ends")
-		for range 250 {
+		for range 350 {
 			inner, span := w.tracer.Start(ctx, much, trace.WithAttributes(attrs...))
 			w.traces.note(trace.SpanContextFromContext(inner), event{time.Now(), repeated(levelPiece(0), much, []attr{{much, much}})})
 			span.AddEvent(much, trace.WithAttributes(attrs...))

@@ -30,6 +30,7 @@ func TestConcurrentRequestsDoNotInterleave(t *testing.T) {
 
 	tree := regexp.MustCompile(`^\S+ TRACE [0-9a-f]{32}  5 spans, 1 failed\n` +
 		`(r\d+-\d+)-root .*\n` + `(?:[├└│ ].*\n){6}` + `$`)
+	require.False(t, w.overlapped.Load())
 	trees, logs := 0, 0
 	for _, block := range w.blocks {
 		require.True(t, strings.HasSuffix(block, "\n"))

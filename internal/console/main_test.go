@@ -8,8 +8,10 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -28,13 +30,20 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// terminal keeps each Write apart.
+// terminal keeps each Write apart, and notices one that comes during another.
 type terminal struct {
+	busy, overlapped atomic.Bool
+
 	mu     sync.Mutex
 	blocks []string
 }
 
 func (w *terminal) Write(p []byte) (int, error) {
+	if !w.busy.CompareAndSwap(false, true) {
+		w.overlapped.Store(true)
+	}
+	defer w.busy.Store(false)
+	runtime.Gosched()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.blocks = append(w.blocks, string(p))
