@@ -35,6 +35,13 @@ func exporterList() kind[[]string] {
 	return k
 }
 
+// The forms of what the console exporters write.
+const (
+	consoleAuto = "auto"
+	consoleTree = "tree"
+	consoleJSON = "json"
+)
+
 // exporters is what the options say about the exporter of a signal; nil where they say nothing.
 func (o *options) exporters(s signal) *[]string {
 	if o.signals[s].off {

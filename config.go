@@ -80,6 +80,8 @@ type config struct {
 	otlpLevel setting[slog.Leveler]
 	logFormat setting[LogFormat]
 
+	consoleFormat setting[string]
+
 	opts *options
 }
 
@@ -192,7 +194,7 @@ func readEnvironment() environment {
 
 func concernsTelemetry(name string) bool {
 	return strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") ||
-		strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL"
+		strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL" || slices.Contains(terminalVariables, name)
 }
 
 // concernsSDK tells whether the SDK, which reads the environment once more whatever it is given, finds anything in it.

@@ -68,6 +68,7 @@ func probes(t *testing.T) map[string]probe {
 		},
 		"disabled":         {env: "TRUE", envShown: "true", badEnv: "yes"},
 		"self-log level":   enumeration("debug", "error"),
+		"console format":   enumeration("tree", "json"),
 		"shutdown timeout": duration(WithShutdownTimeout),
 		"spool directory": {
 			option: WithSpool("/mine", 0), optionShown: "/mine", badOption: WithSpool(" ", 0), env: "/theirs",

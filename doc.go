@@ -23,7 +23,8 @@
 // # Logs
 //
 // slog records go to the console, as JSON on standard error, and over OTLP. The console line has trace_id, span_id and
-// trace_flags at its root, also under WithGroup. Only the ...Context methods of slog know the span. What the library has
+// trace_flags at its root, also under WithGroup. On a terminal on which [ProfileDevelopment] or an exporter named console
+// shows traces and metrics too, it is a line for people, unless a format is asked for. Only the ...Context methods of slog know the span. What the library has
 // to say about itself goes to the console only, at most once a minute for each cause.
 //
 // # Propagation

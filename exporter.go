@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"time"
 
 	"go.opentelemetry.io/otel/exporters/otlp/otlplog/otlploggrpc"
@@ -16,8 +15,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlpmetric/otlpmetrichttp"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
-	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
-	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -199,19 +196,6 @@ func (c *connections) logExporters(ctx context.Context) ([]sdklog.Exporter, erro
 		}
 	}
 	return exporters, nil
-}
-
-// The console exporters write one JSON object a line to standard output, as OTEL_{TRACES,METRICS}_EXPORTER=console asks.
-// For logs the console branch is there already.
-
-func consoleSpans() (sdktrace.SpanExporter, error) {
-	return stdouttrace.New(stdouttrace.WithWriter(os.Stdout))
-}
-
-func consoleMetrics(cfg *config) (sdkmetric.Exporter, error) {
-	return stdoutmetric.New(stdoutmetric.WithWriter(os.Stdout),
-		stdoutmetric.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
-		stdoutmetric.WithAggregationSelector(aggregationSelector(cfg.histogramAggregation.value)))
 }
 
 // temporalitySelector follows the OTLP metric exporter specification's table of preferences.

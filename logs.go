@@ -22,6 +22,15 @@ const (
 	traceFlagsKey = "trace_flags"
 )
 
+// consoleBranch is the log lines of the view on a terminal, unless another form was asked for, and slog's own elsewhere.
+func consoleBranch(cfg *config, view *consoleView, masked *redaction) slog.Handler {
+	out := logOutput(cfg.opts)
+	if view == nil {
+		return newConsoleHandler(out, cfg.logFormat.value, cfg.logLevel.value, masked.replaceAttr(cfg.logFormat.value))
+	}
+	return view.logHandler(cfg, out, masked)
+}
+
 // newConsoleHandler is the branch that people and log shippers read. Its destination is shared with the library's own
 // diagnostics, which travel through no other branch. replace masks what is sensitive; nil without redaction.
 func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler, replace func([]string, slog.Attr) slog.Attr) slog.Handler {

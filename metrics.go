@@ -35,7 +35,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		readers = append(readers, b.periodicReader(accounted))
 	}
 	if sc.sends(exporterConsole) {
-		exporter, err := consoleMetrics(b.cfg)
+		exporter, err := b.view.metricExporter(b.cfg)
 		if err != nil {
 			return nil, run, err
 		}

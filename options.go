@@ -64,8 +64,10 @@ const (
 	ProfileHighThroughput Profile = "high-throughput"
 	// ProfileEdge is for agents with little memory and a slow or metered link.
 	ProfileEdge Profile = "edge"
-	// ProfileDevelopment is for a terminal: text logs, short delays, and spans on the console as long as no endpoint
-	// is set.
+	// ProfileDevelopment is for a terminal: text logs, short delays, and everything on the console as long as no endpoint
+	// is set. On a terminal that is the development view: log lines as they come, each trace as a tree when it has ended,
+	// metrics when they change. In a pipe traces and metrics are JSON (TELEMETRY_CONSOLE_FORMAT: tree or json; default
+	// auto). Trees and metrics go to standard output, log lines to standard error.
 	ProfileDevelopment Profile = "development"
 )
 
@@ -286,12 +288,14 @@ func WithLogLevel(level slog.Leveler) Option {
 	return leveler{level}
 }
 
-// WithLogOutput sets where the console branch writes; the default is standard error. Writes are serialised.
+// WithLogOutput sets where the console branch writes; the default is standard error. Writes are serialised. Traces and
+// metrics of a console exporter go to standard output all the same.
 func WithLogOutput(w io.Writer) Option {
 	return record(func(o *options) { o.logOutput = w })
 }
 
-// WithLogFormat sets the form of the console branch (TELEMETRY_LOG_FORMAT; default [LogFormatJSON]).
+// WithLogFormat sets the form of the console branch (TELEMETRY_LOG_FORMAT; default [LogFormatJSON]). Without it, lines
+// have the form of the development view where that is on and they go to a terminal.
 func WithLogFormat(f LogFormat) Option {
 	return record(func(o *options) { o.logFormat = &f })
 }

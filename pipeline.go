@@ -44,7 +44,8 @@ type builder struct {
 	connections *connections
 	selfLog     *diagnose.Log
 	console     slog.Handler
-	redaction   *redaction // nil if it is off
+	redaction   *redaction   // nil if it is off
+	view        *consoleView // nil: the console exporters write JSON
 }
 
 // engineConfig is the batch engine's for one signal.
@@ -105,11 +106,9 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		run.stats, run.drain = engine.Snapshot, processors[0].Shutdown
 	}
 	if sc.sends(exporterConsole) {
-		exporter, err := consoleSpans()
-		if err != nil {
+		if err := b.consoleSpans(export, func(p sdktrace.SpanProcessor) { processors = append(processors, p) }); err != nil {
 			return nil, run, err
 		}
-		export(sdktrace.NewSimpleSpanProcessor(b.redaction.spans(exporter)))
 	}
 	// After the batch processor: the SDK shuts them down in order, and one that hangs must not keep it from its turn.
 	for _, p := range b.cfg.opts.spanProcessors {

@@ -105,6 +105,14 @@ func (r *redaction) spans(next sdktrace.SpanExporter) sdktrace.SpanExporter {
 	return redactedSpans{next, r}
 }
 
+// processor is for the development view, which is no exporter.
+func (r *redaction) processor(next sdktrace.SpanProcessor) sdktrace.SpanProcessor {
+	if r == nil {
+		return next
+	}
+	return redactedView{next, r}
+}
+
 func (r *redaction) metrics(next sdkmetric.Exporter) sdkmetric.Exporter {
 	if r == nil {
 		return next
@@ -154,4 +162,16 @@ type redactedMetrics struct {
 func (e redactedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
 	e.redaction.hits[metrics].Add(int64(e.redaction.core.Metrics(rm)))
 	return e.Exporter.Export(ctx, rm)
+}
+
+// redactedView hands ended spans on; the name alone is shown before.
+type redactedView struct {
+	sdktrace.SpanProcessor
+	redaction *redaction
+}
+
+func (v redactedView) OnEnd(span sdktrace.ReadOnlySpan) {
+	one := []sdktrace.ReadOnlySpan{span}
+	v.redaction.hits[traces].Add(int64(v.redaction.core.Spans(one)))
+	v.SpanProcessor.OnEnd(one[0])
 }

@@ -43,6 +43,13 @@ func generalRows() []row {
 			},
 			selfLogLevel(), func(c *config) *setting[slog.Level] { return &c.selfLogLevel }, nil,
 		},
+		typedRow[string]{
+			rowInfo{
+				name: "console format", env: []string{"TELEMETRY_CONSOLE_FORMAT"}, defaults: always(consoleAuto),
+				reason: "of exporters that are console: tree is for people, json for programs; auto is tree on a terminal. NO_COLOR, TERM=dumb and COLUMNS are honoured",
+			},
+			enum(consoleAuto, consoleTree, consoleJSON), func(c *config) *setting[string] { return &c.consoleFormat }, nil,
+		},
 		typedRow[time.Duration]{
 			rowInfo{
 				name: "shutdown timeout", option: "WithShutdownTimeout", env: []string{"TELEMETRY_SHUTDOWN_TIMEOUT"}, defaults: defaults{"10000", "10000", "10000", "2000"},

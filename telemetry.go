@@ -68,7 +68,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 		}
 	}
 	redaction := newRedaction(cfg)
-	console := newConsoleHandler(logOutput(o), cfg.logFormat.value, cfg.logLevel.value, redaction.replaceAttr(cfg.logFormat.value))
+	view := newConsoleView(cfg, env)
+	console := consoleBranch(cfg, view, redaction)
 	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value)
 	for _, line := range resolved.warnings() {
 		g.selfLog.Say(slog.LevelWarn, line)
@@ -80,7 +81,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	}
 
 	g.connections = newConnections(cfg, g.selfLog)
-	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, redaction: redaction}
+	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view, redaction: redaction}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
 	g.logger = slog.New(shallowHandler{fanOut(g.branches(console)...)})
 	if !o.withoutGlobals {

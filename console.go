@@ -1,0 +1,150 @@
+package telemetry
+
+import (
+	"io"
+	"log/slog"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.opentelemetry.io/contrib/instrumentation/runtime"
+	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
+	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"golang.org/x/term"
+
+	"github.com/fleetotel/telemetry/internal/console"
+)
+
+// terminalVariables tell about the terminal (no-color.org; POSIX, "Environment Variables").
+var terminalVariables = []string{"NO_COLOR", "COLUMNS", "TERM"}
+
+const defaultColumns = 80
+
+// consoleView is the development view, on standard output; log lines go where they go without it.
+type consoleView struct {
+	env    environment
+	screen *console.Screen
+	traces *console.Traces // nil unless traces go to the console
+}
+
+// newConsoleView is nil where no signal goes to the console, or a program reads what does.
+func newConsoleView(cfg *config, env environment) *consoleView {
+	toConsole := func(s signal) bool { return cfg.signals[s].sends(exporterConsole) }
+	if !slices.ContainsFunc(allSignals(), toConsole) {
+		return nil
+	}
+	switch cfg.consoleFormat.value {
+	case consoleJSON:
+		return nil
+	case consoleAuto:
+		if !isTerminal(os.Stdout) {
+			return nil
+		}
+	}
+	v := &consoleView{env: env}
+	v.screen = v.on(os.Stdout)
+	if toConsole(traces) {
+		v.traces = console.NewTraces(v.screen)
+	}
+	return v
+}
+
+// logHandler writes log lines to out. They have the view's form where a person reads them: on a terminal, or where the
+// view was asked for by name. A log format that was asked for stays. In each case the trees repeat them.
+func (v *consoleView) logHandler(cfg *config, out io.Writer, masked *redaction) slog.Handler {
+	screen, level := v.on(out), cfg.logLevel.value
+	replace := masked.replaceAttr(LogFormatText)
+	if cfg.logFormat.isDefault() && (isTerminal(out) || cfg.consoleFormat.value == consoleTree) {
+		return console.NewLogs(screen, v.traces, level).Replacing(replace)
+	}
+	next := newConsoleHandler(screen, cfg.logFormat.value, level, masked.replaceAttr(cfg.logFormat.value))
+	if v.traces == nil {
+		return next
+	}
+	return console.NewLogsOver(next, v.traces, level).Replacing(replace)
+}
+
+func (v *consoleView) on(out io.Writer) *console.Screen {
+	return console.NewScreen(out, v.hasColours(out), v.columns(out))
+}
+
+func (v *consoleView) hasColours(out io.Writer) bool {
+	name := v.env["TERM"]
+	return isTerminal(out) && v.env["NO_COLOR"] == "" && name != "" && name != "dumb"
+}
+
+// columns are the terminal's, as often as it is asked; elsewhere those of COLUMNS, or 80.
+func (v *consoleView) columns(out io.Writer) func() int {
+	fallback, err := strconv.Atoi(v.env["COLUMNS"])
+	if err != nil || fallback < 1 {
+		fallback = defaultColumns
+	}
+	return func() int {
+		width := 0
+		withDescriptor(out, func(fd int) { width, _, _ = term.GetSize(fd) })
+		if width < 1 {
+			return fallback
+		}
+		return width
+	}
+}
+
+func isTerminal(out io.Writer) (yes bool) {
+	withDescriptor(out, func(fd int) { yes = term.IsTerminal(fd) })
+	return yes
+}
+
+// withDescriptor does nothing unless out is a file. [os.File.Fd] would put the file into blocking mode.
+func withDescriptor(out io.Writer, do func(fd int)) {
+	file, ok := out.(*os.File)
+	if !ok {
+		return
+	}
+	if conn, err := file.SyscallConn(); err == nil {
+		_ = conn.Control(func(fd uintptr) { do(int(fd)) })
+	}
+}
+
+// consoleSpans adds the view, or JSON behind the local tail as for any exporter. The view wants to see the start of
+// spans and every trace that is recorded, so it stands beside the tail.
+func (b *builder) consoleSpans(export, add func(sdktrace.SpanProcessor)) error {
+	if b.view != nil {
+		add(b.redaction.processor(b.view.traces))
+		export(discard{}) // without a tail the adaptive sampler records only what it samples
+		return nil
+	}
+	exporter, err := stdouttrace.New(stdouttrace.WithWriter(os.Stdout))
+	if err != nil {
+		return err
+	}
+	export(sdktrace.NewSimpleSpanProcessor(b.redaction.spans(exporter)))
+	return nil
+}
+
+// metricExporter is the view's, or writes JSON.
+func (v *consoleView) metricExporter(cfg *config) (sdkmetric.Exporter, error) {
+	aggregation := aggregationSelector(cfg.histogramAggregation.value)
+	if v == nil {
+		return stdoutmetric.New(stdoutmetric.WithWriter(os.Stdout),
+			stdoutmetric.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
+			stdoutmetric.WithAggregationSelector(aggregation))
+	}
+	return console.NewMetrics(v.screen, aggregation, unasked(cfg)), nil
+}
+
+// unasked are the metrics of the Go runtime and of this library, which change every few seconds whatever the service
+// does. They are shown if TELEMETRY_RUNTIME_METRICS or TELEMETRY_SELF_METRICS says true instead of the default.
+func unasked(cfg *config) func(scope, name string) bool {
+	return func(scope, name string) bool {
+		switch {
+		case scope == runtime.ScopeName:
+			return cfg.runtimeMetrics.isDefault()
+		case scope == scopeName && (strings.HasPrefix(name, "otel.sdk.") || strings.HasPrefix(name, "telemetry.")):
+			return cfg.selfMetrics.isDefault()
+		}
+		return false
+	}
+}

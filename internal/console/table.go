@@ -1,0 +1,198 @@
+package console
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"go.opentelemetry.io/otel/attribute"
+)
+
+// maxRows bounds one table.
+const maxRows = 40
+
+// rowKind is how the numbers of a series are to be read.
+type rowKind int
+
+const (
+	counter rowKind = iota
+	level           // goes up and down
+	distribution
+)
+
+// row is a series that has changed.
+type row struct {
+	kind        rowKind
+	attrs       attribute.Set
+	label, unit string
+	now, before reading
+	isNew       bool
+}
+
+// group is one instrument.
+type group struct {
+	name  string
+	rows  []row
+	alone bool // one series without attributes, which fits beside the name
+}
+
+// table is what one collection has to tell.
+type table struct {
+	groups  []group
+	series  int
+	elapsed time.Duration
+	first   bool
+}
+
+// changed leaves out a new series that says nothing yet: instruments start at zero.
+func (r row) changed() bool {
+	if r.kind == distribution {
+		return r.now.count != r.before.count
+	}
+	return r.now.value != r.before.value
+}
+
+func (t table) block(now time.Time, width int) []line {
+	if t.series == 0 {
+		return nil
+	}
+	said := " " + count(t.series, "series")
+	if t.series != 1 {
+		said = fmt.Sprintf(" %d series", t.series)
+	}
+	said += " changed"
+	if !t.first {
+		said += " in " + age(t.elapsed)
+	}
+	block := []line{{clock(now), {text: " "}, {"METRICS", cyan}, {said, dim}}}
+	slices.SortStableFunc(t.groups, func(a, b group) int { return strings.Compare(a.name, b.name) })
+	left := t.series
+	for _, g := range t.groups {
+		if len(block) > maxRows {
+			break
+		}
+		indent := ""
+		if !g.alone {
+			block = append(block, line{{g.name, plain}}.cut(width))
+			indent = "  "
+		}
+		for _, r := range g.rows {
+			if len(block) > maxRows {
+				break
+			}
+			label := indent + r.label
+			if g.alone {
+				label = g.name
+			}
+			block = append(block, r.lines(label, width, t)...)
+			left--
+		}
+	}
+	if left > 0 {
+		block = append(block, line{{fmt.Sprintf("… %d more series", left), yellow}})
+	}
+	return block
+}
+
+// minForQuantiles is how many new values it takes for a quantile to say more than the mean and the bucket's borders.
+const minForQuantiles = 10
+
+// The columns of a row after its label.
+const (
+	valueColumns  = 10
+	deltaColumns  = 9
+	detailColumns = 37
+)
+
+// lines are the row, after a line of its own for a label that does not fit beside the numbers. A terminal too narrow
+// for all columns loses what is furthest to the right.
+func (r row) lines(label string, width int, t table) (lines []line) {
+	value, delta, detail := r.numbers(t)
+	name := max(width-valueColumns-deltaColumns-detailColumns, width/4)
+	row := line{{label, plain}}
+	if row.width() > name {
+		lines, row = append(lines, row.cut(width)), nil
+	}
+	row = append(row.fit(name),
+		piece{fmt.Sprintf("%*s", valueColumns, value), bold},
+		piece{fmt.Sprintf(" %*s", deltaColumns-1, delta), green},
+		piece{"  " + detail, dim})
+	return append(lines, row.cut(width))
+}
+
+// numbers are the total, what is new, and how it came.
+func (r row) numbers(t table) (value, delta, detail string) {
+	if r.kind != distribution {
+		change := r.now.value - r.before.value
+		if r.kind == counter && change < 0 { // it has started anew
+			change = r.now.value
+		}
+		if !(r.isNew && r.kind == level) {
+			delta = signed(change, r.unit)
+		}
+		if r.kind == counter && !t.first && t.elapsed > 0 {
+			detail = digits(change/t.elapsed.Seconds()) + "/s"
+		}
+		return quantity(r.now.value, r.unit), delta, detail
+	}
+	fresh := r.now.since(r.before)
+	value, delta = fmt.Sprint(r.now.count), fmt.Sprintf("+%d", fresh.count)
+	detail = "mean " + quantity(fresh.sum/float64(fresh.count), r.unit)
+	if fresh.count >= minForQuantiles && len(fresh.bounds) > 0 && len(fresh.buckets) == len(fresh.bounds)+1 {
+		detail += " p50 " + fresh.quantile(0.5, r.unit) + " p95 " + fresh.quantile(0.95, r.unit)
+	} else if r.now.count > 1 && r.now.largest > r.before.largest { // only then it is one of the new values
+		detail += " max " + quantity(fresh.largest, r.unit)
+	}
+	return value, delta, detail
+}
+
+// signed leaves out a unit that stands beside the total already.
+func signed(v float64, unit string) string {
+	if unit != "s" && unit != "ms" && unit != "By" {
+		unit = ""
+	}
+	if v < 0 {
+		return "-" + quantity(-v, unit)
+	}
+	return "+" + quantity(v, unit)
+}
+
+// since is what came after an earlier reading of the same histogram. One that has started anew is new as a whole.
+func (r reading) since(before reading) reading {
+	if before.count > r.count || len(before.buckets) != len(r.buckets) {
+		return r
+	}
+	fresh := r
+	fresh.count, fresh.sum = r.count-before.count, r.sum-before.sum
+	fresh.buckets = slices.Clone(r.buckets)
+	for i, n := range before.buckets {
+		fresh.buckets[i] -= min(n, fresh.buckets[i])
+	}
+	return fresh
+}
+
+// quantile estimates within the bucket, as Prometheus' histogram_quantile does; beyond the last bound nothing more is
+// known than that.
+func (r reading) quantile(q float64, unit string) string {
+	rank, below, low := q*float64(r.count), 0.0, 0.0
+	for i, bound := range r.bounds {
+		n := float64(r.buckets[i])
+		if n > 0 && below+n >= rank {
+			if i == 0 && bound <= 0 {
+				return "≤" + quantity(bound, unit)
+			}
+			estimate := low + (bound-low)*(rank-below)/n
+			if r.largest > 0 {
+				estimate = min(estimate, r.largest)
+			}
+			return "~" + quantity(estimate, unit)
+		}
+		below += n
+		low = bound
+	}
+	if r.largest > low {
+		return "≤" + quantity(r.largest, unit)
+	}
+	return ">" + quantity(low, unit)
+}
