@@ -1,12 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"os"
 	"slices"
-	"time"
 
 	natsserver "github.com/nats-io/nats-server/v2/server"
 
@@ -20,8 +20,8 @@ type fleet struct {
 }
 
 // startFleet starts NATS in this process and the services in theirs. Each is told where those are that it calls; env is
-// for all of them. dir is for the database, unless the environment names one.
-func startFleet(ctx context.Context, dir, databaseURL string, env ...string) (f *fleet, err error) {
+// for all of them. database is an SQLite file to be made, for when DATABASE_URL does not say otherwise.
+func startFleet(ctx context.Context, database string, env ...string) (f *fleet, err error) {
 	f = &fleet{}
 	defer func() {
 		if err != nil {
@@ -31,12 +31,10 @@ func startFleet(ctx context.Context, dir, databaseURL string, env ...string) (f 
 	if f.nats, err = startNATS(); err != nil {
 		return f, err
 	}
-	if databaseURL == "" {
-		databaseURL = "sqlite:" + filepath.Join(dir, "orders.db")
-	}
-	env = slices.Concat(env, []string{
-		"LISTEN_ADDR=127.0.0.1:0", "NATS_URL=" + f.nats.ClientURL(), "DATABASE_URL=" + databaseURL,
-	})
+	env = slices.Concat([]string{
+		"LISTEN_ADDR=127.0.0.1:0", "NATS_URL=" + f.nats.ClientURL(),
+		"DATABASE_URL=" + cmp.Or(os.Getenv("DATABASE_URL"), "sqlite:"+database),
+	}, env)
 	for _, s := range services {
 		p, err := startProcess(ctx, s.name, env)
 		if err != nil {
@@ -104,6 +102,3 @@ func (f *fleet) closings() map[string]*platform.Closing {
 	}
 	return all
 }
-
-// untilReady waits until the service answers its readiness probe.
-const probeInterval = 500 * time.Millisecond

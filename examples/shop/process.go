@@ -41,9 +41,12 @@ type process struct {
 
 // usage is what the operating system says about a process that has ended.
 type usage struct {
-	cpu time.Duration // user and system
-	rss int64         // bytes, at most
+	CPU time.Duration `json:"cpu_ns"`   // user and system
+	RSS int64         `json:"rss_bytes"` // at most
 }
+
+// overGRPC says whether it is probed over gRPC.
+func (p *process) overGRPC() bool { return p.name == "payment" || p.name == "inventory" }
 
 // startProcess starts this program as one service and waits until it is ready.
 func startProcess(ctx context.Context, name string, env []string) (*process, error) {

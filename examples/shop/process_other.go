@@ -10,5 +10,5 @@ import (
 func ownGroup() *syscall.SysProcAttr { return nil }
 
 func usageOf(state *os.ProcessState) usage {
-	return usage{cpu: state.UserTime() + state.SystemTime()}
+	return usage{CPU: state.UserTime() + state.SystemTime()}
 }

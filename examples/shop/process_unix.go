@@ -12,11 +12,11 @@ import (
 func ownGroup() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
 func usageOf(state *os.ProcessState) usage {
-	u := usage{cpu: state.UserTime() + state.SystemTime()}
+	u := usage{CPU: state.UserTime() + state.SystemTime()}
 	if r, ok := state.SysUsage().(*syscall.Rusage); ok {
-		u.rss = int64(r.Maxrss)
+		u.RSS = int64(r.Maxrss)
 		if runtime.GOOS != "darwin" { // which counts bytes, where the others count KiB
-			u.rss <<= 10
+			u.RSS <<= 10
 		}
 	}
 	return u
