@@ -71,7 +71,7 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 type result struct {
 	Load     load.Tally                   `json:"load"`
 	Services map[string]*platform.Closing `json:"services"`
-	Usage    map[string]usage             `json:"usage"`
+	CPU      map[string]time.Duration     `json:"cpu_ns"` // user and system
 	Probes   map[string]int               `json:"probes"` // by this program, beside those in Load
 }
 
@@ -97,9 +97,9 @@ func runFleet(ctx context.Context, out io.Writer, database string, set settings,
 	stopProbes()
 
 	err = f.stop()
-	did := result{Load: l.Tally(), Services: f.closings(), Usage: make(map[string]usage), Probes: probes.asked}
+	did := result{Load: l.Tally(), Services: f.closings(), CPU: make(map[string]time.Duration), Probes: probes.asked}
 	for _, p := range f.processes {
-		did.Usage[p.name] = p.usage
+		did.CPU[p.name] = p.cpu
 	}
 	if t := did.Load; t.Wrong > 0 {
 		err = errors.Join(err, fmt.Errorf("unexpected answers: %d, the first: %w", t.Wrong, t.First))

@@ -33,7 +33,7 @@ func Connect(app *App, name string) (*Messages, error) {
 	}
 	drained := make(chan struct{})
 	conn, err := nats.Connect(url, nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		nats.ReconnectWait(500*time.Millisecond), nats.DrainTimeout(drainTimeout),
+		nats.ReconnectWait(500*time.Millisecond), nats.DrainTimeout(closeTimeout),
 		nats.ClosedHandler(func(*nats.Conn) { close(drained) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Warn("NATS", "error", err) }))
 	if err != nil {

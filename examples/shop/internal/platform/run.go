@@ -16,9 +16,12 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// drainTimeout is how long requests that have begun may take after the signal to stop. With telemetry's own 10 s it
-// stays below the 30 s that Kubernetes grants.
-const drainTimeout = 10 * time.Second
+// drainTimeout is how long requests that have begun may take after the signal to stop, and closeTimeout what comes after
+// them. With telemetry's own 10 s it stays below the 30 s that Kubernetes grants.
+const (
+	drainTimeout = 10 * time.Second
+	closeTimeout = 5 * time.Second
+)
 
 // Event is a line on a service's standard output, in JSON: one when it is ready, one when it has stopped.
 type Event struct {
@@ -36,6 +39,7 @@ type Closing struct {
 	Logs        Signal           `json:"logs"`
 	Problems    int64            `json:"problems"`              // what telemetry reported about itself
 	Undelivered string           `json:"undelivered,omitempty"` // the error of Shutdown
+	PeakMemory  int64            `json:"peak_memory_bytes"`     // 0: unknown
 }
 
 // Signal is the part of telemetry.SignalHealth that tells what arrived.
@@ -72,9 +76,9 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	} else {
 		_ = port.Close()
 	}
-	drain, cancel := context.WithTimeout(work, drainTimeout)
+	closing, cancel := context.WithTimeout(work, closeTimeout)
 	defer cancel()
-	err = errors.Join(err, app.close(drain))
+	err = errors.Join(err, app.close(closing))
 	if err != nil {
 		slog.Error("the service did not end well", "error", err)
 	}
@@ -84,7 +88,7 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	if undelivered != nil { // the service did its work: this is reported, and no failure of the service
 		slog.Error("not all telemetry was delivered", "error", undelivered)
 	}
-	say(out, Event{Service: name, Event: "stopped", Closing: closing(app, guard, &problems, undelivered)})
+	say(out, Event{Service: name, Event: "stopped", Closing: lastWord(app, guard, &problems, undelivered)})
 	return err
 }
 
@@ -125,12 +129,12 @@ func (a *App) serve(ctx context.Context, port net.Listener, ready func()) error 
 	return nil
 }
 
-func closing(app *App, guard *telemetry.Guard, problems *Problems, undelivered error) *Closing {
+func lastWord(app *App, guard *telemetry.Guard, problems *Problems, undelivered error) *Closing {
 	h := guard.Health()
 	c := &Closing{
 		Operations: app.Tally.Counts(),
 		Traces:     signalOf(h.Traces), Metrics: signalOf(h.Metrics), Logs: signalOf(h.Logs),
-		Problems: problems.Count(),
+		Problems: problems.Count(), PeakMemory: peakMemory(),
 	}
 	if undelivered != nil {
 		c.Undelivered = undelivered.Error()
