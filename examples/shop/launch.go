@@ -50,7 +50,7 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 			return err
 		}
 	}
-	r := report{did: did}
+	r := report{did: did, adaptive: os.Getenv("OTEL_TRACES_SAMPLER") == ""}
 	if collector != nil {
 		r.arrived = arrivedAt(collector)
 	}

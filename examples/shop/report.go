@@ -17,10 +17,11 @@ import (
 
 // report holds what arrived against what happened.
 type report struct {
-	did     result
-	arrived *arrival // nil: the telemetry went to a collector that this program cannot look into
-	without *result  // the same load without telemetry; nil: there was no such run
-	missing []error
+	did      result
+	arrived  *arrival // nil: the telemetry went to a collector that this program cannot look into
+	without  *result  // the same load without telemetry; nil: there was no such run
+	adaptive bool     // the services sample as the preset says, so that spans have weights
+	missing  []error
 }
 
 // logging are the operations that log once per request. Browsing does not: 50 lines a second say less than a metric.
@@ -107,14 +108,13 @@ func (r *report) printOperation(out io.Writer, op operation, made platform.Count
 	if int64(got.slow) < made.Slow {
 		r.miss("%s %s: %d requests were slow, the traces of %d were kept", op.service, op.name, made.Slow, got.slow)
 	}
-	switch {
-	case got.withoutWeight > 0 && got.withoutWeight < got.roots:
+	if !r.adaptive {
+		return
+	}
+	if got.withoutWeight > 0 {
 		r.miss("%s %s: %d of %d spans do not say what they stand for", op.service, op.name, got.withoutWeight, got.roots)
-	case got.withoutWeight == got.roots: // another sampler
-		if got.roots == 0 && made.Made > 0 {
-			r.miss("%s %s: no span arrived of %d requests", op.service, op.name, made.Made)
-		}
-	case math.Abs(got.estimate-float64(made.Made)) > maxDeviation*max(deviation, r.arrived.maxWeight):
+	}
+	if math.Abs(got.estimate-float64(made.Made)) > maxDeviation*max(deviation, r.arrived.maxWeight) {
 		r.miss("%s %s: estimated %.0f requests, made %d", op.service, op.name, got.estimate, made.Made)
 	}
 }
@@ -133,6 +133,9 @@ func (r *report) printSignals(out io.Writer) {
 			if s.Lost+s.Left > 0 {
 				r.miss("%s: %s lost %d, not sent %d: %s", name, signal, s.Lost, s.Left, sent.Undelivered)
 			}
+		}
+		if sent.Degraded != "" {
+			r.miss("%s: a part of telemetry was off: %s", name, sent.Degraded)
 		}
 		if r.arrived == nil {
 			fmt.Fprintf(out, "  %-11s %7d %7s %5d %8d %7s %5d %9s %11s %7d %6s\n", name, sent.Traces.Exported, "-", sent.Traces.Lost,

@@ -38,6 +38,7 @@ type Closing struct {
 	Metrics     Signal           `json:"metrics"`
 	Logs        Signal           `json:"logs"`
 	Problems    int64            `json:"problems"`              // what telemetry reported about itself
+	Degraded    string           `json:"degraded,omitempty"`    // the error of Init
 	Undelivered string           `json:"undelivered,omitempty"` // the error of Shutdown
 	PeakMemory  int64            `json:"peak_memory_bytes"`     // 0: unknown
 }
@@ -66,9 +67,9 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	work := context.WithoutCancel(ctx)
 
 	var problems Problems
-	guard, err := telemetry.Init(work, Preset(&problems), telemetry.WithServiceName(name))
-	if err != nil {
-		slog.Error("telemetry is degraded, the service goes on", "error", err)
+	guard, degraded := telemetry.Init(work, Preset(&problems), telemetry.WithServiceName(name))
+	if degraded != nil {
+		slog.Error("telemetry is degraded, the service goes on", "error", degraded)
 	}
 	app := newApp()
 	if err = build(ctx, app); err == nil {
@@ -88,7 +89,9 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	if undelivered != nil { // the service did its work: this is reported, and no failure of the service
 		slog.Error("not all telemetry was delivered", "error", undelivered)
 	}
-	say(out, Event{Service: name, Event: "stopped", Closing: lastWord(app, guard, &problems, undelivered)})
+	last := lastWord(app, guard, &problems)
+	last.Degraded, last.Undelivered = text(degraded), text(undelivered)
+	say(out, Event{Service: name, Event: "stopped", Closing: last})
 	return err
 }
 
@@ -129,17 +132,20 @@ func (a *App) serve(ctx context.Context, port net.Listener, ready func()) error 
 	return nil
 }
 
-func lastWord(app *App, guard *telemetry.Guard, problems *Problems, undelivered error) *Closing {
+func lastWord(app *App, guard *telemetry.Guard, problems *Problems) *Closing {
 	h := guard.Health()
-	c := &Closing{
+	return &Closing{
 		Operations: app.Tally.Counts(),
 		Traces:     signalOf(h.Traces), Metrics: signalOf(h.Metrics), Logs: signalOf(h.Logs),
 		Problems: problems.Count(), PeakMemory: peakMemory(),
 	}
-	if undelivered != nil {
-		c.Undelivered = undelivered.Error()
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
 	}
-	return c
+	return err.Error()
 }
 
 func say(out io.Writer, e Event) {
