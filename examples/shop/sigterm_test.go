@@ -3,6 +3,7 @@ package main
 import (
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -46,6 +47,7 @@ func TestSIGTERMInMidLoad(t *testing.T) {
 
 func requireAllArrived(t *testing.T, p *process, collector *otlptest.Collector) {
 	t.Helper()
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM)) // twice, as some do: to the process and to its group
 	closing := closingOf(t, p)
 	require.Empty(t, closing.Undelivered)
 	for signal, s := range map[string]int64{"traces": closing.Traces.Lost + closing.Traces.Left, "logs": closing.Logs.Lost + closing.Logs.Left,

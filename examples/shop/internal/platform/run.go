@@ -87,7 +87,7 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	// Telemetry last. Its deadline is its own: a slow drain must not cost the last spans.
 	undelivered := guard.Shutdown(work)
 	if undelivered != nil { // the service did its work: this is reported, and no failure of the service
-		slog.Error("not all telemetry was delivered", "error", undelivered)
+		guard.Logger().Error("not all telemetry was delivered", "error", undelivered)
 	}
 	last := lastWord(app, guard, &problems)
 	last.Degraded, last.Undelivered = text(degraded), text(undelivered)
