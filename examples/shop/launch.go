@@ -41,9 +41,9 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 	} else {
 		fmt.Fprintf(out, "%-11s to OTEL_EXPORTER_OTLP_ENDPOINT=%s\n", "telemetry", redacted(endpoint))
 	}
-	did, err := runFleet(ctx, out, filepath.Join(dir, "with.db"), set, collector, env...)
-	if err != nil {
-		return err
+	did, failed := runFleet(ctx, out, filepath.Join(dir, "with.db"), set, collector, env...)
+	if did.Services == nil {
+		return failed
 	}
 	if set.json != "" {
 		if err := did.write(set.json); err != nil {
@@ -54,7 +54,7 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 	if collector != nil {
 		r.arrived = arrivedAt(collector)
 	}
-	if set.compare && ctx.Err() == nil {
+	if set.compare && failed == nil && ctx.Err() == nil {
 		fmt.Fprintf(out, "\nThe same load once more, without telemetry (OTEL_SDK_DISABLED=true)\n")
 		without, err := runFleet(ctx, out, filepath.Join(dir, "without.db"), set, nil, quietly, "OTEL_SDK_DISABLED=true")
 		if err != nil {
@@ -64,7 +64,7 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 			r.without = &without
 		}
 	}
-	return r.print(out)
+	return errors.Join(failed, r.print(out))
 }
 
 // result is what one run of the fleet has done.
@@ -76,7 +76,7 @@ type result struct {
 }
 
 // runFleet starts the shop, sends the load, and stops it. When ctx is cancelled the load ends early, and the rest is as
-// always.
+// always. With an error, the result is empty if the shop did not start, and else what was done all the same.
 func runFleet(ctx context.Context, out io.Writer, database string, set settings, collector *otlptest.Collector, env ...string) (result, error) {
 	f, err := startFleet(ctx, database, env...)
 	if err != nil {

@@ -46,6 +46,8 @@ func TestLaunch(t *testing.T) {
 	require.EqualValues(t, did.Load.Browsed, storefront["GET /products"].Made+storefront["GET /products/{id}"].Made)
 	require.EqualValues(t, did.Load.Ordered, storefront["POST /orders"].Made)
 	require.EqualValues(t, did.Load.Declined, storefront["POST /orders"].Failed)
+	require.EqualValues(t, did.Load.Ordered-did.Load.Declined, did.Services["fulfilment"].Operations["process orders.placed"].Made,
+		"what is published is on its way when checkout stops, and worked on when fulfilment does")
 	for _, name := range []string{"payment", "inventory", "checkout", "fulfilment", "storefront"} {
 		require.Positive(t, did.Probes[name], name)
 		require.Positive(t, did.CPU[name], name)

@@ -66,6 +66,7 @@ func requireOneTrace(t *testing.T, collector *otlptest.Collector, traceID, datab
 	}}}, treeOf(arrived.traces[traceID], ""))
 	require.Len(t, arrived.traces, 2, "the order, and its fulfilment; probes and the making of tables leave no trace")
 
+	require.NotContains(t, stranger, traceID)
 	var producer, consumer otlptest.Span
 	for _, s := range arrived.spans {
 		require.Equal(t, "shop", s.Resource["service.namespace"])
@@ -75,8 +76,12 @@ func requireOneTrace(t *testing.T, collector *otlptest.Collector, traceID, datab
 		case "consumer":
 			consumer = s
 		}
-		if s.Name == "INSERT orders" {
+		switch s.Name {
+		case "INSERT orders":
 			require.Equal(t, database, s.Attributes["db.system.name"])
+		case "POST /orders":
+			require.Len(t, s.Links, 1)
+			require.Contains(t, stranger, s.Links[0].TraceID+"-"+s.Links[0].SpanID, "the customer's own trace is linked")
 		}
 	}
 	require.Equal(t, []node{{"fulfilment", "process orders.placed", "consumer", "unset", []node{
