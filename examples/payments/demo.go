@@ -5,12 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/url"
 	"os"
-	"strings"
 	"sync/atomic"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/examples/internal/destination"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -18,7 +17,7 @@ import (
 func demo(ctx context.Context, out io.Writer, set settings) error {
 	var reported reports
 	opts := []telemetry.Option{quiet(&reported)}
-	variable, value := destination()
+	variable, value := destination.FromEnvironment()
 	var collector *otlptest.Collector
 	if variable == "" {
 		var err error
@@ -87,22 +86,4 @@ func printSent(out io.Writer, did *tally, problems int64) error {
 		return fmt.Errorf("not everything may have arrived: problems that telemetry reported (see above): %d", problems)
 	}
 	return nil
-}
-
-// destination returns the first variable of the environment that says where telemetry goes, and its value, without the
-// password that an URL may hold.
-func destination() (variable, value string) {
-	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_%s_ENDPOINT", "OTEL_%s_EXPORTER"} {
-		for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {
-			variable = strings.ReplaceAll(name, "%s", signal)
-			if value = os.Getenv(variable); value == "" {
-				continue
-			}
-			if u, err := url.Parse(value); err == nil {
-				value = u.Redacted()
-			}
-			return variable, value
-		}
-	}
-	return "", ""
 }

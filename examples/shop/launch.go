@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/fleetotel/telemetry/examples/internal/destination"
 	"github.com/fleetotel/telemetry/examples/shop/internal/load"
 	"github.com/fleetotel/telemetry/examples/shop/internal/platform"
 	"github.com/fleetotel/telemetry/internal/otlptest"
@@ -27,19 +28,19 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 	defer os.RemoveAll(dir)
 	env := []string{quietly}
 	var collector *otlptest.Collector
-	if endpoint := os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"); endpoint == "" {
+	if variable, value := destination.FromEnvironment(); variable == "" {
 		if collector, err = otlptest.Start(); err != nil {
 			return err
 		}
 		defer collector.Close()
-		endpoint = collector.HTTPEndpoint()
+		endpoint := collector.HTTPEndpoint()
 		if os.Getenv("OTEL_EXPORTER_OTLP_PROTOCOL") == "grpc" {
 			endpoint = collector.GRPCEndpoint()
 		}
 		env = append(env, "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint)
 		fmt.Fprintf(out, "%-11s %s, in this process\n", "collector", endpoint)
 	} else {
-		fmt.Fprintf(out, "%-11s to OTEL_EXPORTER_OTLP_ENDPOINT=%s\n", "telemetry", redacted(endpoint))
+		fmt.Fprintf(out, "%-11s to %s=%s\n", "telemetry", variable, value)
 	}
 	did, failed := runFleet(ctx, out, filepath.Join(dir, "with.db"), set, collector, env...)
 	if did.Services == nil {
