@@ -23,8 +23,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/fleetotel/telemetry/examples/internal/demo"
 )
 
 func main() {
@@ -46,7 +44,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	case err != nil:
 		return err
 	}
-	if variable, _ := demo.Destination(); set.serve || variable != "" {
+	if variable, _ := destination.FromEnvironment(); set.serve || variable != "" {
 		return serve(ctx, out, set)
 	}
 	return demonstrate(ctx, out)

@@ -22,8 +22,6 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
-
-	"github.com/fleetotel/telemetry/examples/internal/demo"
 )
 
 func main() {
@@ -46,7 +44,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	case err != nil:
 		return err
 	}
-	if variable, _ := demo.Destination(); variable == "" && os.Getenv("TRACEPARENT") == "" {
+	if variable, _ := destination.FromEnvironment(); variable == "" && os.Getenv("TRACEPARENT") == "" {
 		return schedule(ctx, out, args)
 	}
 	return job(ctx, out, set)

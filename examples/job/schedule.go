@@ -14,6 +14,7 @@ import (
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/examples/internal/demo"
+	"github.com/fleetotel/telemetry/examples/internal/spanview"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -95,7 +96,7 @@ func report(out io.Writer, c *otlptest.Collector, job, scheduler result) error {
 	if len(spans) > 0 {
 		fmt.Fprintf(out, "\nOne trace: %s\n", spans[0].TraceID)
 	}
-	demo.PrintTree(out, spans)
+	spanview.Tree(out, spans)
 	return demo.PrintTotals(out, "SENT", "ARRIVED", []demo.Total{
 		{What: "traces", Sent: 1, Arrived: len(traces)},
 		{What: "spans", Sent: int(job.Spans + scheduler.Spans), Arrived: len(spans)},

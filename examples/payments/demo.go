@@ -9,7 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/fleetotel/telemetry"
-	"github.com/fleetotel/telemetry/examples/internal/demo"
+	"github.com/fleetotel/telemetry/examples/internal/destination"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -17,7 +17,7 @@ import (
 func demonstrate(ctx context.Context, out io.Writer, set settings) error {
 	var reported reports
 	opts := []telemetry.Option{quiet(&reported)}
-	variable, value := demo.Destination()
+	variable, value := destination.FromEnvironment()
 	var collector *otlptest.Collector
 	if variable == "" {
 		var err error

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/fleetotel/telemetry/examples/internal/demo"
+	"github.com/fleetotel/telemetry/examples/internal/spanview"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -42,7 +43,7 @@ func arrivedAt(c *otlptest.Collector) arrival {
 func (a arrival) print(out io.Writer, did *tally) error {
 	if trace := a.typical(); trace != nil {
 		fmt.Fprintf(out, "\nOne trace of %d: %s\n", len(a.traces), trace[0].TraceID)
-		demo.PrintTree(out, trace)
+		spanview.Tree(out, trace)
 		a.printLog(out, trace[0].TraceID)
 	}
 	fmt.Fprintln(out, "\nMetrics")

@@ -1,5 +1,4 @@
-// Package demo is what the examples share that show themselves: where telemetry goes, a trace as a tree, and totals that
-// must add up.
+// Package demo prints totals that must add up, for the examples that show themselves.
 package demo
 
 import (

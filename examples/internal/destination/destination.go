@@ -1,4 +1,5 @@
-package demo
+// Package destination tells an example whether its telemetry goes to a collector of the user's.
+package destination
 
 import (
 	"net/url"
@@ -6,9 +7,9 @@ import (
 	"strings"
 )
 
-// Destination returns the first variable of the environment that says where telemetry goes, and its value without the
-// password that an URL may hold. Both are empty if there is none.
-func Destination() (variable, value string) {
+// FromEnvironment returns the first variable of the environment that says where telemetry goes, and its value, without
+// the password that a URL may hold. Both are empty if there is none.
+func FromEnvironment() (variable, value string) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_%s_ENDPOINT", "OTEL_%s_EXPORTER"} {
 		for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {
 			variable = strings.ReplaceAll(name, "%s", signal)
