@@ -23,6 +23,8 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/fleetotel/telemetry/examples/internal/destination"
 )
 
 func main() {
