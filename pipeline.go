@@ -63,8 +63,8 @@ func (b *builder) engineConfig(s signal, c batchConfig) batch.Config {
 	return engine
 }
 
-func (b *builder) onError(s signal) func(error) {
-	return func(err error) { b.selfLog.Handle(fmt.Errorf("telemetry: %s were lost: %w", s, err)) }
+func (b *builder) onError(s signal) func(int64, error) {
+	return func(lost int64, err error) { b.connections.outages.lost(s, lost, err) }
 }
 
 // traces builds the tracer provider. With an adaptive sampler, each processor that exports stands behind a local tail,

@@ -70,7 +70,8 @@ func TestOutcomeIsBooked(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var reported []error
-				e := newEngine(t, batch.Config{OnError: func(err error) { reported = append(reported, err) }},
+				var cost int64
+				e := newEngine(t, batch.Config{OnError: func(lost int64, err error) { cost, reported = cost+lost, append(reported, err) }},
 					func(ctx context.Context, items []int) error {
 						out := delivery.OutcomeFrom(ctx)
 						require.EqualValues(t, len(items), out.Items)
@@ -83,6 +84,7 @@ func TestOutcomeIsBooked(t *testing.T) {
 				err := e.ForceFlush(t.Context())
 				s := e.Snapshot()
 				balanced(t, s)
+				require.Equal(t, tt.want.Failed+tt.want.Rejected, cost)
 				if n := tt.want.Failed + tt.want.Rejected; n > 0 {
 					require.EqualValues(t, n, lost(t, err))
 				} else {
@@ -106,7 +108,7 @@ func TestOutcomeIsBooked(t *testing.T) {
 // A callback of the service's own must not take the process down either.
 func TestPanickingCallbackIsContained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEngine(t, batch.Config{OnError: func(error) { panic("boom") }}, func(context.Context, []int) error { return errRefused })
+		e := newEngine(t, batch.Config{OnError: func(int64, error) { panic("boom") }}, func(context.Context, []int) error { return errRefused })
 		fill(e, 10)
 		require.EqualValues(t, 10, lost(t, e.ForceFlush(t.Context())))
 		require.NoError(t, e.Shutdown(t.Context()))
@@ -119,6 +121,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 		// The server takes requests that weigh at most 10; item i weighs i.
 		var c collector
 		exports := 0
+		var reported []int64
 		c.answer = func(ctx context.Context, items []int) error {
 			exports++
 			sum := 0
@@ -131,7 +134,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 			}
 			return nil
 		}
-		e := newEngine(t, batch.Config{MaxConcurrentExports: 1}, c.export)
+		e := newEngine(t, batch.Config{MaxConcurrentExports: 1, OnError: func(lost int64, _ error) { reported = append(reported, lost) }}, c.export)
 		for _, weight := range []int{1, 2, 3, 4, 99, 5, 10, 11} {
 			e.Enqueue(weight, 1, false)
 		}
@@ -142,6 +145,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 		require.EqualValues(t, 6, s.Exported)
 		require.EqualValues(t, 2, s.Dropped.TooLarge)
 		require.EqualError(t, s.LastError, "413")
+		require.Equal(t, []int64{1, 1}, reported, "the halves that arrive are no loss")
 		balanced(t, s)
 		require.NoError(t, e.Shutdown(t.Context()))
 	})
