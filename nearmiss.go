@@ -28,7 +28,7 @@ var unsupported = []struct{ name, instead string }{
 
 // elsewhere are variables that are right in their place, which is another part of the process, another language's SDK, or
 // the configuration file, about which rejectConfigFile speaks.
-var elsewhere = regexp.MustCompile(`^OTEL_(GO|EBPF|INJECTOR|COLLECTOR|LAMBDA|SEMCONV|ENTITIES|CONFIG|EXPERIMENTAL|INSTRUMENTATION|` +
+var elsewhere = regexp.MustCompile(`^OTEL_(EXPORTER_OTLP_PROFILES|GO|EBPF|INJECTOR|COLLECTOR|LAMBDA|SEMCONV|ENTITIES|CONFIG|EXPERIMENTAL|INSTRUMENTATION|` +
 	`JAVA|JAVAAGENT|JMX|RESOURCE_PROVIDERS|PYTHON|NODE|DOTNET|PHP|RUBY|RUST|CPP|SWIFT|ERLANG|ELIXIR|BROWSER)(_|$)` +
 	// Kubernetes describes a service called otel or telemetry by variables of such names.
 	`|_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?$`)
@@ -38,12 +38,12 @@ var elsewhere = regexp.MustCompile(`^OTEL_(GO|EBPF|INJECTOR|COLLECTOR|LAMBDA|SEM
 func (r *resolution) nearMisses() {
 	known := knownVariables()
 	for _, name := range slices.Sorted(maps.Keys(r.env)) {
-		if slices.Contains(known, name) || elsewhere.MatchString(name) || strings.HasPrefix(name, "K8S_") {
+		if slices.Contains(known, name) || strings.HasPrefix(name, "K8S_") {
 			continue
 		}
 		if instead := insteadOf(name); instead != "" {
 			r.notice(fmt.Sprintf("%s is known, but not supported here: %s", name, instead))
-		} else if meant := closestVariable(name, known); meant != "" {
+		} else if meant := closestVariable(name, known); meant != "" && !elsewhere.MatchString(name) {
 			r.notice(fmt.Sprintf("%s is read by nobody: did you mean %s?", name, meant))
 		}
 	}

@@ -17,9 +17,9 @@ import (
 type outages struct {
 	selfLog *diagnose.Log
 
-	mu     sync.Mutex
-	health [signalCount]func() SignalHealth // nil as long as the signal does not run
-	began  [signalCount]*SignalHealth       // the books when the outage began; nil without one
+	mu      sync.Mutex
+	signals [signalCount]*running      // nil as long as the signal does not run
+	began   [signalCount]*SignalHealth // the books when the outage began; nil without one
 }
 
 // lostInOutage is the cause of all that is lost while a signal cannot be delivered: whether the queue was full or an
@@ -31,7 +31,7 @@ func (o *outages) watch(signals []running) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	for _, r := range signals {
-		o.health[r.signal] = r.health
+		o.signals[r.signal] = &r
 	}
 }
 
@@ -52,6 +52,9 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 		o.selfLog.Say(slog.LevelInfo, fmt.Sprintf("%s are delivered again after %v", name, rounded(after)))
 		return
 	}
+	if r := o.running(s); r != nil && r.report != nil {
+		r.report() // it belongs to the outage
+	}
 	o.mu.Lock()
 	began := o.began[s]
 	o.began[s] = nil
@@ -66,12 +69,10 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 	if lost > 0 {
 		level = slog.LevelWarn
 	}
-	if refusal != nil {
-		level, cause = slog.LevelWarn, name+" are answered again, and refused"
-	}
 	text := fmt.Sprintf("%s after %v: %s kept and on their way, %s", cause, rounded(after), diagnose.Count(kept, s.one(), s.unit()), losses(*began, now))
 	if refusal != nil {
-		text += fmt.Sprintf(": %v", refusal)
+		level, cause = slog.LevelWarn, name+" are answered again, and refused"
+		text = fmt.Sprintf("%s are answered again after %v, and refused: %v; %s in between", name, rounded(after), refusal, losses(*began, now))
 	}
 	if o.selfLog.SayAs(cause, level, text, slog.Duration("after", rounded(after)), slog.Int64("kept", kept), slog.Int64("lost", lost)) {
 		o.selfLog.Settle(lostInOutage, s.unit())
@@ -93,14 +94,17 @@ func (o *outages) lost(s signal, items int64, err error) {
 	o.selfLog.Lost(cause, items, s.unit(), err)
 }
 
-func (o *outages) books(s signal) SignalHealth {
+func (o *outages) running(s signal) *running {
 	o.mu.Lock()
-	health := o.health[s]
-	o.mu.Unlock()
-	if health == nil {
-		return SignalHealth{}
+	defer o.mu.Unlock()
+	return o.signals[s]
+}
+
+func (o *outages) books(s signal) SignalHealth {
+	if r := o.running(s); r != nil {
+		return r.health()
 	}
-	return health()
+	return SignalHealth{}
 }
 
 // losses are the reasons for which items were lost between two looks at the books, the largest first.

@@ -22,6 +22,7 @@ type running struct {
 	shutdown func(context.Context) error
 	drain    func(context.Context) error // the batch engine's part of shutdown; nil without one
 	stats    func() batch.Stats
+	report   func() // tells the self-log what it has not heard yet; nil where there is nothing
 	sampler  *AdaptiveSampler   // of traces, if it is adaptive
 	spooled  func() spool.Books // nil without a spool
 }
@@ -99,7 +100,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 			return nil, run, err
 		}
 		export(engine)
-		run.stats, run.drain = engine.Snapshot, processors[0].Shutdown
+		run.stats, run.report, run.drain = engine.Snapshot, engine.ReportRefused, processors[0].Shutdown
 	}
 	if sc.sends(exporterConsole) {
 		exporter, err := consoleSpans()
@@ -166,7 +167,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		if err != nil {
 			return nil, run, err
 		}
-		run.stats, run.drain = engine.Snapshot, engine.Shutdown
+		run.stats, run.report, run.drain = engine.Snapshot, engine.ReportRefused, engine.Shutdown
 		processors = append(processors, engine)
 	}
 	if sc.sends(exporterConsole) {

@@ -65,6 +65,14 @@ func (e *Engine[T]) refuse(r reason) {
 	}
 }
 
+// ReportRefused calls OnError with what was refused and not reported yet: a flood
+// is reported in parts.
+func (e *Engine[T]) ReportRefused() {
+	for r := range reasons {
+		e.reportRefused(r)
+	}
+}
+
 // reportRefused says how many items were refused since the last report. What
 // comes after Shutdown is counted only.
 func (e *Engine[T]) reportRefused(r reason) {

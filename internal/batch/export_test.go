@@ -105,6 +105,40 @@ func TestOutcomeIsBooked(t *testing.T) {
 	}
 }
 
+// What is refused is reported at once at first, and in parts that add up.
+func TestRefusalsAreReportedInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		reports, sum := 0, int64(0)
+		e := newEngine(t, batch.Config{MaxQueueSize: 8, MaxConcurrentExports: 1, OnError: func(lost int64, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			require.EqualError(t, err, "the queue is full (queue_full)")
+			reports, sum = reports+1, sum+lost
+		}}, func(ctx context.Context, _ []int) error { <-ctx.Done(); return nil })
+		require.Equal(t, 14, fill(e, 15), "a batch of seven is on its way, seven wait")
+		require.Equal(t, 1, reports)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { fill(e, 25_000) })
+		}
+		wg.Wait()
+		refused := e.Snapshot().Dropped.QueueFull
+		require.GreaterOrEqual(t, refused, int64(90_000))
+		require.Less(t, refused-sum, int64(1024+4), "but for those that are just being reported")
+		require.Less(t, reports, 150)
+		e.ReportRefused()
+		require.Equal(t, refused, sum)
+		e.ReportRefused()
+		require.Equal(t, refused, sum, "once")
+		fill(e, 3)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, e.Shutdown(ctx))
+		require.Equal(t, refused+3, sum, "the shutdown leaves nothing unsaid")
+	})
+}
+
 // A callback of the service's own must not take the process down either.
 func TestPanickingCallbackIsContained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -10,8 +10,13 @@ import (
 // durations.
 var varying = regexp.MustCompile(`0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,})*\b|(?:[0-9][0-9.,:]*(?:ns|µs|ms|h|m|s)?)+`)
 
+// attempts is the note of how often something was tried; after a single attempt there is none.
+var attempts = regexp.MustCompile(` \([0-9]+ attempts in [^)]*\)`)
+
 // causeOf leaves out what varies.
-func causeOf(message string) string { return varying.ReplaceAllString(message, "#") }
+func causeOf(message string) string {
+	return varying.ReplaceAllString(attempts.ReplaceAllString(message, ""), "#")
+}
 
 // Count is a number with its noun, such as "1,482 times".
 func Count(n int64, one, many string) string {
