@@ -17,8 +17,8 @@ lint: ## Check the style
 	gofmt -l $$(git ls-files '*.go')
 	go vet ./... ./examples/...
 
-update: ## Write the generated tables into README.md
-	go test -run '^TestReadme.*Table' -update .
+update: ## Write the generated tables into README.md, and testdata
+	go test -run '^Test(Readme.*Table|DescribeGolden)' -update .
 
 demo: ## Run the main example
 	go run ./examples/payments

@@ -22,7 +22,7 @@ type running struct {
 	shutdown func(context.Context) error
 	drain    func(context.Context) error // the batch engine's part of shutdown; nil without one
 	stats    func() batch.Stats
-	report   func() // tells the self-log what it has not heard yet; nil where there is nothing
+	report   func()             // tells the self-log what it has not heard yet; nil where there is nothing
 	sampler  *AdaptiveSampler   // of traces, if it is adaptive
 	spooled  func() spool.Books // nil without a spool
 }

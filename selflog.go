@@ -4,11 +4,11 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"maps"
 	"net/url"
 	"os"
 	"slices"
 	"strings"
+	"unicode"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -139,30 +139,31 @@ func identityOrigin(cfg *config, key attribute.Key) string {
 // and credentials in an endpoint. What the library shows anyway, as a part of an endpoint or a name, is none.
 func (r *resolution) secrets() []string {
 	var secrets []string
-	add := func(texts ...string) {
-		for _, text := range texts {
-			secrets = append(append(secrets, text), strings.Fields(text)...)
-		}
+	add := func(text string) {
+		secrets = append(secrets, text, strings.TrimSpace(text))
+		secrets = append(secrets, strings.FieldsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(`;:="'@/?#&`, c) })...)
 	}
 	for _, given := range append([]exportOptions{r.opts.export}, r.opts.signals[:]...) {
 		if given.headers != nil {
-			add(slices.Collect(maps.Values(*given.headers))...)
+			for _, value := range *given.headers {
+				add(value)
+			}
 		}
 	}
 	for name, text := range r.env {
 		switch {
-		case strings.HasSuffix(name, "_HEADERS"):
-			add(text)
-			for pair := range strings.SplitSeq(text, ",") {
+		case strings.Contains(spelt(name), "HEADER"): // also where it is misspelt
+			for _, pair := range append(strings.Split(text, ","), text) {
 				_, value, found := strings.Cut(pair, "=")
-				if !found {
+				if !found || strings.Trim(value, "= ") == "" {
 					value = pair
 				}
-				plain, _ := url.PathUnescape(strings.TrimSpace(value))
-				add(strings.TrimSpace(value), plain)
+				plain, _ := url.PathUnescape(value)
+				add(value)
+				add(plain)
 			}
-		case strings.HasSuffix(name, "_ENDPOINT") && redactURL(text) != text:
-			add(strings.FieldsFunc(text, func(c rune) bool { return strings.ContainsRune("@:/?#=&", c) })...)
+		case strings.Contains(spelt(name), "ENDPOINT") && redactURL(text) != text:
+			add(text)
 		}
 	}
 	public := r.cfg.serviceName.value
