@@ -146,11 +146,14 @@ func FuzzHeadersShowNoSecret(f *testing.F) {
 		put := func(text string) string {
 			return strings.ReplaceAll(strings.ReplaceAll(text, secret, ""), "%", secret)
 		}
-		if before, _, found := strings.Cut(put(list), "="); found && strings.Contains(before, secret) && !strings.Contains(list, "%=") {
-			t.Skip("a header's name is none")
+		for pair := range strings.SplitSeq(put(list), ",") {
+			name, value, _ := strings.Cut(pair, "=")
+			if strings.Contains(name, secret) && strings.Trim(value, "= ") != "" && validHeader(strings.TrimSpace(name), "") == nil {
+				t.Skip("the name of a header is no secret")
+			}
 		}
 		env := environment{"OTEL_EXPORTER_OTLP_HEADERS": put(list), "OTEL_EXPORTER_OTLP_LOGS_HEADERS": put(list), "OTEL_EXPORTER_OTLP_ENDPOINT": put(endpoint), "OTEL_EXPORTER_OTLP_HEADER": put(list)}
-		if _, _, err := parseEndpoint(env["OTEL_EXPORTER_OTLP_ENDPOINT"]); err == nil && strings.Contains(endpoint, "%") {
+		if _, _, err := parseEndpoint(put(endpoint)); strings.Contains(endpoint, "%") && (err == nil || !strings.ContainsAny(endpoint, "@?#")) {
 			t.Skip("the host and path of an endpoint are shown, they are none")
 		}
 		for _, opts := range [][]Option{nil, {WithHeaders(map[string]string{"api-key": put(list)})}} {

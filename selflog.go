@@ -154,13 +154,14 @@ func (r *resolution) secrets() []string {
 		switch {
 		case strings.Contains(spelt(name), "HEADER"): // also where it is misspelt
 			for _, pair := range append(strings.Split(text, ","), text) {
-				_, value, found := strings.Cut(pair, "=")
-				if !found || strings.Trim(value, "= ") == "" {
+				name, value, _ := strings.Cut(pair, "=")
+				if plain, err := url.PathUnescape(value); err == nil {
+					add(plain)
+				}
+				if strings.Trim(value, "= ") == "" || validHeader(strings.TrimSpace(name), "") != nil {
 					value = pair
 				}
-				plain, _ := url.PathUnescape(value)
 				add(value)
-				add(plain)
 			}
 		case strings.Contains(spelt(name), "ENDPOINT") && redactURL(text) != text:
 			add(text)

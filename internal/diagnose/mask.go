@@ -22,34 +22,54 @@ type Mask struct{ secrets []string }
 func NewMask(secrets []string) Mask {
 	var m Mask
 	for _, secret := range secrets {
-		quoted := strings.Trim(strconv.Quote(secret), `"`)
-		for _, form := range []string{secret, quoted} {
+		for _, form := range []string{secret, strings.Trim(strconv.Quote(secret), `"`)} {
 			if len(secret) >= MinSecret && !slices.Contains(m.secrets, form) {
 				m.secrets = append(m.secrets, form)
 			}
 		}
 	}
-	// The longest first: one may be a part of another.
-	slices.SortStableFunc(m.secrets, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
 	return m
 }
 
-var (
-	// userInfo goes to the last @ of the word: a password may have one, or a slash, that should have been escaped.
-	userInfo = regexp.MustCompile(`://[^\s"'<>]*@`)
-	urlQuery = regexp.MustCompile(`(://[^\s"'<>?]*)\?[^\s"'<>]+`)
-)
+// inURL finds the user of a URL, up to the last @ of the word, since a password may have one, or a slash, that should
+// have been escaped; and the query.
+var inURL = []*regexp.Regexp{
+	regexp.MustCompile(`://([^\s"'<>]*)@`),
+	regexp.MustCompile(`://[^\s"'<>?]*\?([^\s"'<>]+)`),
+}
 
-// Text returns text without the secrets, and without user and query of the URLs in it.
+// Text returns text without the secrets, and without user and query of the URLs in it. All are looked for in the text as
+// it is: one may overlap another.
 func (m Mask) Text(text string) string {
+	var hidden [][2]int
 	for _, secret := range m.secrets {
-		text = strings.ReplaceAll(text, secret, Hidden)
+		for from := 0; ; {
+			i := strings.Index(text[from:], secret)
+			if i < 0 {
+				break
+			}
+			hidden = append(hidden, [2]int{from + i, from + i + len(secret)})
+			from += i + 1
+		}
 	}
-	if strings.Contains(text, "://") {
-		text = userInfo.ReplaceAllString(text, "://"+Hidden+"@")
-		text = urlQuery.ReplaceAllString(text, "$1?"+Hidden)
+	for _, part := range inURL {
+		for _, match := range part.FindAllStringSubmatchIndex(text, -1) {
+			hidden = append(hidden, [2]int{match[2], match[3]})
+		}
 	}
-	return text
+	slices.SortFunc(hidden, func(a, b [2]int) int { return cmp.Compare(a[0], b[0]) })
+	var b strings.Builder
+	shown := 0 // all before it has been dealt with
+	for _, h := range hidden {
+		if h[1] <= shown {
+			continue
+		}
+		if h[0] >= shown {
+			b.WriteString(text[shown:h[0]] + Hidden)
+		}
+		shown = h[1]
+	}
+	return b.String() + text[shown:]
 }
 
 // Error returns err with its text masked. It unwraps to err, for those who classify errors.

@@ -18,6 +18,8 @@ func TestMask(t *testing.T) {
 	mask := diagnose.NewMask([]string{"hunter2", "hunter2hunter3", `pass"word`, "short"})
 	for text, want := range map[string]string{
 		"nothing to hide":                          "nothing to hide",
+		"https://hunter2@x@host overlaps":          "https://<redacted>@host overlaps",
+		"hunter2hunter2hunter3 overlaps":           "<redacted><redacted> overlaps",
 		"key hunter2hunter3, key hunter2":          "key <redacted>, key <redacted>",
 		`got "pass\"word"`:                         `got "<redacted>"`,
 		"a short word stays":                       "a short word stays",
