@@ -59,10 +59,10 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 	began := o.began[s]
 	o.began[s] = nil
 	o.mu.Unlock()
-	if began == nil {
-		began = &SignalHealth{}
-	}
 	now := o.books(s)
+	if began == nil { // nobody said when
+		began = &now
+	}
 	kept, lost := now.Queued+now.Spooled, now.Lost()-began.Lost()
 
 	level, cause := slog.LevelInfo, name+" are delivered again"

@@ -111,7 +111,8 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 			run.spooled, err = g.connections.replay(s)
 		}
 		if err != nil {
-			b.cfg.signals[s].on, b.cfg.signals[s].off = false, err.Error()
+			err = g.mask.Error(err)
+			b.cfg.signals[s].on, b.cfg.signals[s].off = false, orDash(err.Error())
 			errs = append(errs, fmt.Errorf("telemetry: %s are off: %w", s, err))
 			return
 		}
