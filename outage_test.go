@@ -81,7 +81,7 @@ func decompressed(body io.Reader) ([]byte, error) {
 	return io.ReadAll(plain)
 }
 
-var refused = fmt.Errorf("dial tcp 10.0.0.1:4318: %w", syscall.ECONNREFUSED)
+var errRefused = fmt.Errorf("dial tcp 10.0.0.1:4318: %w", syscall.ECONNREFUSED)
 
 // selfLines is the console as the self-log writes it.
 type selfLines struct {
@@ -165,7 +165,7 @@ func TestOutageWritesAHandfulOfLines(t *testing.T) {
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on", "OTEL_METRIC_EXPORT_INTERVAL": "10000", "OTEL_METRIC_EXPORT_TIMEOUT": "300000"}, WithoutRuntimeMetrics(),
 			WithSpanBatch(Batch{ExportTimeout: 5 * time.Minute}), WithLogBatch(Batch{ExportTimeout: 5 * time.Minute}))
 		n := load(g, 100, 10*time.Second)
-		w.set(refused, 0)
+		w.set(errRefused, 0)
 		begin := time.Now()
 		n += load(g, 100, time.Minute)
 		away := strings.Join(out.take(t, begin), "\n")
@@ -191,7 +191,7 @@ func TestOutageThatLosesSaysHowMuch(t *testing.T) {
 		w, out := &wire{}, &selfLines{}
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutRuntimeMetrics(), WithoutMetrics())
 		load(g, 1000, 10*time.Second)
-		w.set(refused, 0)
+		w.set(errRefused, 0)
 		begin := time.Now()
 		load(g, 1000, time.Minute)
 		said := out.take(t, begin)
@@ -217,7 +217,7 @@ func TestOutageThatLosesSaysHowMuch(t *testing.T) {
 // A service that stops during an outage: what repeated since its last line comes before the closing line.
 func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, out := &wire{down: refused}, &selfLines{}
+		w, out := &wire{down: errRefused}, &selfLines{}
 		begin := time.Now()
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
 		load(g, 1000, 2*time.Minute)
@@ -238,7 +238,7 @@ func TestFlappingCollectorIsNoFlood(t *testing.T) {
 		begin := time.Now()
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on", "OTEL_BSP_SCHEDULE_DELAY": "100"}, WithoutMetrics(), WithoutLogs())
 		for i := range 300 {
-			w.set(map[bool]error{true: refused}[i%2 == 0], 0)
+			w.set(map[bool]error{true: errRefused}[i%2 == 0], 0)
 			load(g, 10, time.Second)
 		}
 		w.set(nil, 0)
@@ -252,7 +252,7 @@ func TestFlappingCollectorIsNoFlood(t *testing.T) {
 // An answer is not a delivery: credentials that are wrong after the collector's restart.
 func TestRecoveryThatRefusesIsNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w, out := &wire{down: refused}, &selfLines{}
+		w, out := &wire{down: errRefused}, &selfLines{}
 		begin := time.Now()
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
 		load(g, 10, 10*time.Second)
