@@ -17,8 +17,8 @@ lint: ## Check the style
 	gofmt -l $$(git ls-files '*.go')
 	go vet ./... ./examples/...
 
-update: ## Write the generated tables into README.md
-	go test -run '^TestReadme.*Table' -update .
+update: ## Write the generated tables into README.md, and testdata
+	go test -run '^Test(Readme.*Table|DescribeGolden)' -update .
 
 proto: ## Write the shop's gRPC code (needs protoc, protoc-gen-go and protoc-gen-go-grpc)
 	go generate ./examples/shop/internal/shoppb

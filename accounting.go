@@ -16,7 +16,7 @@ import (
 // the export in flight.
 type accountedMetrics struct {
 	sdkmetric.Exporter
-	onError func(error)
+	onError func(lost int64, err error)
 	spools  bool
 	stop    context.Context // ends exports whose own context nobody cancels
 	abort   context.CancelFunc
@@ -25,7 +25,7 @@ type accountedMetrics struct {
 	stats batch.Stats
 }
 
-func newAccountedMetrics(exporter sdkmetric.Exporter, spools bool, onError func(error)) *accountedMetrics {
+func newAccountedMetrics(exporter sdkmetric.Exporter, spools bool, onError func(lost int64, err error)) *accountedMetrics {
 	stop, abort := context.WithCancel(context.Background())
 	return &accountedMetrics{Exporter: exporter, onError: onError, spools: spools, stop: stop, abort: abort}
 }
@@ -57,7 +57,7 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	}
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
 	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) { // what is on disk is not lost
-		a.onError(out.Err)
+		a.onError(out.Lost(), out.Err)
 	}
 	return nil
 }

@@ -68,6 +68,14 @@ func (o *options) exporters(s signal) *[]string {
 	return nil
 }
 
+// exporterOption is the option that exporters follows.
+func (o *options) exporterOption(s signal) string {
+	if o.signals[s].off {
+		return "Without" + title(s.String())
+	}
+	return [...]string{"WithSpanExporter", "WithMetricReader", "WithLogExporter"}[s]
+}
+
 // The values of OTEL_TRACES_SAMPLER, and one of our own.
 const (
 	samplerAdaptive       = "adaptive"
@@ -96,7 +104,10 @@ func samplerName() kind[sampler] {
 		check: func(s sampler) error {
 			switch {
 			case s.given == nil && s.name == samplerAdaptive:
-				return s.adaptive.config().Validate()
+				if err := s.adaptive.config().Validate(); err != nil {
+					return complete{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
+				}
+				return nil
 			case s.given == nil:
 				return names.check(s.name)
 			case isNil(*s.given):
@@ -106,6 +117,8 @@ func samplerName() kind[sampler] {
 		},
 		show: func(s sampler) string {
 			switch {
+			case s.given == nil && s.name == samplerAdaptive:
+				return s.adaptive.show()
 			case s.given == nil:
 				return s.name
 			case isNil(*s.given):
@@ -114,6 +127,19 @@ func samplerName() kind[sampler] {
 			return (*s.given).Description()
 		},
 	}
+}
+
+// option is the one that gave it.
+func (s sampler) option() string {
+	if s.given == nil {
+		return "WithAdaptiveSampling"
+	}
+	return "WithSampler"
+}
+
+// takesRatio tells whether OTEL_TRACES_SAMPLER_ARG means anything to it.
+func (s sampler) takesRatio() bool {
+	return s.given == nil && (s.name == samplerRatio || s.name == samplerParentRatio)
 }
 
 // build makes the SDK's sampler; ratio is the sampler's argument. An adaptive sampler comes back a second time, for its

@@ -33,6 +33,9 @@ func (s signal) String() string { return [...]string{"traces", "metrics", "logs"
 // unit is what the signal counts.
 func (s signal) unit() string { return [...]string{"spans", "data points", "log records"}[s] }
 
+// one is a single unit.
+func (s signal) one() string { return strings.TrimSuffix(s.unit(), "s") }
+
 func allSignals() []signal { return []signal{traces, metrics, logs} }
 
 // config is what Init builds from: every setting resolved, validated, and with its origin.
@@ -88,6 +91,7 @@ type config struct {
 // signalConfig is where one signal goes and how.
 type signalConfig struct {
 	on        bool
+	off       string // why it is not on
 	exporters setting[[]string]
 
 	endpoint    setting[string]
@@ -146,8 +150,10 @@ type setting[T any] struct {
 
 const originDefault = "default"
 
-func (s setting[T]) isDefault() bool {
-	return s.origin == originDefault || strings.HasPrefix(s.origin, "profile ")
+func (s setting[T]) isDefault() bool { return isDefaultOrigin(s.origin) }
+
+func isDefaultOrigin(origin string) bool {
+	return origin == originDefault || strings.HasPrefix(origin, "profile ")
 }
 
 // problem is a setting that cannot be used as it was given. It is an error of Init when an option is wrong or when a
@@ -193,8 +199,12 @@ func readEnvironment() environment {
 }
 
 func concernsTelemetry(name string) bool {
-	return strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") ||
-		strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL" || slices.Contains(terminalVariables, name)
+	if strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL" || slices.Contains(terminalVariables, name) {
+		return true
+	}
+	// Other spellings of the prefixes are there for nearMisses to find.
+	prefix, _, _ := strings.Cut(spelt(name), "_")
+	return distance([]rune(prefix), []rune("OTEL")) <= 1 || distance([]rune(prefix), []rune("TELEMETRY")) <= 2
 }
 
 // concernsSDK tells whether the SDK, which reads the environment once more whatever it is given, finds anything in it.
@@ -238,6 +248,8 @@ func resolveConfig(opts *options, env environment) *resolution {
 	for _, s := range allSignals() {
 		r.finishSignal(s)
 	}
+	r.nameContradictions()
+	r.nearMisses()
 	return r
 }
 
@@ -268,7 +280,7 @@ func (r *resolution) warnings() []string {
 func (r *resolution) finishSignal(s signal) {
 	sc := &r.cfg.signals[s]
 	if r.cfg.profile.value == ProfileDevelopment && sc.exporters.isDefault() && sc.endpoint.isDefault() {
-		sc.exporters.value = []string{exporterConsole}
+		sc.exporters = setting[[]string]{[]string{exporterConsole}, "profile " + string(ProfileDevelopment)}
 	}
 	if r.sendsOTLP(s) {
 		r.finishTarget(s, sc)
@@ -276,7 +288,31 @@ func (r *resolution) finishSignal(s signal) {
 		sc.headerFunc = firstNonNil(r.opts.signals[s].headerFunc, r.opts.export.headerFunc)
 		r.warnPlainToken(s, sc)
 	}
-	sc.on = !r.cfg.disabled.value && !slices.Contains(sc.exporters.value, exporterNone) && !r.isOff(s)
+	sc.off = r.whyOff(s)
+	sc.on = sc.off == ""
+}
+
+// whyOff is "" for a signal that may run.
+func (r *resolution) whyOff(s signal) string {
+	exporters := r.cfg.signals[s].exporters
+	switch {
+	case r.cfg.disabled.value:
+		return r.cfg.disabled.origin + " is true"
+	case slices.Contains(exporters.value, exporterNone) && isOption(exporters.origin):
+		return exporters.origin
+	case slices.Contains(exporters.value, exporterNone):
+		return exporters.origin + " is none"
+	}
+	var wrong []string
+	for _, p := range r.problems {
+		if p.fatal && slices.Contains(p.signals, s) && !slices.Contains(wrong, p.origin) {
+			wrong = append(wrong, p.origin)
+		}
+	}
+	if wrong == nil {
+		return ""
+	}
+	return "wrong: " + strings.Join(wrong, ", ")
 }
 
 // sendsOTLP tells whether the settings of OTLP matter to a signal. Its exporter is settled first.

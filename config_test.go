@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"crypto/tls"
 	"log/slog"
 	"math"
@@ -23,6 +24,7 @@ import (
 // probe is what a row is tested with. Values are compared as Describe shows them.
 type probe struct {
 	option, badOption Option
+	badOptionName     string // "" means: as the row says
 	optionShown       string
 	env, envShown     string // envShown "" means: as env
 	env2              string // another valid value, for the less specific variable
@@ -90,7 +92,7 @@ func probes(t *testing.T) map[string]probe {
 			env: "Baggage, tracecontext,baggage", envShown: "baggage,tracecontext", badEnv: "b4",
 		},
 		"sampler": {
-			option: WithSampler(sdktrace.NeverSample()), optionShown: "AlwaysOffSampler", badOption: WithAdaptiveSampling(Sampling{TracesPerSecond: -1}),
+			option: WithSampler(sdktrace.NeverSample()), optionShown: "AlwaysOffSampler", badOption: WithAdaptiveSampling(Sampling{TracesPerSecond: -1}), badOptionName: "WithAdaptiveSampling",
 			env: "TraceIDRatio", envShown: "traceidratio", badEnv: "jaeger_remote",
 		},
 		"sampler argument": {env: "0.25", badEnv: "1.5"},
@@ -238,7 +240,7 @@ func TestSettings(t *testing.T) {
 					return
 				}
 				r := resolve(nil, p.badOption)
-				requireProblem(t, r, info, info.option, true)
+				requireProblem(t, r, info, cmp.Or(p.badOptionName, info.option), true)
 				value, _ := row.report(r.cfg)
 				require.Equal(t, def, value, "an invalid option leaves the default")
 				for _, variable := range info.env {

@@ -134,13 +134,13 @@ func TestViewOnATerminal(t *testing.T) {
 		output := onTerminal(t, nil, "TELEMETRY_CONSOLE_FORMAT=json")
 		require.Contains(t, output, `{"Name":"greet","SpanContext":`)
 		require.Contains(t, output, `level=INFO msg="hello, world"`)
-		require.NotContains(t, output, "TRACE")
+		require.NotContains(t, output, " TRACE ")
 	})
 	t.Run("service profile", func(t *testing.T) {
 		output := onTerminal(t, nil, "NO_COLOR=1", "OTEL_TRACES_EXPORTER=console", "OTEL_METRICS_EXPORTER=none", "OTEL_LOGS_EXPORTER=none")
 		require.Regexp(t, plainView[1], output)
 		require.Regexp(t, plainView[2], output)
-		require.NotContains(t, output, "METRICS")
+		require.NotContains(t, output, " METRICS ")
 	})
 }
 

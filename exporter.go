@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"time"
 
@@ -31,6 +30,7 @@ import (
 type connections struct {
 	cfg     *config
 	selfLog *diagnose.Log
+	outages *outages
 	spool   *diskSpool // nil without one
 	http    map[connectionKey]*http.Client
 	grpc    map[connectionKey]*grpc.ClientConn
@@ -47,7 +47,10 @@ type connectionKey struct {
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
-	c := &connections{cfg: cfg, selfLog: selfLog, http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
+	c := &connections{
+		cfg: cfg, selfLog: selfLog, outages: &outages{selfLog: selfLog},
+		http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{},
+	}
 	c.spool = c.openSpool()
 	return c
 }
@@ -58,19 +61,15 @@ func keyOf(s signalConfig) connectionKey {
 	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.headerSource(), s.timeout.value, s.compression.value}
 }
 
-// endpoint says once when a signal's requests begin to fail, and once when they get through again.
+// endpoint is one place to deliver to, whose outages are told.
 func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 	return delivery.New(delivery.Config{
 		AttemptTimeout: s.timeout.value,
 		Gzip:           s.compression.value == CompressionGzip,
 		Headers:        c.headers(s.headerSource()),
 		Spool:          c.store(),
-		OnDown: func(signal string, cause error) {
-			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", signal, cause))
-		},
-		OnUp: func(signal string, after time.Duration) {
-			c.selfLog.Say(slog.LevelInfo, signal+" are delivered again", slog.Duration("after", after.Round(time.Millisecond)))
-		},
+		OnDown:         func(signal string, cause error) { c.outages.down(signal, cause) },
+		OnUp:           c.outages.up,
 	})
 }
 

@@ -1,9 +1,6 @@
 package telemetry
 
 import (
-	"fmt"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/batch"
@@ -147,26 +144,4 @@ func (h *SignalHealth) addSpool(b spool.Books) {
 
 func droppedBy(d batch.Dropped) map[string]int64 {
 	return map[string]int64{"queue_full": d.QueueFull, "bytes_full": d.BytesFull, "too_large": d.TooLarge, "shutdown": d.Shutdown}
-}
-
-// Describe returns the effective configuration: a line for each setting with its value and origin. Header values are
-// redacted. The order is stable, so that two descriptions can be compared.
-func (g *Guard) Describe() string {
-	if g == nil || g.cfg == nil {
-		return "telemetry: this guard has no configuration of its own\n"
-	}
-	var b strings.Builder
-	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	for _, s := range allSignals() {
-		fmt.Fprintf(w, "%s\t%s\t\n", s, destination(g.cfg, s))
-	}
-	for _, row := range settings() {
-		value, origin := row.report(g.cfg)
-		if value == "" {
-			value = "-"
-		}
-		fmt.Fprintf(w, "%s\t%s\t%s\n", row.describe().name, value, origin)
-	}
-	_ = w.Flush() // a strings.Builder takes everything
-	return b.String()
 }

@@ -1,7 +1,6 @@
 package telemetry_test
 
 import (
-	"strings"
 	"testing"
 	"time"
 
@@ -84,7 +83,7 @@ func TestShutdownErrorSaysWhatWasLost(t *testing.T) {
 	require.ErrorContains(t, err, "connection refused")
 	requireBalanced(t, guard)
 	require.EqualValues(t, 2000, guard.Health().Traces.Lost())
-	require.Contains(t, console.String(), `"msg":"telemetry: stopped","traces":{"exported":0,"lost":2000}`)
+	require.Contains(t, console.String(), `"msg":"telemetry: stopped","service.name":"test","traces":{"exported":0,"lost":2000}`)
 }
 
 func TestQueueKeepsItsLastEighthForErrors(t *testing.T) {
@@ -113,28 +112,4 @@ func TestHealthOfNilAndSwitchedOff(t *testing.T) {
 	rec := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithoutTraces())
 	require.False(t, rec.Guard.Health().Traces.On)
 	require.True(t, rec.Guard.Health().Logs.On)
-}
-
-func TestDescribe(t *testing.T) {
-	c := otlptest.New(t)
-	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cr3t")
-	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "5000")
-	guard, _ := start(t, c, telemetry.WithoutMetrics())
-	description := guard.Describe()
-	require.Equal(t, description, guard.Describe())
-	require.NotContains(t, description, "s3cr3t")
-	fields := map[string]string{}
-	for line := range strings.Lines(description) {
-		columns := strings.Fields(line)
-		require.GreaterOrEqual(t, len(columns), 2, line)
-		fields[strings.TrimSpace(line[:strings.Index(line, "  ")])] = strings.Join(columns, " ")
-	}
-	require.Equal(t, "metrics off", fields["metrics"])
-	require.Equal(t, "span queue size 5000 OTEL_BSP_MAX_QUEUE_SIZE", fields["span queue size"])
-	require.Equal(t, "log queue size 8192 default", fields["log queue size"])
-	require.Equal(t, "service.name test WithServiceName", fields["service.name"])
-	require.Equal(t, "traces headers api-key=<redacted> OTEL_EXPORTER_OTLP_HEADERS", fields["traces headers"])
-
-	var none *telemetry.Guard
-	require.NotEmpty(t, none.Describe())
 }

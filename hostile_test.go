@@ -72,7 +72,9 @@ func TestBoundsOfASpan(t *testing.T) {
 		},
 		"attributes of an event": {
 			128, func(s trace.Span, n int) { s.AddEvent("e", trace.WithAttributes(attributes(n)...)) },
-			func(s otlptest.Span) (int, int) { return len(s.Events[0].Attributes), int(s.Events[0].DroppedAttributes) },
+			func(s otlptest.Span) (int, int) {
+				return len(s.Events[0].Attributes), int(s.Events[0].DroppedAttributes)
+			},
 		},
 		"attributes of a link": {
 			128, func(s trace.Span, n int) {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"slices"
 	"strconv"
@@ -23,6 +24,9 @@ type kind[T any] struct {
 
 // partialError is a parse error that leaves a usable rest.
 type partialError struct{ error }
+
+// complete is an error that names the wrong value and what was wanted itself.
+type complete struct{ error }
 
 var errOutOfRange = errors.New("out of range")
 
@@ -112,7 +116,7 @@ func enum[T ~string](values ...T) kind[T] {
 		parse: func(text string) (T, error) { return T(strings.ToLower(text)), nil },
 		check: func(v T) error {
 			if !slices.Contains(values, v) {
-				return errors.New("unknown")
+				return newUnknownName("unknown", string(v), asStrings(values))
 			}
 			return nil
 		},
@@ -120,12 +124,14 @@ func enum[T ~string](values ...T) kind[T] {
 	}
 }
 
-func joinNames[T ~string](values []T) string {
+func joinNames[T ~string](values []T) string { return strings.Join(asStrings(values), ", ") }
+
+func asStrings[T ~string](values []T) []string {
 	names := make([]string, len(values))
 	for i, v := range values {
 		names[i] = string(v)
 	}
-	return strings.Join(names, ", ")
+	return names
 }
 
 func boolean() kind[bool] {
@@ -168,6 +174,9 @@ func logLevel() kind[slog.Leveler] {
 			}
 			var level slog.Level
 			err := level.UnmarshalText([]byte(text))
+			if err != nil {
+				err = newUnknownName("unknown", text, []string{"debug", "info", "warn", "error"})
+			}
 			return level, err
 		},
 		check: func(l slog.Leveler) error {
@@ -192,7 +201,7 @@ func selfLogLevel() kind[slog.Level] {
 		parse: func(text string) (slog.Level, error) {
 			level, ok := names[strings.ToLower(text)]
 			if !ok {
-				return 0, errors.New("unknown")
+				return 0, newUnknownName("unknown", text, slices.Sorted(maps.Keys(names)))
 			}
 			return level, nil
 		},

@@ -13,6 +13,8 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
 // nameList is a comma-separated list of known names, without repetitions.
@@ -31,7 +33,7 @@ func nameList(known ...string) kind[[]string] {
 		check: func(names []string) error {
 			for _, name := range names {
 				if !slices.Contains(known, name) {
-					return fmt.Errorf("unknown name %q", name)
+					return newUnknownName(fmt.Sprintf("unknown name %q", name), name, known)
 				}
 			}
 			if len(names) == 0 || len(names) > 1 && slices.Contains(names, exporterNone) {
@@ -86,11 +88,20 @@ func headerList() kind[map[string]string] {
 		show: func(headers map[string]string) string {
 			names := slices.Sorted(maps.Keys(headers))
 			for i, name := range names {
-				names[i] = name + "=<redacted>"
+				names[i] = shownName(name, headers[name]) + "=" + diagnose.Hidden
 			}
 			return strings.Join(names, ",")
 		},
 	}
+}
+
+// shownName hides a header name that may be a piece of a secret: a token without a name, ended by the padding of base64,
+// or what follows the comma in a value that should have been encoded.
+func shownName(name, value string) string {
+	if strings.Trim(value, "=") == "" || strings.ContainsAny(name, "0123456789") || len(name) > 40 {
+		return diagnose.Hidden
+	}
+	return name
 }
 
 var (

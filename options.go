@@ -245,8 +245,9 @@ func WithIDGenerator(generator sdktrace.IDGenerator) Option {
 	return record(func(o *options) { o.idGenerator = generator })
 }
 
-// WithErrorHandler receives what the library and the SDK have to report about themselves instead of the console log.
-// It must be safe for concurrent use and must not log through OpenTelemetry.
+// WithErrorHandler receives what the library and the SDK have to report about themselves instead of the console log, from
+// the level of a warning: each error as it happens, where the console log counts what repeats, and without secrets.
+// It must be safe for concurrent use, must not block and must not log through OpenTelemetry.
 func WithErrorHandler(handler otel.ErrorHandler) Option {
 	return record(func(o *options) { o.errorHandler = handler })
 }

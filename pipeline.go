@@ -22,6 +22,7 @@ type running struct {
 	shutdown func(context.Context) error
 	drain    func(context.Context) error // the batch engine's part of shutdown; nil without one
 	stats    func() batch.Stats
+	report   func()             // tells the self-log what it has not heard yet; nil where there is nothing
 	sampler  *AdaptiveSampler   // of traces, if it is adaptive
 	spooled  func() spool.Books // nil without a spool
 	redacted func() int64
@@ -67,8 +68,8 @@ func (b *builder) engineConfig(s signal, c batchConfig) batch.Config {
 	return engine
 }
 
-func (b *builder) onError(s signal) func(error) {
-	return func(err error) { b.selfLog.Handle(fmt.Errorf("telemetry: %s were lost: %w", s, err)) }
+func (b *builder) onError(s signal) func(int64, error) {
+	return func(lost int64, err error) { b.connections.outages.lost(s, lost, err) }
 }
 
 // traces builds the tracer provider. With an adaptive sampler, each processor that exports stands behind a local tail,
@@ -103,7 +104,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 			return nil, run, err
 		}
 		export(engine)
-		run.stats, run.drain = engine.Snapshot, processors[0].Shutdown
+		run.stats, run.report, run.drain = engine.Snapshot, engine.ReportRefused, processors[0].Shutdown
 	}
 	if sc.sends(exporterConsole) {
 		if err := b.consoleSpans(export, func(p sdktrace.SpanProcessor) { processors = append(processors, p) }); err != nil {
@@ -169,7 +170,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		if err != nil {
 			return nil, run, err
 		}
-		run.stats, run.drain = engine.Snapshot, engine.Shutdown
+		run.stats, run.report, run.drain = engine.Snapshot, engine.ReportRefused, engine.Shutdown
 		processors = append(processors, engine)
 	}
 	if sc.sends(exporterConsole) {

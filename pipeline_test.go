@@ -7,13 +7,15 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
 func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 	cfg := resolve(nil, WithProtocol(ProtocolGRPC)).cfg
 	cfg.signals[traces].target.url.Host = "no%zzhost:1"
 	res, _ := buildResource(t.Context(), cfg)
-	selfLog := newSelfLog(cfg.opts, slog.DiscardHandler, slog.LevelInfo)
+	selfLog := newSelfLog(cfg.opts, slog.DiscardHandler, slog.LevelInfo, diagnose.Mask{}, res)
 	g := &Guard{cfg: cfg, connections: newConnections(cfg, selfLog)}
 
 	err := g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog})

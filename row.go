@@ -11,13 +11,15 @@ type row interface {
 	describe() rowInfo
 	resolve(*resolution)
 	report(*config) (value, origin string)
+	standard(Profile) string // the default, as report would show it
 }
 
 // rowInfo is what the README's table, Describe and the error messages say about a setting.
 type rowInfo struct {
-	name     string   // as a person would call it
-	option   string   // the option that sets it, "" where only the environment does
-	env      []string // the variables that set it, the most specific first
+	name     string                // as a person would call it
+	option   string                // the option that sets it, "" where only the environment does
+	options  func(*options) string // the one that was used, where there are several
+	env      []string              // the variables that set it, the most specific first
 	defaults defaults
 	signals  []signal // those it concerns; empty: all, or none in particular
 	otlpOnly bool     // it means nothing to a signal that does not go out over OTLP
@@ -57,6 +59,22 @@ func (t typedRow[T]) report(c *config) (value, origin string) {
 	return t.kind.show(s.value), s.origin
 }
 
+func (t typedRow[T]) standard(p Profile) string {
+	text := t.defaults.of(p)
+	if text == "" {
+		return ""
+	}
+	value, _ := t.kind.parse(text)
+	return t.kind.show(value)
+}
+
+func (t typedRow[T]) optionUsed(o *options) string {
+	if t.options != nil {
+		return t.options(o)
+	}
+	return t.option
+}
+
 // resolve is the precedence of every setting: valid option > signal-specific variable > general variable > default.
 // What a better source has settled is not looked at, so a mistake in it cannot do harm.
 func (t typedRow[T]) resolve(r *resolution) {
@@ -73,7 +91,7 @@ func (t typedRow[T]) resolve(r *resolution) {
 func (t typedRow[T]) decide(r *resolution) {
 	field := t.field(r.cfg)
 	if value, ok := t.fromOptions(r); ok {
-		*field = setting[T]{value, t.option}
+		*field = setting[T]{value, t.optionUsed(r.opts)}
 		return
 	}
 	for _, name := range t.env {
@@ -134,16 +152,26 @@ func (t typedRow[T]) fromOptions(r *resolution) (value T, ok bool) {
 	if err == nil {
 		return *given, true
 	}
-	r.add(problem{
-		setting: t.name, origin: t.option, value: t.showWrong(*given), cause: t.cause(err),
+	p := problem{
+		setting: t.name, origin: t.optionUsed(r.opts), value: t.showWrong(*given), cause: t.cause(err),
 		fatal: true, signals: t.signals, outcome: t.offText(),
-	})
+	}
+	if errors.As(err, new(complete)) {
+		p.value = ""
+	}
+	r.add(p)
 	return value, false
 }
 
 func (t typedRow[T]) cause(err error) string {
-	if errors.Is(err, errOutOfRange) {
+	var unknown unknownName
+	switch {
+	case errors.As(err, new(complete)):
+		return err.Error()
+	case errors.Is(err, errOutOfRange):
 		return t.kind.want
+	case errors.As(err, &unknown):
+		return fmt.Sprintf("%v: %s%s", err, t.kind.want, unknown.hint)
 	}
 	return fmt.Sprintf("%v: %s", err, t.kind.want)
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -151,6 +152,19 @@ func (s Sampling) config() sampling.Config {
 		cfg.Rules = append(cfg.Rules, sampling.Rule(r))
 	}
 	return cfg
+}
+
+// show is the sampler in a few words.
+func (s Sampling) show() string {
+	rate := s.TracesPerSecond
+	if rate == 0 {
+		rate = sampling.DefaultTracesPerSecond
+	}
+	text := samplerAdaptive + " " + strconv.FormatFloat(rate, 'g', -1, 64) + "/s"
+	if s.HeadOnly {
+		text += ", head only"
+	}
+	return text
 }
 
 // ShouldSample implements the SDK's sampler. It takes no lock and, for roots and children, allocates nothing.

@@ -1,11 +1,14 @@
 package telemetry
 
 import (
+	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
+	"slices"
 	"strings"
-	"time"
+	"unicode"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -21,43 +24,154 @@ func logOutput(o *options) io.Writer {
 	return o.logOutput
 }
 
-// newSelfLog is where the library speaks about itself: the console branch, or the user's error handler.
-func newSelfLog(o *options, console slog.Handler, level slog.Level) *diagnose.Log {
-	if isNil(o.errorHandler) {
-		return diagnose.New(diagnose.ToHandler(console), level, time.Now)
+// newSelfLog is where the library speaks about itself: the console branch, or the user's error handler. A guard without
+// the globals is one of several in its process, so its lines say whose they are.
+func newSelfLog(o *options, console slog.Handler, level slog.Level, mask diagnose.Mask, res *resource.Resource) *diagnose.Log {
+	if !isNil(o.errorHandler) {
+		return diagnose.NewForwarding(o.errorHandler.Handle, level, mask)
 	}
-	return diagnose.NewForwarding(o.errorHandler.Handle, level)
+	if name, ok := res.Set().Value(semconv.ServiceNameKey); ok && o.withoutGlobals {
+		console = console.WithAttrs([]slog.Attr{slog.String(string(semconv.ServiceNameKey), name.String())})
+	}
+	return diagnose.New(diagnose.ToHandler(console), level, mask)
 }
 
-// startLine says what is on, and where it goes.
+// startLine says what is on, where it goes, and who decided that. The identity stands alone, as a query wants it; beside
+// the other values an origin that is not the default stands in brackets.
 func startLine(cfg *config, res *resource.Resource) []any {
 	var args []any
 	for _, key := range []attribute.Key{semconv.ServiceNameKey, semconv.ServiceVersionKey, semconv.ServiceInstanceIDKey} {
-		if value, ok := res.Set().Value(key); ok {
+		value, ok := res.Set().Value(key)
+		if ok && (key != semconv.ServiceNameKey || !cfg.opts.withoutGlobals) { // there every line has it
 			args = append(args, slog.String(string(key), value.String()))
+		}
+		if origin := identityOrigin(cfg, key); origin != "" {
+			args = append(args, slog.String(string(key)+".origin", origin))
 		}
 	}
 	for _, s := range allSignals() {
 		args = append(args, slog.String(s.String(), destination(cfg, s)))
 	}
+	if cfg.signals[traces].on {
+		args = append(args, slog.String("sampler", samplerLine(cfg)))
+	}
 	if cfg.spoolDir.value != "" && cfg.sendsOTLP() {
 		args = append(args, slog.String("spool", spoolLine(cfg)))
 	}
-	return append(args, slog.String("profile", string(cfg.profile.value)))
+	return append(args, slog.String("profile", string(cfg.profile.value)+origins(cfg.profile.origin)))
 }
 
-// destination is a signal in one phrase: "off", or where it goes.
+// origins are those of a value that are not defaults, in brackets.
+func origins(of ...string) string {
+	var names []string
+	for _, origin := range of {
+		if !isDefaultOrigin(origin) && !slices.Contains(names, origin) {
+			names = append(names, origin)
+		}
+	}
+	if names == nil {
+		return ""
+	}
+	return " (" + strings.Join(names, ", ") + ")"
+}
+
+// destination is a signal in one phrase: where it goes, or why it is off.
 func destination(cfg *config, s signal) string {
 	sc := cfg.signals[s]
 	if !sc.on {
-		return "off"
+		return "off: " + sc.off
 	}
 	var places []string
 	for _, exporter := range sc.exporters.value {
 		if exporter == exporterOTLP {
-			exporter = string(sc.protocol.value) + " " + sc.target.url.String()
+			exporter = fmt.Sprintf("%s %s%s", sc.protocol.value, sc.target.url, origins(sc.endpoint.origin, sc.protocol.origin))
 		}
 		places = append(places, exporter)
 	}
-	return strings.Join(places, ", ")
+	return strings.Join(places, " and ") + origins(sc.exporters.origin)
+}
+
+// samplerLine is the sampler with what it is set to.
+func samplerLine(cfg *config) string {
+	text, of := samplerName().show(cfg.sampler.value), []string{cfg.sampler.origin}
+	if cfg.sampler.value.takesRatio() {
+		text += " " + ratio().show(cfg.samplerArg.value)
+		of = append(of, cfg.samplerArg.origin)
+	}
+	return text + origins(of...)
+}
+
+// identityOrigin is who gave the service its name, version or any other attribute; "" if it was detected or made up.
+func identityOrigin(cfg *config, key attribute.Key) string {
+	option := setting[string]{origin: originDefault}
+	switch key {
+	case semconv.ServiceNameKey:
+		option = cfg.serviceName
+	case semconv.ServiceVersionKey:
+		option = cfg.serviceVersion
+	case semconv.ServiceNamespaceKey:
+		option = cfg.serviceNamespace
+	case semconv.DeploymentEnvironmentNameKey:
+		option = cfg.environment
+	}
+	given := func(attrs []attribute.KeyValue) bool {
+		return slices.ContainsFunc(attrs, func(kv attribute.KeyValue) bool { return kv.Key == key })
+	}
+	switch {
+	case isOption(option.origin):
+		return option.origin
+	case given(cfg.resourceAttributes.value):
+		return cfg.resourceAttributes.origin
+	case !option.isDefault():
+		return option.origin
+	case given(cfg.envAttributes.value):
+		return cfg.envAttributes.origin
+	}
+	for i, v := range kubernetesVariables {
+		if v.attribute == string(key) && !cfg.kubernetes[i].isDefault() {
+			return cfg.kubernetes[i].origin
+		}
+	}
+	return ""
+}
+
+// secrets are what no line may show, whoever's words it repeats: header values, whole and by word, well-formed or not,
+// and credentials in an endpoint. What the library shows anyway, as a part of an endpoint or a name, is none.
+func (r *resolution) secrets() []string {
+	var secrets []string
+	add := func(text string) {
+		secrets = append(secrets, text, strings.TrimSpace(text))
+		secrets = append(secrets, strings.FieldsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(`;:="'@/?#&`, c) })...)
+	}
+	for _, given := range append([]exportOptions{r.opts.export}, r.opts.signals[:]...) {
+		if given.headers != nil {
+			for _, value := range *given.headers {
+				add(value)
+			}
+		}
+	}
+	for name, text := range r.env {
+		switch {
+		case strings.Contains(spelt(name), "HEADER"): // also where it is misspelt
+			for _, pair := range append(strings.Split(text, ","), text) {
+				name, value, _ := strings.Cut(pair, "=")
+				if plain, err := url.PathUnescape(value); err == nil {
+					add(plain)
+				}
+				if strings.Trim(value, "= ") == "" || validHeader(strings.TrimSpace(name), "") != nil {
+					value = pair
+				}
+				add(value)
+			}
+		case strings.Contains(spelt(name), "ENDPOINT") && redactURL(text) != text:
+			add(text)
+		}
+	}
+	public := r.cfg.serviceName.value
+	for _, sc := range r.cfg.signals {
+		if sc.target.url != nil {
+			public += " " + sc.target.url.String()
+		}
+	}
+	return slices.DeleteFunc(secrets, func(secret string) bool { return strings.Contains(public, secret) })
 }

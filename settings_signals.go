@@ -39,8 +39,9 @@ func signalRows(s signal) []row {
 	return []row{
 		typedRow[[]string]{
 			rowInfo{
-				name: name("exporter"), option: [...]string{"WithSpanExporter", "WithMetricReader", "WithLogExporter"}[s],
-				env: []string{"OTEL_" + strings.ToUpper(s.String()) + "_EXPORTER"}, defaults: always(exporterOTLP), signals: on, strict: true,
+				name: name("exporter"), option: (&options{}).exporterOption(s),
+				options: func(o *options) string { return o.exporterOption(s) },
+				env:     []string{"OTEL_" + strings.ToUpper(s.String()) + "_EXPORTER"}, defaults: always(exporterOTLP), signals: on, strict: true,
 				reason: "in the development profile the console, as long as no endpoint is set; Without" + title(s.String()) + " is none",
 			},
 			exporterList(), func(c *config) *setting[[]string] { return &at(c).exporters },
@@ -181,8 +182,8 @@ func traceRows() []row {
 		typedRow[sampler]{
 			rowInfo{
 				name: "sampler", option: "WithSampler", env: []string{"OTEL_TRACES_SAMPLER"}, defaults: always(samplerAdaptive),
-				signals: []signal{traces},
-				reason:  "about 50 traces/s for each process, every error and every slow request besides (WithAdaptiveSampling); the SDK's own is parentbased_always_on",
+				signals: []signal{traces}, options: func(o *options) string { return o.sampler.option() },
+				reason: "about 50 traces/s for each process, every error and every slow request besides (WithAdaptiveSampling); the SDK's own is parentbased_always_on",
 			},
 			samplerName(), func(c *config) *setting[sampler] { return &c.sampler },
 			func(o *options) *sampler { return o.sampler },

@@ -16,6 +16,7 @@ import (
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
@@ -41,7 +42,11 @@ type Guard struct {
 	logger         *slog.Logger
 
 	cfg         *config
+	resource    *resource.Resource
+	mask        diagnose.Mask
 	selfLog     *diagnose.Log
+	startErr    error    // of Init
+	warnings    []string // said at the start
 	running     []running
 	connections *connections
 	release     func() // gives the globals back
@@ -154,7 +159,8 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	return err
 }
 
-// sayGoodbye says what was lost in the whole lifetime: errors of a deferred Shutdown are thrown away.
+// sayGoodbye says what has repeated and was not said yet, and what was lost in the whole lifetime: errors of a deferred
+// Shutdown are thrown away.
 func (g *Guard) sayGoodbye() {
 	level := slog.LevelInfo
 	var args []any
@@ -172,6 +178,7 @@ func (g *Guard) sayGoodbye() {
 			level = slog.LevelWarn
 		}
 	}
+	g.selfLog.Close()
 	g.selfLog.Say(level, "stopped", args...)
 }
 

@@ -138,5 +138,6 @@ func (d *diskSpool) lostSince(before [signalCount]int64) error {
 
 // spoolLine says in the start line where the spool is.
 func spoolLine(cfg *config) string {
-	return fmt.Sprintf("%s, at most %d bytes", strings.TrimSpace(cfg.spoolDir.value), cfg.spoolBytes.value)
+	return fmt.Sprintf("%s, at most %d bytes%s", strings.TrimSpace(cfg.spoolDir.value), cfg.spoolBytes.value,
+		origins(cfg.spoolDir.origin, cfg.spoolBytes.origin))
 }

@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"os"
 	"sync"
-	"time"
 
 	"go.opentelemetry.io/otel"
 	otellog "go.opentelemetry.io/otel/log"
@@ -38,7 +37,7 @@ var process = struct {
 	relay     *diagnose.Relay
 }{
 	providers: global.New(),
-	relay:     diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, time.Now)),
+	relay:     diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, diagnose.Mask{})),
 }
 
 // Init starts traces, metrics and logs, and makes them the process's: it sets OpenTelemetry's global providers,
@@ -67,22 +66,22 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 			return sharedGuard(process.owner), ErrAlreadyInitialized
 		}
 	}
+	ctx = detached(ctx)
+	res, notices := buildResource(ctx, cfg)
 	redaction := newRedaction(cfg)
 	view := newConsoleView(cfg, env)
 	console := consoleBranch(cfg, view, redaction)
-	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value)
-	for _, line := range resolved.warnings() {
-		g.selfLog.Say(slog.LevelWarn, line)
-	}
-	ctx = detached(ctx)
-	res, notices := buildResource(ctx, cfg)
-	for _, line := range notices {
+	g.resource, g.mask = res, diagnose.NewMask(resolved.secrets())
+	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value, g.mask, res)
+	g.warnings = append(resolved.warnings(), notices...)
+	for _, line := range g.warnings {
 		g.selfLog.Say(slog.LevelWarn, line)
 	}
 
 	g.connections = newConnections(cfg, g.selfLog)
 	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view, redaction: redaction}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
+	g.startErr = err
 	g.logger = slog.New(shallowHandler{fanOut(g.branches(console)...)})
 	if !o.withoutGlobals {
 		g.release = install(g)
@@ -114,7 +113,8 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 			run.spooled, err = g.connections.replay(s)
 		}
 		if err != nil {
-			b.cfg.signals[s].on = false
+			err = g.mask.Error(err)
+			b.cfg.signals[s].on, b.cfg.signals[s].off = false, orDash(err.Error())
 			errs = append(errs, fmt.Errorf("telemetry: %s are off: %w", s, err))
 			return
 		}
@@ -141,6 +141,7 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 		}
 		return run, err
 	})
+	g.connections.outages.watch(g.running)
 	if err := contained(g.observeSelf); err != nil {
 		b.selfLog.Say(slog.LevelWarn, fmt.Sprintf("self-metrics are incomplete: %v", err))
 	}

@@ -499,7 +499,8 @@ func TestSDKErrorsReachTheConsoleOncePerCause(t *testing.T) {
 		otel.Handle(errors.New("the same trouble"))
 	}
 	require.NoError(t, guard.Shutdown(t.Context()))
-	require.Equal(t, 1, strings.Count(console.String(), "the same trouble"))
+	require.Equal(t, 2, strings.Count(console.String(), "the same trouble"), "once at once, and once at the end with the count")
+	require.Contains(t, console.String(), `"msg":"telemetry: the same trouble: 100 times in the last `)
 	require.NotContains(t, strings.Join(logBodies(c), " "), "trouble", "the library's own lines never travel through the OTLP branch")
 }
 
@@ -519,4 +520,35 @@ func TestDurationHistogramsHaveConventionBuckets(t *testing.T) {
 	m, err = c.WaitMetric(t.Context(), "orders.value")
 	require.NoError(t, err)
 	require.Equal(t, []float64{1, 2}, m.Points[0].Bounds)
+}
+
+func TestGuardsWithoutGlobalsSayWhoTheyAre(t *testing.T) {
+	c := otlptest.New(t)
+	_, console := start(t, c, telemetry.WithServiceName("gateway"))
+	require.Equal(t, 1, strings.Count(console.String(), "\n"), console)
+	require.Contains(t, console.String(), `"msg":"telemetry: started","service.name":"gateway"`)
+	require.Equal(t, 1, strings.Count(console.String(), `"service.name":`))
+}
+
+// Two guards of one process describe the same configuration alike, although their ids differ.
+func TestDescriptionsCanBeCompared(t *testing.T) {
+	c := otlptest.New(t)
+	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cr3t")
+	t.Setenv("OTEL_TRACE_EXPORTER", "console")
+	one, console := start(t, c)
+	two, _ := start(t, c)
+	require.Equal(t, one.Describe(), two.Describe())
+	require.Contains(t, one.Describe(), "  OTEL_TRACE_EXPORTER is read by nobody: did you mean OTEL_TRACES_EXPORTER?\n")
+	require.Equal(t, 1, strings.Count(console.String(), "OTEL_TRACE_EXPORTER"))
+	require.Regexp(t, `(?m)^  traces headers +api-key=<redacted> +OTEL_EXPORTER_OTLP_HEADERS +-$`, one.Describe())
+	require.NotContains(t, one.Describe(), "s3cr3t")
+
+	owner, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+	require.NoError(t, err)
+	shared, err := telemetry.Init(t.Context())
+	require.ErrorIs(t, err, telemetry.ErrAlreadyInitialized)
+	require.Equal(t, owner.Describe(), shared.Describe())
+	require.NoError(t, owner.Shutdown(t.Context()))
+	var none *telemetry.Guard
+	require.NotEmpty(t, none.Describe())
 }

@@ -37,10 +37,13 @@ type Config struct {
 	// Spool says that the exports end in a delivery endpoint with a spool, which
 	// keeps what is left when the time of a shutdown is over.
 	Spool bool
-	// OnError, if set, is called with what went wrong in an export: items failed,
-	// rejected, too large, or a server's warning, but not what was spooled. It is called from the goroutine
-	// of the export, concurrently, and must not block.
-	OnError func(error)
+	// OnError, if set, is called with what went wrong and how many items it cost:
+	// failed, rejected, too large, or refused because the queue was full; 0 for a
+	// server's warning. It is not called for what was spooled, nor for what a
+	// Shutdown leaves behind, which the Shutdown's error counts. It is called
+	// from the goroutine of an export or of a producer, concurrently, and must
+	// not block.
+	OnError func(lost int64, err error)
 }
 
 func (c Config) withDefaults() Config {
@@ -56,7 +59,7 @@ func (c Config) withDefaults() Config {
 	c.MaxExportBatchSize = min(c.MaxExportBatchSize, ordinary(c.MaxQueueSize))
 	c.MaxExportBatchBytes = min(c.MaxExportBatchBytes, ordinary(c.MaxQueueBytes))
 	if c.OnError == nil {
-		c.OnError = func(error) {}
+		c.OnError = func(int64, error) {}
 	}
 	return c
 }

@@ -1,6 +1,6 @@
 package batch
 
-import "fmt"
+import "errors"
 
 // reason is why an item was dropped.
 type reason int
@@ -53,25 +53,46 @@ func (e *Engine[T]) open(priority bool) bool {
 	return !shut
 }
 
-// refuse counts an item that is not admitted, and speaks up at the first and
-// then at every doubling: the loss is not silent, and a flood of it not loud.
+// refusedAtOnce is how many refusals are reported together at most.
+const refusedAtOnce = 1024
+
+// refuse counts an item that is not admitted, and speaks up at the first, at
+// every doubling, and then every so often: the loss is not silent, and a flood of
+// it not expensive.
 func (e *Engine[T]) refuse(r reason) {
-	if n := e.refused[r].Add(1); n&(n-1) == 0 && r != shutdown {
-		e.report(&fullError{r, n})
+	if n := e.refused[r].Add(1); n&(n-1) == 0 || n%refusedAtOnce == 0 {
+		e.reportRefused(r)
 	}
 }
 
-// fullError says why items are dropped at the door, and how many by now.
-type fullError struct {
-	reason reason
-	n      int64
+// ReportRefused calls OnError with what was refused and not reported yet: a flood
+// is reported in parts.
+func (e *Engine[T]) ReportRefused() {
+	for r := range reasons {
+		e.reportRefused(r)
+	}
 }
 
-func (f *fullError) Error() string {
-	if f.reason == tooLarge {
-		return fmt.Sprintf("%d larger than the whole queue", f.n)
+// reportRefused says how many items were refused since the last report. What
+// comes after Shutdown is counted only.
+func (e *Engine[T]) reportRefused(r reason) {
+	for r != shutdown {
+		told, n := e.told[r].Load(), e.refused[r].Load()
+		if n <= told {
+			return
+		}
+		if e.told[r].CompareAndSwap(told, n) {
+			e.report(n-told, refusals[r])
+			return
+		}
 	}
-	return fmt.Sprintf("the queue is full, %d dropped so far", f.n)
+}
+
+// refusals say why items are dropped at the door.
+var refusals = [reasons]error{
+	queueFull: errors.New("the queue is full (queue_full)"),
+	bytesFull: errors.New("the queue is full in bytes (bytes_full)"),
+	tooLarge:  errors.New("larger than the whole queue (too_large)"),
 }
 
 // admits decides about an item of known size, exactly. The caller holds the lock.

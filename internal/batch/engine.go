@@ -33,7 +33,8 @@ type Engine[T any] struct {
 	// only under mu, and rarely.
 	doors   atomic.Uint32
 	refused [reasons]atomic.Int64
-	_       [64]byte // keeps producers that read doors off the line of mu
+	told    [reasons]atomic.Int64 // the part of refused that was reported
+	_       [64]byte              // keeps producers that read doors off the line of mu
 
 	mu       sync.Mutex
 	filling  *batch[T]   // being filled; nil until its first item

@@ -127,14 +127,14 @@ func (e *Engine[T]) book(b *batch[T], o delivery.Outcome) {
 	e.bookLocked(b, o)
 	e.mu.Unlock()
 	if o.Err != nil && o.Spooled < o.Items {
-		e.report(o.Err)
+		e.report(o.Lost(), o.Err)
 	}
 }
 
 // report hands an error to OnError, which may lead into a service's own code.
-func (e *Engine[T]) report(err error) {
+func (e *Engine[T]) report(lost int64, err error) {
 	defer func() { _ = recover() }()
-	e.cfg.OnError(err)
+	e.cfg.OnError(lost, err)
 }
 
 // bookRest books as failed what no export of b has named.
@@ -150,12 +150,8 @@ func (e *Engine[T]) bookLocked(b *batch[T], o delivery.Outcome) {
 	n := e.books.settle(o, time.Now())
 	b.unbooked -= int(n)
 	e.inFlight -= int(n)
-	lost := o.Failed + o.Rejected
-	if o.TooLarge {
-		lost = n
-	}
 	for _, w := range b.watches {
-		w.lose(lost, o.Err)
+		w.lose(o.Lost(), o.Err)
 	}
 }
 

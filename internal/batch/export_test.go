@@ -70,7 +70,8 @@ func TestOutcomeIsBooked(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var reported []error
-				e := newEngine(t, batch.Config{OnError: func(err error) { reported = append(reported, err) }},
+				var cost int64
+				e := newEngine(t, batch.Config{OnError: func(lost int64, err error) { cost, reported = cost+lost, append(reported, err) }},
 					func(ctx context.Context, items []int) error {
 						out := delivery.OutcomeFrom(ctx)
 						require.EqualValues(t, len(items), out.Items)
@@ -83,6 +84,7 @@ func TestOutcomeIsBooked(t *testing.T) {
 				err := e.ForceFlush(t.Context())
 				s := e.Snapshot()
 				balanced(t, s)
+				require.Equal(t, tt.want.Failed+tt.want.Rejected, cost)
 				if n := tt.want.Failed + tt.want.Rejected; n > 0 {
 					require.EqualValues(t, n, lost(t, err))
 				} else {
@@ -103,10 +105,44 @@ func TestOutcomeIsBooked(t *testing.T) {
 	}
 }
 
+// What is refused is reported at once at first, and in parts that add up.
+func TestRefusalsAreReportedInParts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		reports, sum := 0, int64(0)
+		e := newEngine(t, batch.Config{MaxQueueSize: 8, MaxConcurrentExports: 1, OnError: func(lost int64, err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			require.EqualError(t, err, "the queue is full (queue_full)")
+			reports, sum = reports+1, sum+lost
+		}}, func(ctx context.Context, _ []int) error { <-ctx.Done(); return nil })
+		require.Equal(t, 14, fill(e, 15), "a batch of seven is on its way, seven wait")
+		require.Equal(t, 1, reports)
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(func() { fill(e, 25_000) })
+		}
+		wg.Wait()
+		refused := e.Snapshot().Dropped.QueueFull
+		require.GreaterOrEqual(t, refused, int64(90_000))
+		require.Less(t, refused-sum, int64(1024+4), "but for those that are just being reported")
+		require.Less(t, reports, 150)
+		e.ReportRefused()
+		require.Equal(t, refused, sum)
+		e.ReportRefused()
+		require.Equal(t, refused, sum, "once")
+		fill(e, 3)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		require.Error(t, e.Shutdown(ctx))
+		require.Equal(t, refused+3, sum, "the shutdown leaves nothing unsaid")
+	})
+}
+
 // A callback of the service's own must not take the process down either.
 func TestPanickingCallbackIsContained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEngine(t, batch.Config{OnError: func(error) { panic("boom") }}, func(context.Context, []int) error { return errRefused })
+		e := newEngine(t, batch.Config{OnError: func(int64, error) { panic("boom") }}, func(context.Context, []int) error { return errRefused })
 		fill(e, 10)
 		require.EqualValues(t, 10, lost(t, e.ForceFlush(t.Context())))
 		require.NoError(t, e.Shutdown(t.Context()))
@@ -119,6 +155,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 		// The server takes requests that weigh at most 10; item i weighs i.
 		var c collector
 		exports := 0
+		var reported []int64
 		c.answer = func(ctx context.Context, items []int) error {
 			exports++
 			sum := 0
@@ -131,7 +168,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 			}
 			return nil
 		}
-		e := newEngine(t, batch.Config{MaxConcurrentExports: 1}, c.export)
+		e := newEngine(t, batch.Config{MaxConcurrentExports: 1, OnError: func(lost int64, _ error) { reported = append(reported, lost) }}, c.export)
 		for _, weight := range []int{1, 2, 3, 4, 99, 5, 10, 11} {
 			e.Enqueue(weight, 1, false)
 		}
@@ -142,6 +179,7 @@ func TestTooLargeIsHalved(t *testing.T) {
 		require.EqualValues(t, 6, s.Exported)
 		require.EqualValues(t, 2, s.Dropped.TooLarge)
 		require.EqualError(t, s.LastError, "413")
+		require.Equal(t, []int64{1, 1}, reported, "the halves that arrive are no loss")
 		balanced(t, s)
 		require.NoError(t, e.Shutdown(t.Context()))
 	})

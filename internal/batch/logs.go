@@ -68,3 +68,6 @@ func (p *LogProcessor) Shutdown(ctx context.Context) error {
 
 // Snapshot returns the books of the log records.
 func (p *LogProcessor) Snapshot() Stats { return p.engine.Snapshot() }
+
+// ReportRefused reports what was refused. See [Engine.ReportRefused].
+func (p *LogProcessor) ReportRefused() { p.engine.ReportRefused() }

@@ -61,6 +61,7 @@ func (e *Engine[T]) Shutdown(ctx context.Context) error {
 	e.drain(ctx, w)
 	e.cancel(nil)
 	closing := e.closeExporters(ctx)
+	e.ReportRefused()
 	e.mu.Lock()
 	s.err = errors.Join(w.err(), closing)
 	e.mu.Unlock()

@@ -55,3 +55,6 @@ func (p *SpanProcessor) Shutdown(ctx context.Context) error {
 
 // Snapshot returns the books of the spans.
 func (p *SpanProcessor) Snapshot() Stats { return p.engine.Snapshot() }
+
+// ReportRefused reports what was refused. See [Engine.ReportRefused].
+func (p *SpanProcessor) ReportRefused() { p.engine.ReportRefused() }

@@ -24,7 +24,7 @@ func TestShutdownSpoolsTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var reported []error
-		e := newEngine(t, batch.Config{Spool: true, MaxExportBatchSize: 10, MaxConcurrentExports: 2, OnError: func(err error) { reported = append(reported, err) }},
+		e := newEngine(t, batch.Config{Spool: true, MaxExportBatchSize: 10, MaxConcurrentExports: 2, OnError: func(_ int64, err error) { reported = append(reported, err) }},
 			func(ctx context.Context, items []int) error {
 				if time.Since(begin) < 4*time.Second {
 					<-ctx.Done() // an endpoint that hangs, and an exporter that asks nobody at the end

@@ -34,11 +34,12 @@ type Config struct {
 	// them. Requests that it cannot keep are retried from memory.
 	Spool *spool.Store
 	// OnDown, if set, is called when requests of a signal begin to fail in a way
-	// that is worth retrying, with the cause; OnUp when they succeed again, with
-	// the time between. Both are called from the goroutine of an export and must
+	// that is worth retrying, with the cause; OnUp when the server answers again,
+	// with the time between and, if its answer is no, the reason. Both are called
+	// from the goroutine of an export, OnUp before the export is booked, and must
 	// not block.
 	OnDown func(signal string, cause error)
-	OnUp   func(signal string, after time.Duration)
+	OnUp   func(signal string, after time.Duration, refusal error)
 }
 
 // Endpoint delivers requests to one endpoint, over HTTP through [Endpoint.Transport]
@@ -75,7 +76,7 @@ func (e *Endpoint) gate(key, signal string) *gate {
 			g.onDown = func(err error) { e.cfg.OnDown(signal, err) }
 		}
 		if e.cfg.OnUp != nil {
-			g.onUp = func(after time.Duration) { e.cfg.OnUp(signal, after) }
+			g.onUp = func(after time.Duration, refusal error) { e.cfg.OnUp(signal, after, refusal) }
 		}
 		e.gates[key] = g
 	}

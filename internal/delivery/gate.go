@@ -13,7 +13,7 @@ import (
 // opens the gate for all.
 type gate struct {
 	onDown func(error)
-	onUp   func(time.Duration)
+	onUp   func(time.Duration, error)
 	live   atomic.Int64 // requests that are being delivered, those from the spool apart
 
 	mu       sync.Mutex
@@ -93,7 +93,7 @@ func (g *gate) leave(p pass, r reply) {
 	case r.verdict == retry:
 		g.fail(r)
 	default:
-		g.open()
+		g.open(r)
 	}
 }
 
@@ -138,14 +138,18 @@ func (g *gate) fail(r reply) {
 }
 
 // open lets everyone through. It unlocks g.mu.
-func (g *gate) open() {
+func (g *gate) open(r reply) {
 	down := time.Since(g.since)
 	g.shut, g.probing, g.err = false, false, nil
 	g.era++
 	g.wake()
 	g.mu.Unlock()
 	if g.onUp != nil {
-		g.onUp(down)
+		var refusal error
+		if r.verdict == refused {
+			refusal = r.err
+		}
+		g.onUp(down, refusal)
 	}
 }
 

@@ -41,6 +41,14 @@ type Outcome struct {
 	Filled bool
 }
 
+// Lost is how many items will not arrive.
+func (o *Outcome) Lost() int64 {
+	if o.TooLarge {
+		return o.Items
+	}
+	return o.Failed + o.Rejected
+}
+
 type outcomeKey struct{}
 
 // WithOutcome returns a context that carries o to the transport below an

@@ -141,10 +141,14 @@ func TestUpAndDownAreReported(t *testing.T) {
 				defer mu.Unlock()
 				events = append(events, event{signal, cause.Error(), 0})
 			},
-			OnUp: func(signal string, after time.Duration) {
+			OnUp: func(signal string, after time.Duration, refusal error) {
 				mu.Lock()
 				defer mu.Unlock()
-				events = append(events, event{signal, "up", after})
+				what := "up"
+				if refusal != nil {
+					what = refusal.Error()
+				}
+				events = append(events, event{signal, what, after})
 			},
 		})
 		s.set(ok)
@@ -166,5 +170,13 @@ func TestUpAndDownAreReported(t *testing.T) {
 		require.Len(t, seen(), 2)
 		require.Equal(t, "up", seen()[1].what)
 		require.InDelta(t, 11, seen()[1].after.Seconds(), 1)
+
+		s.set(refuse)
+		go func() { _ = s.send(t.Context(), "metrics") }()
+		time.Sleep(10 * time.Second)
+		s.set(answering(400))
+		time.Sleep(2 * time.Second)
+		require.Len(t, seen(), 4)
+		require.Contains(t, seen()[3].what, "400", "an answer, but not a delivery")
 	})
 }

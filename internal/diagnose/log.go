@@ -1,15 +1,16 @@
 // Package diagnose is how the library speaks about itself: one log for its own troubles and the SDK's, free of
-// repetitions, that never travels through the OTLP branch it may be complaining about.
+// repetitions and secrets, that never travels through the OTLP branch it may be complaining about.
 package diagnose
 
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 )
 
 const (
@@ -19,37 +20,46 @@ const (
 	maxCauses = 256
 	// maxLine is in characters.
 	maxLine = 600
+	// further is what the causes beyond maxCauses are called.
+	further = "further troubles, each different"
 )
 
-// Log writes each cause at most once a minute and says how often it came in between. It is safe for concurrent use.
+// Log writes each cause at once, and from then on at most once a minute how often it came: the count of a cause that
+// repeats is said when its minute is over, or by [Log.Close]. It is safe for concurrent use and owns no goroutine.
 type Log struct {
 	write   func(slog.Record)
 	forward func(error) // instead of write
 	level   slog.Level
-	now     func() time.Time
+	mask    Mask
 
 	mu     sync.Mutex
 	causes map[string]*cause
+	closed bool
 }
 
-// cause is a line that may repeat.
+// cause is a trouble that has had a line, and may come again.
 type cause struct {
-	last       time.Time
-	suppressed int
+	level slog.Level
+	sum   func(n int64, span, since string) string // words its repetitions
+	since time.Time                                // it first came
+	said  time.Time                                // it had its last line
+	count int64                                    // of the minute after that line; the first line's own counts too
+	more  bool                                     // some of count have not been said
+	timer *time.Timer                              // to the end of the minute; runs while more is set
 }
 
-// New returns a log that writes lines of at least level to write, which must be safe for concurrent use.
-func New(write func(slog.Record), level slog.Level, now func() time.Time) *Log {
-	return &Log{write: write, level: level, now: now, causes: map[string]*cause{}}
+// New returns a log that writes lines of at least level, without what mask hides, to write, which must be safe for
+// concurrent use.
+func New(write func(slog.Record), level slog.Level, mask Mask) *Log {
+	return &Log{write: write, level: level, mask: mask, causes: map[string]*cause{}}
 }
 
-// NewForwarding returns a log that hands every error to handle as it is, without a limit: whoever counts or classifies
-// errors wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends
-// there.
-func NewForwarding(handle func(error), level slog.Level) *Log {
-	return &Log{level: level, forward: func(err error) {
+// NewForwarding returns a log that hands every error to handle, without a limit: whoever counts or classifies errors
+// wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends there.
+func NewForwarding(handle func(error), level slog.Level, mask Mask) *Log {
+	return &Log{level: level, mask: mask, forward: func(err error) {
 		defer func() { _ = recover() }()
-		handle(err)
+		handle(mask.Error(err))
 	}}
 }
 
@@ -61,84 +71,187 @@ func ToHandler(h slog.Handler) func(slog.Record) {
 
 // Handle reports an error that happened in the background. With it, a Log is an otel.ErrorHandler.
 func (l *Log) Handle(err error) {
-	switch {
-	case err == nil:
-	case l.forward == nil:
-		l.Say(slog.LevelError, err.Error())
-	case slog.LevelError >= l.level:
-		l.forward(err)
-	}
-}
-
-// Say writes one line, unless the same was written within the last minute. args are slog attributes or pairs; they do
-// not tell one cause from another.
-func (l *Log) Say(level slog.Level, message string, args ...any) {
-	if level < l.level {
+	if err == nil {
 		return
 	}
 	if l.forward != nil {
-		if level >= slog.LevelWarn {
-			l.forward(errors.New("telemetry: " + message))
+		if slog.LevelError >= l.level {
+			l.forward(err)
 		}
 		return
 	}
-	now := l.now()
-	suppressed, speak := l.admit(message, now)
-	if !speak {
+	l.Say(slog.LevelError, textOf(err))
+}
+
+// textOf survives an Error method that panics, such as that of a nil pointer: the error may be anybody's.
+func textOf(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("an error of type %T, whose Error panics: %v", err, p)
+		}
+	}()
+	return err.Error()
+}
+
+// Say writes one line, unless the same was written within the last minute. args are slog attributes or pairs; they do
+// not tell one cause from another, nor do numbers, durations and ids in the message.
+func (l *Log) Say(level slog.Level, message string, args ...any) {
+	l.SayAs(message, level, message, args...)
+}
+
+// SayAs is Say for a message that differs from time to time: cause is what its repetitions are counted under, and
+// called. It reports whether the line was written.
+func (l *Log) SayAs(cause string, level slog.Level, message string, args ...any) bool {
+	if l.forward != nil {
+		if level >= l.level && level >= slog.LevelWarn {
+			l.forward(errors.New("telemetry: " + trimmed(message)))
+		}
+		return true
+	}
+	cause = l.line(cause)
+	return l.say(causeOf(cause), 1, level, message, args, func(n int64, span, since string) string {
+		return fmt.Sprintf("%s: %s in the last %s, since %s", cause, Count(n, "time", "times"), span, since)
+	})
+}
+
+// Lost reports that n items of a unit, such as spans, were lost for a reason. Losses of the same cause are added up;
+// "" stands for the reason itself.
+func (l *Log) Lost(cause string, n int64, unit string, reason error) {
+	if l.forward != nil {
+		if slog.LevelError >= l.level {
+			l.forward(fmt.Errorf("telemetry: %s lost: %w", were(n, unit), reason))
+		}
 		return
 	}
-	if suppressed > 0 {
-		args = append(args, slog.Int("repeated", suppressed))
+	called := l.line(textOf(reason))
+	message := fmt.Sprintf("%s lost: %s", were(n, unit), called)
+	if cause == "" {
+		cause = causeOf(called)
 	}
-	record := slog.NewRecord(now, level, "telemetry: "+oneLine(strings.TrimPrefix(message, "telemetry: ")), 0)
-	record.Add(args...)
-	l.write(record)
+	l.say("lost "+unit+" "+cause, n, slog.LevelError, message, nil, func(n int64, span, since string) string {
+		return fmt.Sprintf("%s lost in the last %s, since %s: %s", were(n, unit), span, since, called)
+	})
 }
 
-func (l *Log) admit(message string, now time.Time) (suppressed int, speak bool) {
-	key := causeOf(message)
+// Settle is told that another line has said what was lost of a unit for a cause.
+func (l *Log) Settle(cause, unit string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	known, ok := l.causes[key]
-	if !ok && len(l.causes) >= maxCauses {
-		key = ""
-		known, ok = l.causes[key]
+	if c := l.causes["lost "+unit+" "+cause]; c != nil {
+		c.stop()
+		c.count = 0
 	}
-	if !ok {
-		l.causes[key] = &cause{last: now}
-		return 0, true
-	}
-	if now.Sub(known.last) < quiet {
-		known.suppressed++
-		return 0, false
-	}
-	suppressed, known.suppressed, known.last = known.suppressed, 0, now
-	return suppressed, true
 }
 
-// oneLine keeps a line a line: an error may carry the whole page with which a proxy answered.
-func oneLine(message string) string {
-	message = strings.Join(strings.Fields(message), " ")
+// Close says what has repeated and was not said yet. What comes later is written, at most once a minute, and no longer
+// counted.
+func (l *Log) Close() {
+	l.mu.Lock()
+	l.closed = true
+	var due []*cause
+	for _, c := range l.causes {
+		if c.more {
+			due = append(due, c)
+		}
+	}
+	slices.SortFunc(due, func(a, b *cause) int { return a.since.Compare(b.since) })
+	lines := make([]slog.Record, len(due))
+	for i, c := range due {
+		lines[i] = c.repetitions(time.Now())
+	}
+	l.mu.Unlock()
+	for _, line := range lines {
+		l.write(line)
+	}
+}
+
+func (l *Log) say(key string, n int64, level slog.Level, message string, args []any, sum func(int64, string, string) string) bool {
+	if level < l.level || !l.admit(key, n, level, sum) {
+		return false
+	}
+	record := slog.NewRecord(time.Now(), level, "telemetry: "+l.line(message), 0)
+	record.Add(args...)
+	l.write(record)
+	return true
+}
+
+// admit reports whether a line may be written, and counts it if not.
+func (l *Log) admit(key string, n int64, level slog.Level, sum func(int64, string, string) string) bool {
+	now := time.Now()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	c := l.causes[key]
+	if c == nil && len(l.causes) >= maxCauses {
+		l.forget(now)
+	}
+	if c == nil && len(l.causes) >= maxCauses {
+		key, c = further, l.causes[further]
+		sum = func(n int64, span, since string) string {
+			return fmt.Sprintf("%s: %s in the last %s, since %s", further, Count(n, "time", "times"), span, since)
+		}
+	}
+	if c == nil || now.Sub(c.said) >= quiet && !c.more {
+		l.causes[key] = &cause{level: level, sum: sum, since: now, said: now, count: n}
+		return true
+	}
+	c.level, c.sum = level, sum
+	c.count += n
+	if !c.more && !l.closed {
+		c.more = true
+		c.timer = time.AfterFunc(quiet-now.Sub(c.said), func() { l.minuteOver(c) })
+	}
+	return false
+}
+
+// minuteOver says how often a cause came in the minute that ends.
+func (l *Log) minuteOver(c *cause) {
+	l.mu.Lock()
+	if !c.more { // Close or Settle was faster
+		l.mu.Unlock()
+		return
+	}
+	line := c.repetitions(time.Now())
+	l.mu.Unlock()
+	l.write(line)
+}
+
+// repetitions is the line about them; the next minute begins.
+func (c *cause) repetitions(now time.Time) slog.Record {
+	span := "minute"
+	if passed := now.Sub(c.said); passed < quiet {
+		span = max(passed.Round(time.Second), time.Second).String()
+	}
+	line := slog.NewRecord(now, c.level, "telemetry: "+c.sum(c.count, span, c.since.Format(time.TimeOnly)), 0)
+	line.AddAttrs(slog.Int64("count", c.count), slog.Time("since", c.since))
+	c.stop()
+	c.said, c.count = now, 0
+	return line
+}
+
+func (c *cause) stop() {
+	c.more = false
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// forget makes room: a cause that has been silent for a minute may speak anyway.
+func (l *Log) forget(now time.Time) {
+	for key, c := range l.causes {
+		if !c.more && now.Sub(c.said) >= quiet {
+			delete(l.causes, key)
+		}
+	}
+}
+
+// line makes a message fit for one line: without secrets, without line breaks, short. An error may carry the whole page
+// with which a proxy answered.
+func (l *Log) line(message string) string {
+	message = strings.Join(strings.Fields(l.mask.Text(trimmed(message))), " ")
 	if runes := []rune(message); len(runes) > maxLine {
 		return string(runes[:maxLine]) + "…"
 	}
 	return message
 }
 
-// causeOf leaves out what differs from one occurrence to the next: ports, counts, durations.
-func causeOf(message string) string {
-	var b strings.Builder
-	digits := false
-	for _, r := range message {
-		if unicode.IsDigit(r) {
-			if !digits {
-				b.WriteByte('#')
-			}
-			digits = true
-			continue
-		}
-		digits = false
-		b.WriteRune(r)
-	}
-	return b.String()
-}
+func trimmed(message string) string { return strings.TrimPrefix(message, "telemetry: ") }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -16,71 +17,202 @@ import (
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
-// clock is advanced by hand.
-type clock struct{ t time.Time }
-
-func (c *clock) now() time.Time { return c.t }
-
-func newLog(level slog.Level) (*diagnose.Log, *clock, *[]slog.Record) {
-	var mu sync.Mutex
-	var records []slog.Record
-	c := &clock{time.Unix(1000, 0)}
-	return diagnose.New(func(r slog.Record) {
-		mu.Lock()
-		defer mu.Unlock()
-		records = append(records, r)
-	}, level, c.now), c, &records
+// lines is a destination that tests may read while a log writes.
+type lines struct {
+	mu      sync.Mutex
+	records []slog.Record
 }
 
-func repeated(r slog.Record) (n int64) {
-	r.Attrs(func(a slog.Attr) bool { n = a.Value.Int64(); return false })
-	return n
+func (l *lines) write(r slog.Record) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.records = append(l.records, r)
 }
 
-func TestEachCauseSpeaksOnceAMinute(t *testing.T) {
-	log, clock, records := newLog(slog.LevelInfo)
-	for i := range 100 {
-		log.Handle(fmt.Errorf("dial tcp 127.0.0.1:%d: connection refused", 40000+i)) // ports differ, the cause does not
+// messages returns what was written since the last call.
+func (l *lines) messages() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []string
+	for _, r := range l.records {
+		all = append(all, strings.TrimPrefix(r.Message, "telemetry: "))
 	}
-	log.Handle(errors.New("another cause"))
-	log.Handle(nil)
-	require.Len(t, *records, 2)
-
-	clock.t = clock.t.Add(time.Minute - 1)
-	log.Handle(errors.New("dial tcp 127.0.0.1:1: connection refused"))
-	require.Len(t, *records, 2)
-	clock.t = clock.t.Add(1)
-	log.Handle(errors.New("dial tcp 127.0.0.1:1: connection refused"))
-	require.Len(t, *records, 3)
-	require.EqualValues(t, 100, repeated((*records)[2]))
-	require.Equal(t, "telemetry: dial tcp 127.0.0.1:1: connection refused", (*records)[2].Message)
+	l.records = nil
+	return all
 }
 
-func TestCausesAreBounded(t *testing.T) {
-	log, _, records := newLog(slog.LevelInfo)
-	for i := range 1000 {
-		log.Handle(errors.New(strings.Repeat("x", i+1)))
-	}
-	require.Len(t, *records, 257, "beyond 256 causes, the rest counts as one")
+func newLog(level slog.Level) (*diagnose.Log, *lines) {
+	l := &lines{}
+	return diagnose.New(l.write, level, diagnose.Mask{}), l
+}
+
+// The times of a bubble begin at midnight of 2000-01-01 UTC.
+func clock(t *testing.T) string {
+	t.Helper()
+	return time.Now().Format(time.TimeOnly)
+}
+
+func TestEachCauseSpeaksOnceAMinuteAndIsCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := newLog(slog.LevelInfo)
+		began := clock(t)
+		for i := range 1482 {
+			log.Handle(fmt.Errorf("dial tcp 127.0.0.1:%d: connection refused (%d attempts in 1m%d.5s)", 40000+i, i, i)) // the cause is one
+		}
+		log.Handle(errors.New("another cause"))
+		log.Handle(nil)
+		require.Equal(t, []string{"dial tcp 127.0.0.1:40000: connection refused (0 attempts in 1m0.5s)", "another cause"}, out.messages())
+
+		time.Sleep(time.Minute - 1)
+		synctest.Wait()
+		require.Empty(t, out.messages())
+		time.Sleep(time.Nanosecond)
+		synctest.Wait()
+		said := out.messages()
+		require.Len(t, said, 1, "another cause did not repeat")
+		require.Regexp(t, `connection refused .*: 1,482 times in the last minute, since `+began+`$`, said[0])
+
+		log.Handle(errors.New("dial tcp 127.0.0.1:1: connection refused (1 attempts in 3s)"))
+		require.Empty(t, out.messages(), "the minute after that line has begun")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"dial tcp 127.0.0.1:1: connection refused (1 attempts in 3s): 1 time in the last minute, since " + began}, out.messages())
+
+		time.Sleep(time.Minute)
+		log.Handle(errors.New("dial tcp 127.0.0.1:1: connection refused (2 attempts in 3s)"))
+		require.Equal(t, []string{"dial tcp 127.0.0.1:1: connection refused (2 attempts in 3s)"}, out.messages(), "after a silent minute it is news")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Empty(t, out.messages(), "and what came once is not repeated")
+	})
+}
+
+func TestCloseSaysWhatIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := newLog(slog.LevelInfo)
+		began := clock(t)
+		for range 3 {
+			log.Say(slog.LevelWarn, "first")
+			log.Say(slog.LevelWarn, "second")
+			time.Sleep(time.Second)
+		}
+		log.Say(slog.LevelWarn, "once")
+		out.messages()
+		time.Sleep(9 * time.Second)
+		log.Close()
+		require.ElementsMatch(t, []string{
+			"first: 3 times in the last 12s, since " + began, "second: 3 times in the last 12s, since " + began,
+		}, out.messages())
+		log.Close()
+		log.Say(slog.LevelWarn, "first")
+		log.Say(slog.LevelWarn, "stopped")
+		require.Equal(t, []string{"stopped"}, out.messages(), "once a minute also then")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		require.Empty(t, out.messages(), "no timer outlives Close")
+	})
+}
+
+func TestLossesAreAddedUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := newLog(slog.LevelInfo)
+		began := clock(t)
+		for i := range 37 {
+			log.Lost("", 1024, "spans", fmt.Errorf("connection refused (%d attempts)", i))
+		}
+		log.Lost("", 1, "log records", errors.New("connection refused"))
+		require.Equal(t, []string{"1,024 spans were lost: connection refused (0 attempts)", "1 log record was lost: connection refused"}, out.messages())
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"37,888 spans were lost in the last minute, since " + began + ": connection refused (36 attempts)"}, out.messages())
+
+		for range 2 {
+			log.Lost("outage", 10, "spans", errors.New("queue full"))
+		}
+		log.Lost("outage", 10, "spans", errors.New("export timeout"))
+		require.Equal(t, []string{"10 spans were lost: queue full"}, out.messages(), "one cause, whatever the reason")
+		log.Settle("outage", "spans")
+		log.Settle("outage", "log records")
+		time.Sleep(30 * time.Second)
+		log.Lost("outage", 7, "spans", errors.New("queue full"))
+		require.Empty(t, out.messages(), "still the same minute")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		require.Equal(t, []string{"7 spans were lost in the last minute, since " + began[:4] + "1:00: queue full"}, out.messages(), "what is settled is not said again")
+	})
+}
+
+func TestCausesAreBoundedAndForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log, out := newLog(slog.LevelInfo)
+		for i := range 1000 {
+			log.Handle(errors.New(strings.Repeat("x", i+1)))
+		}
+		require.Len(t, out.messages(), 257, "beyond 256 causes, the rest counts as one")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		said := out.messages()
+		require.Len(t, said, 1)
+		require.Contains(t, said[0], "further troubles, each different: 744 times in the last minute")
+		time.Sleep(time.Minute)
+		for i := range 200 {
+			log.Handle(errors.New(strings.Repeat("y", i+1)))
+		}
+		require.Len(t, out.messages(), 200, "silent causes make room")
+	})
 }
 
 func TestLinesStayLines(t *testing.T) {
-	log, _, records := newLog(slog.LevelInfo)
+	log, out := newLog(slog.LevelInfo)
 	log.Handle(errors.New("502: <html>\r\n\t" + strings.Repeat("a page ", 1000)))
-	require.NotContains(t, (*records)[0].Message, "\n")
-	require.Less(t, len((*records)[0].Message), 700)
+	said := out.messages()
+	require.NotContains(t, said[0], "\n")
+	require.Less(t, len(said[0]), 700)
+}
+
+type explosive struct{}
+
+func (*explosive) Error() string { panic("nil inside") }
+
+func TestErrorThatPanics(t *testing.T) {
+	log, out := newLog(slog.LevelInfo)
+	log.Handle((*explosive)(nil))
+	log.Lost("", 1, "spans", (*explosive)(nil))
+	require.Len(t, out.messages(), 2)
 }
 
 func TestLevel(t *testing.T) {
-	log, _, records := newLog(slog.LevelWarn)
+	log, out := newLog(slog.LevelWarn)
 	log.Say(slog.LevelInfo, "too low")
 	log.Say(slog.LevelWarn, "high enough")
-	require.Len(t, *records, 1)
+	require.Equal(t, []string{"high enough"}, out.messages())
+}
+
+// Whoever counts or classifies errors gets them all, as they are.
+func TestForwarding(t *testing.T) {
+	var got []error
+	log := diagnose.NewForwarding(func(err error) { got = append(got, err) }, slog.LevelWarn, diagnose.NewMask([]string{"hunter2"}))
+	cause := errors.New("refused, key hunter2")
+	for range 3 {
+		log.Handle(cause)
+	}
+	log.Lost("", 5, "spans", cause)
+	log.Say(slog.LevelWarn, "a warning")
+	log.Say(slog.LevelInfo, "started")
+	log.Close()
+	require.Len(t, got, 5)
+	for _, err := range got[:4] {
+		require.ErrorIs(t, err, cause)
+		require.NotContains(t, err.Error(), "hunter2")
+	}
+	require.EqualError(t, got[3], "telemetry: 5 spans were lost: refused, key <redacted>")
+	require.EqualError(t, got[4], "telemetry: a warning")
+	diagnose.NewForwarding(func(error) { panic("handler") }, slog.LevelWarn, diagnose.Mask{}).Handle(cause)
 }
 
 func TestRelayFollowsTheCurrentLog(t *testing.T) {
-	fallback, _, fallbackRecords := newLog(slog.LevelWarn)
-	current, _, currentRecords := newLog(slog.LevelInfo)
+	fallback, fallbackLines := newLog(slog.LevelWarn)
+	current, currentLines := newLog(slog.LevelInfo)
 	relay := diagnose.NewRelay(fallback)
 	relay.Handle(errors.New("before"))
 	relay.Use(current)
@@ -89,17 +221,17 @@ func TestRelayFollowsTheCurrentLog(t *testing.T) {
 	relay.Handle(context.Canceled)
 	relay.Use(nil)
 	relay.Handle(errors.New("after"))
-	require.Len(t, *fallbackRecords, 2)
-	require.Len(t, *currentRecords, 1)
-	require.Equal(t, "telemetry: during", (*currentRecords)[0].Message)
+	require.Len(t, fallbackLines.messages(), 2)
+	require.Equal(t, []string{"during"}, currentLines.messages())
 }
 
 func TestRelayLoggerPassesNoValues(t *testing.T) {
 	var buf bytes.Buffer
-	log := diagnose.New(diagnose.ToHandler(slog.NewTextHandler(&buf, nil)), slog.LevelDebug, time.Now)
+	log := diagnose.New(diagnose.ToHandler(slog.NewTextHandler(&buf, nil)), slog.LevelDebug, diagnose.Mask{})
 	relay := diagnose.NewRelay(log)
 	logger := relay.Logger().WithName("exporter").WithValues("header", "s3cr3t")
 	logger.Error(errors.New("missing '='"), "parse headers", "input", "s3cr3t")
+	logger.Error(errors.New(`parse "https://user:s3cr3t@host:bad": invalid port`), "parse url", "input", "s3cr3t")
 	logger.V(1).Info("dropped", "value", "s3cr3t")
 	logger.V(4).Info("made a tracer", "value", "s3cr3t")
 	require.NotContains(t, buf.String(), "s3cr3t")
@@ -109,15 +241,24 @@ func TestRelayLoggerPassesNoValues(t *testing.T) {
 }
 
 func TestConcurrentSafe(t *testing.T) {
-	log, _, records := newLog(slog.LevelInfo)
-	var wg sync.WaitGroup
-	for i := range 8 {
-		wg.Go(func() {
-			for range 100 {
-				log.Handle(fmt.Errorf("cause %c", 'a'+i))
-			}
-		})
-	}
-	wg.Wait()
-	require.Len(t, *records, 8)
+	synctest.Test(t, func(t *testing.T) {
+		log, out := newLog(slog.LevelInfo)
+		var wg sync.WaitGroup
+		for i := range 8 {
+			wg.Go(func() {
+				for range 100 {
+					log.Handle(fmt.Errorf("cause %c", 'a'+i))
+				}
+			})
+		}
+		wg.Wait()
+		require.Len(t, out.messages(), 8)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		said := out.messages()
+		require.Len(t, said, 8)
+		for _, line := range said {
+			require.Contains(t, line, ": 100 times in the last minute")
+		}
+	})
 }

@@ -23,8 +23,10 @@ type Config struct {
 	Now                    func() time.Duration       // nil: the clock, and a goroutine that ticks
 }
 
+// DefaultTracesPerSecond is the target where none is set.
+const DefaultTracesPerSecond = 50
+
 const (
-	defaultTraces        = 50
 	defaultSlow          = time.Second
 	defaultRemoteFactor  = 4
 	defaultTailFactor    = 10
@@ -58,9 +60,13 @@ func (c Config) complete() (Config, error) {
 				name, *value, float64(maxTarget), standard))
 		}
 	}
-	rate("TracesPerSecond", &c.TracesPerSecond, defaultTraces)
-	rate("RemoteTracesPerSecond", &c.RemoteTracesPerSecond, min(defaultRemoteFactor*c.TracesPerSecond, maxTarget))
-	rate("TailTracesPerSecond", &c.TailTracesPerSecond, min(defaultTailFactor*c.TracesPerSecond, maxTarget))
+	rate("TracesPerSecond", &c.TracesPerSecond, DefaultTracesPerSecond)
+	target := c.TracesPerSecond
+	if errs != nil {
+		target = DefaultTracesPerSecond // what follows from a wrong value is not wrong by itself
+	}
+	rate("RemoteTracesPerSecond", &c.RemoteTracesPerSecond, min(defaultRemoteFactor*target, maxTarget))
+	rate("TailTracesPerSecond", &c.TailTracesPerSecond, min(defaultTailFactor*target, maxTarget))
 	rate("RecordedSpansPerSecond", &c.RecordedSpansPerSecond, defaultRecordedSpans)
 	if c.SlowThreshold == 0 {
 		c.SlowThreshold = defaultSlow

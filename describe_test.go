@@ -1,0 +1,182 @@
+package telemetry
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
+)
+
+// described resolves a configuration as Init does, with a resource that is the same on every machine.
+func described(t *testing.T, env environment, opts ...Option) (*resolution, string) {
+	t.Helper()
+	r := resolve(env, opts...)
+	attrs := []attribute.KeyValue{
+		attribute.String("service.instance.id", "5ad1ac6c-0b6e-4a0c-9b8f-3f1fbb2f6a11"), attribute.Int("process.pid", 4711), attribute.String("host.name", "web-1"),
+	}
+	attrs = append(append(attrs, r.cfg.envAttributes.value...), attribute.String("service.name", r.cfg.serviceName.value))
+	return r, describeConfig(r.cfg, resourceOf(attrs...), append(errorLines(r.err()), r.warnings()...))
+}
+
+// TestDescribeGolden holds the form; `make update` writes it anew.
+func TestDescribeGolden(t *testing.T) {
+	_, text := described(t, environment{
+		"OTEL_SERVICE_NAME": "checkout", "OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,team=pay",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "https://otlp.example.com", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=s3cr3t",
+		"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http-protobuf", "OTEL_METRICS_EXPORTER": "none",
+		"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25",
+		"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_EXPORTER_OLTP_ENDPOINT": "http://collector:4318", "TELEMETRY_PROFILE": "edge",
+	}, WithSpool("/var/spool/checkout", 0), WithSpanProcessors(discard{}), WithLogOutput(io.Discard))
+	require.NotContains(t, text, "s3cr3t")
+	require.NotContains(t, text, "4711")
+	require.NotContains(t, text, "5ad1ac6c")
+	text = strings.Replace(text, "telemetry "+Version, "telemetry VERSION", 1)
+	golden := filepath.Join("testdata", "describe.golden")
+	if *update {
+		require.NoError(t, os.MkdirAll("testdata", 0o755))
+		require.NoError(t, os.WriteFile(golden, []byte(text), 0o644))
+		return
+	}
+	want, err := os.ReadFile(golden)
+	require.NoError(t, err)
+	require.Equal(t, string(want), text, "run: make update")
+}
+
+func TestDescribeHasEverySetting(t *testing.T) {
+	_, text := described(t, nil)
+	for _, row := range settings() {
+		require.Regexp(t, `(?m)^  `+regexp.QuoteMeta(row.describe().name)+` {2,}\S.*  default  `, text)
+	}
+	require.NotContains(t, text, "problems")
+	require.NotContains(t, text, "given by option")
+}
+
+func TestWhyASignalIsOff(t *testing.T) {
+	for _, tt := range []struct {
+		env  environment
+		opts []Option
+		want string
+	}{
+		{environment{"OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
+		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER is none"},
+		{nil, []Option{WithoutTraces()}, "off: WithoutTraces"},
+		{environment{"OTEL_EXPORTER_OTLP_PROTOCOL": "x"}, nil, "off: wrong: OTEL_EXPORTER_OTLP_PROTOCOL"},
+		{nil, []Option{WithEndpoint("x://"), WithAdaptiveSampling(Sampling{HeldBytes: 1})}, "off: wrong: WithEndpoint, WithAdaptiveSampling"},
+	} {
+		r, text := described(t, tt.env, tt.opts...)
+		require.Equal(t, tt.want, destination(r.cfg, traces))
+		require.Contains(t, text, tt.want)
+	}
+}
+
+// start returns the start line's attributes by key.
+func started(t *testing.T, env environment, opts ...Option) map[string]string {
+	t.Helper()
+	r := resolve(env, opts...)
+	require.NoError(t, r.err())
+	res := resourceOf(attribute.String("service.name", "checkout"), attribute.String("service.version", "v1.2.3"), attribute.String("service.instance.id", "me"))
+	all := map[string]string{}
+	for _, arg := range startLine(r.cfg, res) {
+		attr := arg.(slog.Attr)
+		require.NotContains(t, all, attr.Key)
+		all[attr.Key] = attr.Value.String()
+	}
+	return all
+}
+
+func TestStartLine(t *testing.T) {
+	require.Equal(t, map[string]string{
+		"service.name": "checkout", "service.version": "v1.2.3", "service.instance.id": "me",
+		"traces":  "http/protobuf http://localhost:4318/v1/traces",
+		"metrics": "http/protobuf http://localhost:4318/v1/metrics",
+		"logs":    "http/protobuf http://localhost:4318/v1/logs",
+		"sampler": "adaptive 50/s", "profile": "service",
+	}, started(t, nil), "defaults have no origin")
+
+	require.Equal(t, map[string]string{
+		"service.name": "checkout", "service.name.origin": "OTEL_SERVICE_NAME", "service.version": "v1.2.3", "service.instance.id": "me",
+		"service.version.origin": "OTEL_RESOURCE_ATTRIBUTES",
+		"traces":                 "grpc https://c:1 (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)",
+		"metrics":                "off: OTEL_METRICS_EXPORTER is none",
+		"logs":                   "http/protobuf https://d/v1/logs (WithEndpoint) and console (OTEL_LOGS_EXPORTER)",
+		"sampler":                "traceidratio 0.1 (OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG)",
+		"spool":                  "/var/spool/x, at most 67108864 bytes (TELEMETRY_SPOOL_DIR)",
+		"profile":                "edge (WithProfile)",
+	}, started(t, environment{
+		"OTEL_SERVICE_NAME": "checkout", "OTEL_RESOURCE_ATTRIBUTES": "service.version=v1.2.3",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:1", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "grpc", "OTEL_METRICS_EXPORTER": "none",
+		"OTEL_LOGS_EXPORTER": "otlp,console", "OTEL_TRACES_SAMPLER": "traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.1", "TELEMETRY_SPOOL_DIR": "/var/spool/x",
+	}, WithProfile(ProfileEdge), ForLogs(WithEndpoint("https://d"))))
+
+	require.Equal(t, "adaptive 7.5/s, head only (WithAdaptiveSampling)", started(t, nil, WithAdaptiveSampling(Sampling{TracesPerSecond: 7.5, HeadOnly: true}))["sampler"])
+	require.Equal(t, "AlwaysOffSampler (WithSampler)", started(t, nil, WithSampler(sdktrace.NeverSample()))["sampler"])
+	require.NotContains(t, started(t, nil, WithoutTraces()), "sampler")
+	development := started(t, nil, WithProfile(ProfileDevelopment))
+	require.Equal(t, []string{"console", "development (WithProfile)"}, []string{development["traces"], development["profile"]})
+	require.NotContains(t, started(t, nil, WithoutGlobals()), "service.name", "there every line has it")
+}
+
+// FuzzHeadersShowNoSecret puts a secret where header lists have values, well-formed and malformed, and asks for it in all
+// that Init, Describe and the self-log say, also when errors of others repeat the list or its parts.
+func FuzzHeadersShowNoSecret(f *testing.F) {
+	for _, list := range []string{
+		"api-key=%", "%", "%=", "%==", "=%", "api-key: %", "api-key %", "api-key=%,", "a=b,%", "a=%zz%", "a=Bearer %", "a=%;b=%", "b ad=%",
+		"a=%%20%", "a=\"%\"", "a=%\t%", "content-type=%", "a=%,a=%", "a\x00=%", "%\n%", "authorization=Basic %==", "a=b=%", ",,%,,", "é=%",
+	} {
+		f.Add(list, "http://localhost:4318")
+	}
+	f.Add("a=b", "https://user:%@collector:4318")
+	f.Add("a=b", "user:%@collector")
+	f.Add("a=b", "https://collector?token=%")
+	f.Fuzz(func(t *testing.T, list, endpoint string) {
+		const secret = "s3cr3tToken"
+		put := func(text string) string {
+			return strings.ReplaceAll(strings.ReplaceAll(text, secret, ""), "%", secret)
+		}
+		for pair := range strings.SplitSeq(put(list), ",") {
+			name, value, _ := strings.Cut(pair, "=")
+			if strings.Contains(name, secret) && strings.Trim(value, "= ") != "" && validHeader(strings.TrimSpace(name), "") == nil {
+				t.Skip("the name of a header is no secret")
+			}
+		}
+		env := environment{"OTEL_EXPORTER_OTLP_HEADERS": put(list), "OTEL_EXPORTER_OTLP_LOGS_HEADERS": put(list), "OTEL_EXPORTER_OTLP_ENDPOINT": put(endpoint), "OTEL_EXPORTER_OTLP_HEADER": put(list)}
+		if _, _, err := parseEndpoint(put(endpoint)); strings.Contains(endpoint, "%") && (err == nil || !strings.ContainsAny(endpoint, "@?#")) {
+			t.Skip("the host and path of an endpoint are shown, they are none")
+		}
+		for _, opts := range [][]Option{nil, {WithHeaders(map[string]string{"api-key": put(list)})}} {
+			r, text := described(t, env, opts...)
+			var out bytes.Buffer
+			log := diagnose.New(diagnose.ToHandler(slog.NewJSONHandler(&out, nil)), slog.LevelDebug, diagnose.NewMask(r.secrets()))
+			log.Say(slog.LevelInfo, "started", startLine(r.cfg, resourceOf())...)
+			for _, line := range r.warnings() {
+				log.Say(slog.LevelWarn, line)
+			}
+			quotes := []string{put(list), fmt.Sprintf("%q", put(list)), put(endpoint)}
+			for pair := range strings.SplitSeq(put(list), ",") {
+				_, value, _ := strings.Cut(pair, "=")
+				quotes = append(quotes, pair, value, strings.TrimSpace(value), fmt.Sprintf("%q", value))
+			}
+			for _, quoted := range quotes {
+				log.Handle(fmt.Errorf("exporter: parse headers %s: refused", quoted))
+				log.Lost("", 1, "spans", errors.New(quoted))
+			}
+			_, err := url.Parse(put(endpoint))
+			log.Handle(err)
+			log.Close()
+			require.NotContains(t, out.String()+text+fmt.Sprint(r.err()), secret)
+		}
+	})
+}

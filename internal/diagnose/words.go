@@ -1,0 +1,48 @@
+package diagnose
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+)
+
+// varying is what differs from one occurrence of a trouble to the next: addresses of memory, ids, ports, counts and
+// durations.
+var varying = regexp.MustCompile(`0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}(?:-[0-9a-fA-F]{4,})*\b|(?:[0-9][0-9.,:]*(?:ns|µs|ms|h|m|s)?)+`)
+
+// attempts is the note of how often something was tried; after a single attempt there is none.
+var attempts = regexp.MustCompile(` \([0-9]+ attempts in [^)]*\)`)
+
+// causeOf leaves out what varies.
+func causeOf(message string) string {
+	return varying.ReplaceAllString(attempts.ReplaceAllString(message, ""), "#")
+}
+
+// Count is a number with its noun, such as "1,482 times".
+func Count(n int64, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return Thousands(n) + " " + many
+}
+
+// Thousands writes 1482 as 1,482.
+func Thousands(n int64) string {
+	digits := strconv.FormatInt(n, 10)
+	sign := ""
+	if n < 0 {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
+}
+
+// were is the subject of a loss; units are plurals.
+func were(n int64, unit string) string {
+	if n == 1 {
+		return "1 " + strings.TrimSuffix(unit, "s") + " was"
+	}
+	return Thousands(n) + " " + unit + " were"
+}

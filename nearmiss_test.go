@@ -1,0 +1,192 @@
+package telemetry
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+)
+
+func TestNearMissesOfVariables(t *testing.T) {
+	for name, want := range map[string]string{
+		"OTEL_EXPORTER_OLTP_ENDPOINT":       "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+		"OTEL_TRACE_EXPORTER":               "did you mean OTEL_TRACES_EXPORTER?",
+		"OTEL_METRIC_EXPORTER":              "did you mean OTEL_METRICS_EXPORTER?",
+		"OTEL_EXPORTER_OTLP_TRACE_ENDPOINT": "did you mean OTEL_EXPORTER_OTLP_TRACES_ENDPOINT?",
+		"OTEL_EXPORTER_OTLP_LOG_HEADERS":    "did you mean OTEL_EXPORTER_OTLP_LOGS_HEADERS?",
+		"OTEL_EXPORTER_OTLP_HEADER":         "did you mean OTEL_EXPORTER_OTLP_HEADERS?",
+		"OTEL_OTLP_EXPORTER_ENDPOINT":       "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+		"OTEL_EXPORTER_ENDPOINT":            "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+		"OTEL_OTLP_ENDPOINT":                "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+		"OTEL_EXPORTER_OTLP_ENDPOINT_URL":   "did you mean OTEL_EXPORTER_OTLP_ENDPOINT?",
+		"OTEL_METRICS_EXPORT_INTERVAL":      "did you mean OTEL_METRIC_EXPORT_INTERVAL?",
+		"OTEL_BSP_SCHEDULE_DELAY_MILLIS":    "did you mean OTEL_BSP_SCHEDULE_DELAY?",
+		"OTEL_RESOURCE_ATTRIBUTE":           "did you mean OTEL_RESOURCE_ATTRIBUTES?",
+		"OTEL_SERVICENAME":                  "did you mean OTEL_SERVICE_NAME?",
+		"otel_service_name":                 "did you mean OTEL_SERVICE_NAME?",
+		"Otel_Traces_Sampler":               "did you mean OTEL_TRACES_SAMPLER?",
+		"OTEL-SERVICE-NAME":                 "did you mean OTEL_SERVICE_NAME?",
+		"OTL_SERVICE_NAME":                  "did you mean OTEL_SERVICE_NAME?",
+		"TELEMETRIE_PROFILE":                "did you mean TELEMETRY_PROFILE?",
+		"TELEMETRY_SPOOLDIR":                "did you mean TELEMETRY_SPOOL_DIR?",
+		"TELEMETRY_LOG_LEVEL":               "did you mean TELEMETRY_CONSOLE_LOG_LEVEL?",
+		"OTEL_EXPORTER_JAEGER_ENDPOINT":     "known, but not supported here: Jaeger takes OTLP: set OTEL_EXPORTER_OTLP_ENDPOINT to its port 4318",
+		"OTEL_EXPORTER_ZIPKIN_ENDPOINT":     "known, but not supported here: send OTLP to a collector",
+		"OTEL_EXPORTER_PROMETHEUS_PORT":     "known, but not supported here: give a Prometheus reader with WithMetricReader",
+		"OTEL_EXPORTER_OTLP_SPAN_INSECURE":  "known, but not supported here: set OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+		"OTEL_SERVICE_VERSION":              "known, but not supported here: set OTEL_RESOURCE_ATTRIBUTES=service.version=",
+		"OTEL_SERVICE_NAMESPACE":            "WithServiceNamespace",
+
+		// Not ours, and nothing to say about.
+		"OTEL_GO_X_OBSERVABILITY":                          "",
+		"OTEL_GO_X_EXEMPLAR":                               "",
+		"OTEL_SEMCONV_STABILITY_OPT_IN":                    "",
+		"OTEL_JAVAAGENT_ENABLED":                           "",
+		"OTEL_JAVAAGENT_LOG_LEVEL":                         "",
+		"OTEL_PYTHON_LOG_LEVEL":                            "",
+		"OTEL_PYTHON_LOGGING_AUTO_INSTRUMENTATION_ENABLED": "",
+		"OTEL_DOTNET_AUTO_TRACES_ENABLED":                  "",
+		"OTEL_NODE_RESOURCE_DETECTORS":                     "",
+		"OTEL_PHP_TRACES_PROCESSOR":                        "",
+		"OTEL_INSTRUMENTATION_HTTP_ENABLED":                "",
+		"OTEL_EXPERIMENTAL_RESOURCE_DETECTORS":             "",
+		"OTEL_EXPORTER_OTLP_PROFILES_ENDPOINT":             "",
+		"OTEL_PROFILES_EXPORTER":                           "",
+		"OTEL_ENTITIES":                                    "",
+		"OTEL_SERVICE_PORT":                                "", // Kubernetes, of a service called otel
+		"OTEL_SERVICE_PORT_OTLP_HTTP":                      "",
+		"OTEL_COLLECTOR_PORT_4317_TCP_ADDR":                "",
+		"TELEMETRY_SERVICE_HOST":                           "",
+		"TELEMETRY_PORT":                                   "",
+		"TELEMETRY_ENABLED":                                "",
+		"K8S_POD_IP":                                       "",
+		"HOTEL_BOOKING_URL":                                "",
+	} {
+		r := resolve(environment{name: "s3cr3t-value"})
+		require.NoError(t, r.err(), name)
+		if want == "" {
+			require.Empty(t, r.warnings(), name)
+			continue
+		}
+		require.Len(t, r.warnings(), 1, name)
+		require.Contains(t, r.warnings()[0], want)
+		require.True(t, strings.HasPrefix(r.warnings()[0], name+" is "), "%s", r.warnings())
+		require.NotContains(t, r.warnings()[0], "s3cr3t", "the value of a misspelt variable may be a header")
+	}
+	require.Empty(t, resolve(every(settings())).notices, "no variable of ours is a near miss")
+}
+
+// every sets each variable of the table to something.
+func every(rows []row) environment {
+	env := environment{}
+	for _, row := range rows {
+		for _, name := range row.describe().env {
+			env[name] = "x"
+		}
+	}
+	delete(env, "OTEL_RESOURCE_ATTRIBUTES")
+	delete(env, "OTEL_EXPORTER_OTLP_ENDPOINT") // what it would notice is not the matter here
+	for _, s := range allSignals() {
+		delete(env, signalEnv(s, "ENDPOINT"))
+	}
+	return env
+}
+
+func TestMisspeltVariablesAreRead(t *testing.T) {
+	t.Setenv("otel_service_name", "x")
+	t.Setenv("OTELL_EXPORTER_OTLP_ENDPOINT", "x")
+	t.Setenv("HOTELS_URL", "x")
+	env := readEnvironment()
+	require.Contains(t, env, "otel_service_name")
+	require.Contains(t, env, "OTELL_EXPORTER_OTLP_ENDPOINT")
+	require.NotContains(t, env, "HOTELS_URL")
+}
+
+func TestNearMissesOfValues(t *testing.T) {
+	for _, tt := range []struct{ name, value, want string }{
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http-protobuf", "(did you mean http/protobuf?)"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http", "(did you mean http/protobuf?)"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "protobuf", "(did you mean http/protobuf?)"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "gprc", "(did you mean grpc?)"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "http/json", "http/json is not supported: collectors take http/protobuf at the same endpoint"},
+		{"OTEL_TRACES_SAMPLER", "parentbased_alwayson", "(did you mean parentbased_always_on?)"},
+		{"OTEL_TRACES_SAMPLER", "always-on", "(did you mean always_on?)"},
+		{"OTEL_TRACES_SAMPLER", "traceidratiobased", "(did you mean traceidratio?)"},
+		{"OTEL_TRACES_SAMPLER", "jaeger_remote", "give that sampler with WithSampler"},
+		{"OTEL_TRACES_EXPORTER", "oltp", "(did you mean otlp?)"},
+		{"OTEL_TRACES_EXPORTER", "jaeger", "Jaeger takes otlp"},
+		{"OTEL_METRICS_EXPORTER", "prometheus", "give a Prometheus reader with WithMetricReader"},
+		{"OTEL_LOGS_EXPORTER", "stdout", "did you mean console?"},
+		{"OTEL_PROPAGATORS", "b3", "give it with WithPropagators"},
+		{"OTEL_PROPAGATORS", "trace-context", "(did you mean tracecontext?)"},
+		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gz", "want one of gzip, none;"},
+		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gzipp", "(did you mean gzip?)"},
+		{"TELEMETRY_PROFILE", "developement", "(did you mean development?)"},
+		{"LOG_LEVEL", "wran", "(did you mean warn?)"},
+		{"OTEL_LOG_LEVEL", "information", "(did you mean info?)"},
+		{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cummulative", "(did you mean cumulative?)"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon", "want one of grpc, http/protobuf;"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "x", "want one of grpc, http/protobuf;"},
+	} {
+		r := resolve(environment{tt.name: tt.value})
+		require.NotEmpty(t, r.problems, tt.value)
+		require.Contains(t, r.problems[0].Error(), tt.want)
+	}
+	require.ErrorContains(t, resolve(nil, WithProtocol("GRPC")).err(), "(did you mean grpc?)")
+	require.NoError(t, resolve(environment{"OTEL_EXPORTER_OTLP_PROTOCOL": "GRPC"}).err(), "the environment is read in any case")
+}
+
+func TestSourcesThatDisagreeAboutTheName(t *testing.T) {
+	name := func(value string) Option { return WithResourceAttributes(attribute.String("service.name", value)) }
+	for _, tt := range []struct {
+		env  environment
+		opts []Option
+		want string
+	}{
+		{environment{"OTEL_SERVICE_NAME": "a", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a"}, []Option{WithServiceName("a"), name("a")}, ""},
+		{environment{"OTEL_SERVICE_NAME": "a"}, nil, ""},
+		{nil, nil, ""},
+		{environment{"OTEL_SERVICE_NAME": "b"}, []Option{WithServiceName("a")}, `service.name is "a", as WithServiceName says, although OTEL_SERVICE_NAME says "b"`},
+		{environment{"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=c"}, []Option{WithServiceName("a")}, `although OTEL_SERVICE_NAME says "b" and OTEL_RESOURCE_ATTRIBUTES says "c"`},
+		{environment{"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=c"}, nil, `service.name is "b", as OTEL_SERVICE_NAME says, although OTEL_RESOURCE_ATTRIBUTES says "c"`},
+		{environment{"OTEL_SERVICE_NAME": "b"}, []Option{name("c")}, `service.name is "c", as WithResourceAttributes says, although OTEL_SERVICE_NAME says "b"`},
+		{nil, []Option{WithServiceName("a"), name("c")}, `service.name is "a", as WithServiceName says, although WithResourceAttributes says "c"`},
+	} {
+		r := resolve(tt.env, tt.opts...)
+		if tt.want == "" {
+			require.Empty(t, r.warnings())
+			continue
+		}
+		require.Len(t, r.warnings(), 1)
+		require.Contains(t, r.warnings()[0], tt.want)
+		res, _ := buildResource(t.Context(), r.cfg)
+		won, _ := res.Set().Value("service.name")
+		require.Contains(t, r.warnings()[0], `service.name is "`+won.String()+`"`, "who is said to win wins")
+		require.Equal(t, strings.Split(strings.SplitN(r.warnings()[0], "as ", 2)[1], " ")[0], identityOrigin(r.cfg, "service.name"))
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{
+		{"", "", 0}, {"a", "", 1}, {"", "ab", 2}, {"same", "same", 0}, {"otlp", "oltp", 1}, {"ab", "ba", 1}, {"abc", "cab", 2},
+		{"kitten", "sitting", 3}, {"ca", "abc", 3},
+	} {
+		require.Equal(t, tt.want, distance([]rune(tt.a), []rune(tt.b)), "%s %s", tt.a, tt.b)
+		require.Equal(t, tt.want, distance([]rune(tt.b), []rune(tt.a)))
+	}
+}
+
+func TestWrongSamplingIsNamedAlone(t *testing.T) {
+	require.EqualError(t, resolve(nil, WithAdaptiveSampling(Sampling{TracesPerSecond: -1})).err(),
+		"telemetry: sampler: WithAdaptiveSampling: TracesPerSecond is -1, want more than 0 and at most 1e+06, or 0 for 50; traces are off")
+	require.EqualError(t, resolve(nil, WithAdaptiveSampling(Sampling{TracesPerSecond: 2e6, HeldBytes: 1})).err(),
+		"telemetry: sampler: WithAdaptiveSampling: TracesPerSecond is 2e+06, want more than 0 and at most 1e+06, or 0 for 50; "+
+			"HeldBytes is 1, want at least 65536, or 0 for 16777216; traces are off")
+	_, err := NewAdaptiveSampler(Sampling{TracesPerSecond: -1})
+	require.EqualError(t, err, "sampling: TracesPerSecond is -1, want more than 0 and at most 1e+06, or 0 for 50")
+	require.ErrorContains(t, resolve(nil, WithSampler(nil)).err(), "sampler: WithSampler")
+}

@@ -1,0 +1,148 @@
+package telemetry
+
+import (
+	"cmp"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
+)
+
+// outages says when the requests of a signal begin to fail and when they get through again, and what that has cost. It is
+// safe for concurrent use.
+type outages struct {
+	selfLog *diagnose.Log
+
+	mu      sync.Mutex
+	signals [signalCount]*running      // nil as long as the signal does not run
+	began   [signalCount]*SignalHealth // the books when the outage began; nil without one
+}
+
+// lostInOutage is the cause of all that is lost while a signal cannot be delivered: whether the queue was full or an
+// export ran out of time, the trouble is one.
+const lostInOutage = "while it cannot be delivered"
+
+// watch is told the signals that run.
+func (o *outages) watch(signals []running) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, r := range signals {
+		o.signals[r.signal] = &r
+	}
+}
+
+func (o *outages) down(name string, cause error) {
+	if s, ok := signalNamed(name); ok {
+		books := o.books(s)
+		o.mu.Lock()
+		o.began[s] = &books
+		o.mu.Unlock()
+	}
+	o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", name, cause))
+}
+
+// up says what was kept and lost since the outage began. What was kept is still on its way at this moment.
+func (o *outages) up(name string, after time.Duration, refusal error) {
+	s, ok := signalNamed(name)
+	if !ok {
+		o.selfLog.Say(slog.LevelInfo, fmt.Sprintf("%s are delivered again after %v", name, rounded(after)))
+		return
+	}
+	if r := o.running(s); r != nil && r.report != nil {
+		r.report() // it belongs to the outage
+	}
+	o.mu.Lock()
+	began := o.began[s]
+	o.began[s] = nil
+	o.mu.Unlock()
+	now := o.books(s)
+	if began == nil { // nobody said when
+		began = &now
+	}
+	kept, lost := now.Queued+now.Spooled, now.Lost()-began.Lost()
+
+	level, cause := slog.LevelInfo, name+" are delivered again"
+	if lost > 0 {
+		level = slog.LevelWarn
+	}
+	text := fmt.Sprintf("%s after %v: %s kept and on their way, %s", cause, rounded(after), diagnose.Count(kept, s.one(), s.unit()), losses(*began, now))
+	if refusal != nil {
+		level, cause = slog.LevelWarn, name+" are answered again, and refused"
+		text = fmt.Sprintf("%s are answered again after %v, and refused: %v; %s in between", name, rounded(after), refusal, losses(*began, now))
+	}
+	if o.selfLog.SayAs(cause, level, text, slog.Duration("after", rounded(after)), slog.Int64("kept", kept), slog.Int64("lost", lost)) {
+		o.selfLog.Settle(lostInOutage, s.unit())
+	}
+}
+
+// lost reports what went wrong in an export, and what it cost.
+func (o *outages) lost(s signal, items int64, err error) {
+	if items == 0 {
+		o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s: %v", s, err))
+		return
+	}
+	cause := ""
+	o.mu.Lock()
+	if o.began[s] != nil {
+		cause = lostInOutage
+	}
+	o.mu.Unlock()
+	o.selfLog.Lost(cause, items, s.unit(), err)
+}
+
+func (o *outages) running(s signal) *running {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.signals[s]
+}
+
+func (o *outages) books(s signal) SignalHealth {
+	if r := o.running(s); r != nil {
+		return r.health()
+	}
+	return SignalHealth{}
+}
+
+// losses are the reasons for which items were lost between two looks at the books, the largest first.
+func losses(before, after SignalHealth) string {
+	reasons := map[string]int64{"failed": after.Failed - before.Failed, "rejected": after.Rejected - before.Rejected}
+	for reason, n := range after.DroppedBy {
+		reasons[reason] = n - before.DroppedBy[reason]
+	}
+	var names []string
+	for name, n := range reasons {
+		if n > 0 {
+			names = append(names, name)
+		}
+	}
+	if names == nil {
+		return "none lost"
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(reasons[b], reasons[a]), strings.Compare(a, b)) })
+	for i, name := range names {
+		if len(names) > 1 {
+			names[i] = diagnose.Thousands(reasons[name]) + " " + name
+		}
+	}
+	return fmt.Sprintf("%s lost (%s)", diagnose.Thousands(after.Lost()-before.Lost()), strings.Join(names, ", "))
+}
+
+func signalNamed(name string) (signal, bool) {
+	for _, s := range allSignals() {
+		if s.String() == name {
+			return s, true
+		}
+	}
+	return 0, false
+}
+
+func rounded(d time.Duration) time.Duration {
+	if d < time.Second {
+		return d.Round(time.Millisecond)
+	}
+	return d.Round(100 * time.Millisecond)
+}
