@@ -39,6 +39,7 @@ type config struct {
 	shutdownTimeout setting[time.Duration]
 	spoolDir        setting[string]
 	spoolBytes      setting[int64]
+	probe           setting[bool]
 
 	serviceName        setting[string]
 	serviceVersion     setting[string]

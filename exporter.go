@@ -32,11 +32,12 @@ import (
 // connections are shared by the signals that go to the same place in the same way. Below each is one delivery
 // endpoint: retries, time-outs and compression are its business, so the exporters' own are off.
 type connections struct {
-	cfg     *config
-	selfLog *diagnose.Log
-	spool   *diskSpool // nil without one
-	http    map[connectionKey]*http.Client
-	grpc    map[connectionKey]*grpc.ClientConn
+	cfg       *config
+	selfLog   *diagnose.Log
+	spool     *diskSpool // nil without one
+	explainer *explainer
+	http      map[connectionKey]*http.Client
+	grpc      map[connectionKey]*grpc.ClientConn
 }
 
 // connectionKey tells whether two signals may share a connection. Headers travel with each request and do not matter.
@@ -49,7 +50,7 @@ type connectionKey struct {
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
-	c := &connections{cfg: cfg, selfLog: selfLog, http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
+	c := &connections{cfg: cfg, selfLog: selfLog, explainer: newExplainer(cfg), http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{}}
 	c.spool = c.openSpool()
 	return c
 }
@@ -67,6 +68,10 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 		Gzip:           s.compression.value == CompressionGzip,
 		Spool:          c.store(),
 		OnDown: func(signal string, cause error) {
+			cause, news := c.explainer.explain(signal, cause)
+			if !news {
+				return // the probe's line is about the same
+			}
 			c.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", signal, cause))
 		},
 		OnUp: func(signal string, after time.Duration) {

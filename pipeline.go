@@ -64,7 +64,10 @@ func (b *builder) engineConfig(s signal, c batchConfig) batch.Config {
 }
 
 func (b *builder) onError(s signal) func(error) {
-	return func(err error) { b.selfLog.Handle(fmt.Errorf("telemetry: %s were lost: %w", s, err)) }
+	return func(err error) {
+		err, _ = b.connections.explainer.explain(s.String(), err)
+		b.selfLog.Handle(fmt.Errorf("telemetry: %s were lost: %w", s, err))
+	}
 }
 
 // traces builds the tracer provider. With an adaptive sampler, each processor that exports stands behind a local tail,

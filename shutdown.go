@@ -43,6 +43,7 @@ type Guard struct {
 	cfg         *config
 	selfLog     *diagnose.Log
 	running     []running
+	prober      *prober // nil if nothing is probed
 	connections *connections
 	release     func() // gives the globals back
 	owner       *Guard // of a refused Init: the guard that holds the globals
@@ -133,6 +134,7 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
 	defer cancel()
 
+	g.prober.stop()
 	var first, last []running
 	for _, r := range g.running {
 		if r.signal == metrics {

@@ -101,7 +101,7 @@ func TestHTTPAnswersAsTheSpecificationSays(t *testing.T) {
 			require.Equal(t, tc.want, response.StatusCode)
 			require.Contains(t, message, tc.message)
 			require.Equal(t, tc.want == 405, response.Header.Get("Allow") == "POST")
-			require.Len(t, c.Requests(), 1)
+			require.Len(t, append(c.Requests(), c.Probes()...), 1)
 			r := c.Requests()[0]
 			require.Equal(t, tc.want == 200, r.Accepted)
 			require.Equal(t, tc.signal, r.Signal)
