@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -91,8 +92,10 @@ func diagnosisTarget(s signal, sc signalConfig) diagnose.Target {
 		}
 		return diagnose.Setting(general)
 	}
+	u := *sc.target.url
+	u.Path = "/" + strings.TrimPrefix(u.Path, "/") // URL.JoinPath leaves it out after a bare host
 	return diagnose.Target{
-		Signal: s.String(), GRPC: sc.protocol.value == ProtocolGRPC, URL: sc.target.url, Address: sc.target.hostPort(), TLS: sc.tls, Timeout: sc.timeout.value,
+		Signal: s.String(), GRPC: sc.protocol.value == ProtocolGRPC, URL: &u, Address: sc.target.hostPort(), TLS: sc.tls, Timeout: sc.timeout.value,
 		DefaultEndpoint: sc.endpoint.isDefault(), OwnURL: own, HasHeaders: len(sc.headers.value) > 0, OwnCertificate: !sc.certificate.isDefault(),
 		Endpoint: name(sc.endpoint.origin, "ENDPOINT"), Protocol: name(sc.protocol.origin, "PROTOCOL"), Headers: name(sc.headers.origin, "HEADERS"),
 		Certificate: name(sc.certificate.origin, "CERTIFICATE"), ClientCertificate: name(sc.clientCertificate.origin, "CLIENT_CERTIFICATE"),

@@ -60,7 +60,7 @@ func (t Target) setURL(u *url.URL) string {
 		return t.Endpoint.to(u.String())
 	}
 	base := *u
-	base.Path = strings.TrimSuffix(base.Path, t.signalPath())
+	base.Path = strings.TrimSuffix(strings.TrimSuffix(base.Path, t.signalPath()), "/")
 	return t.Endpoint.to(base.String())
 }
 
