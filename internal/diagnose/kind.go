@@ -50,12 +50,17 @@ func kindOf(err error, t Target) Kind {
 	if kind := proxyKind(err, proxy); kind != Unknown {
 		return kind
 	}
-	if answer := (*delivery.Answer)(nil); errors.As(err, &answer) {
+	answer := (*delivery.Answer)(nil)
+	if errors.As(err, &answer) {
 		if kind := answerKind(answer, t, proxy != ""); kind != Unknown {
 			return kind
 		}
 	}
-	return connectionKind(err, t)
+	kind := connectionKind(err, t)
+	if kind == Unknown && answer != nil && (answer.GRPCCode == codes.Unavailable || answer.GRPCCode == codes.ResourceExhausted) {
+		return Busy // gRPC's own troubles with connections have the same code, and have been recognised by now
+	}
+	return kind
 }
 
 // proxyKind recognises what a proxy did, or did not do.

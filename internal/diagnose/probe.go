@@ -60,7 +60,8 @@ func (t Target) probe(ctx context.Context, ask Ask) *Finding {
 		f.Kind = t.lookCloser(ctx, f.sign, &f.known, ask)
 	}
 	answer := (*delivery.Answer)(nil)
-	if ctx.Err() != nil || errors.As(err, &answer) && (f.Kind == Unknown || f.Kind == Broken) {
+	answered := errors.As(err, &answer) && answer.GRPCCode != codes.Unavailable
+	if ctx.Err() != nil || answered && (f.Kind == Unknown || f.Kind == Broken) {
 		return nil // somebody is there who does not like an empty request: what that means will be seen with a real one
 	}
 	f.Text = sentence(f.Kind, t, f.known)
