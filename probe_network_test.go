@@ -15,10 +15,16 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// resetPeer accepts connections and resets each when something is written to it.
-func resetPeer(t *testing.T) string {
+func listen(t testing.TB) net.Listener {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
+	return l
+}
+
+// resetPeer accepts connections and resets each when something is written to it.
+func resetPeer(t *testing.T) string {
+	l := listen(t)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)

@@ -57,9 +57,13 @@ func (d diagnosis) run(t *testing.T) {
 
 // arrives records one item of each signal in a service with these settings and waits until they are there. It returns the
 // service's warnings.
-func (d diagnosis) arrives(t *testing.T, env map[string]string) []string {
+func (d diagnosis) arrives(t *testing.T, settings ...map[string]string) []string {
 	t.Helper()
 	d.collector.Reset()
+	env := map[string]string{}
+	for _, more := range settings {
+		maps.Copy(env, more)
+	}
 	guard, console := inEnvironment(t, env)
 	record(t.Context(), guard, "after the repair")
 	require.NoError(t, guard.Shutdown(t.Context()))
@@ -82,8 +86,11 @@ func (d diagnosis) arrives(t *testing.T, env map[string]string) []string {
 
 func inEnvironment(t *testing.T, env map[string]string) (*telemetry.Guard, *syncBuffer) {
 	t.Helper()
-	for name := range maps.Keys(otlpVariables()) {
-		t.Setenv(name, "")
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if name != "OTEL_TRACES_SAMPLER" && (strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_")) {
+			t.Setenv(name, "")
+		}
 	}
 	for name, value := range quietMetrics {
 		t.Setenv(name, value)
@@ -97,16 +104,6 @@ func inEnvironment(t *testing.T, env map[string]string) (*telemetry.Guard, *sync
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = guard.Shutdown(context.Background()) })
 	return guard, console
-}
-
-func otlpVariables() map[string]string {
-	found := map[string]string{}
-	for _, entry := range os.Environ() {
-		if name, value, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_EXPORTER_OTLP_") {
-			found[name] = value
-		}
-	}
-	return found
 }
 
 // warningsOf starts a service that records nothing, waits for its probe's first line, and returns all it has warned of in

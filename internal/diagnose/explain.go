@@ -198,10 +198,14 @@ func (t Target) answered(k Kind, f facts) string {
 	place := t.place()
 	switch k {
 	case Unauthorized:
-		if !t.HasHeaders {
-			return fmt.Sprintf("%s wants credentials (%s): set %s=name=value as its operator says", place, f.said, t.Headers)
+		var between string
+		if proxy, variable := t.proxy(); proxy != "" && !t.GRPC && !t.secure() {
+			between = fmt.Sprintf(", or allow it in the proxy %s (%s)", proxy, variable) // either may have answered
 		}
-		return fmt.Sprintf("%s refuses the credentials (%s): correct them in %s", place, f.said, t.Headers)
+		if !t.HasHeaders {
+			return fmt.Sprintf("%s wants credentials (%s): set %s=name=value as its operator says%s", place, f.said, t.Headers, between)
+		}
+		return fmt.Sprintf("%s refuses the credentials (%s): correct them in %s%s", place, f.said, t.Headers, between)
 	case NoService:
 		return fmt.Sprintf("%s answers gRPC, but takes no %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
 			t.Address, t.Signal, f.said, t.Signal, strings.ToUpper(t.Signal))
@@ -209,7 +213,7 @@ func (t Target) answered(k Kind, f facts) string {
 		return fmt.Sprintf("%s cannot decompress (%s): %s", t.Address, f.said, t.Compression.to("none"))
 	case Redirected:
 		if u, err := url.Parse(f.location); err == nil && u.Host != "" {
-			return fmt.Sprintf("%s redirects to %s, and redirects are not followed: %s", place, f.location, t.setURL(u))
+			return fmt.Sprintf("%s redirects to %s, and redirects are not followed: %s", place, t.placeOf(u), t.setURL(u))
 		}
 		return fmt.Sprintf("%s answers %s, and redirects are not followed: correct %s", place, f.said, t.Endpoint)
 	case NotFound:

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"net"
 	"os"
+	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -63,14 +65,17 @@ func kindOf(err error, t Target) Kind {
 	return kind
 }
 
+// connectAnswer is gRPC's report of a tunnel that a proxy did not build.
+var connectAnswer = regexp.MustCompile(`failed to do connect handshake, response: \\*"HTTP/1\.[01] (\d{3})`)
+
 // proxyKind recognises what a proxy did, or did not do.
 func proxyKind(err error, proxy string) Kind {
 	text := err.Error()
 	status := 0
 	if refused := (*delivery.ProxyError)(nil); errors.As(err, &refused) {
 		status = refused.HTTPStatus
-	} else if _, dump, ok := strings.Cut(text, `failed to do connect handshake, response: "HTTP/1.`); ok && len(dump) > 5 {
-		status = atoi(dump[2:5])
+	} else if m := connectAnswer.FindStringSubmatch(text); m != nil {
+		status, _ = strconv.Atoi(m[1])
 	}
 	switch {
 	case status == 407:
@@ -81,16 +86,6 @@ func proxyKind(err error, proxy string) Kind {
 		return ProxyDown
 	}
 	return Unknown
-}
-
-func atoi(digits string) (n int) {
-	for _, d := range digits {
-		if d < '0' || d > '9' {
-			return 0
-		}
-		n = 10*n + int(d-'0')
-	}
-	return n
 }
 
 // answerKind classifies what somebody has answered.
