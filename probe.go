@@ -9,10 +9,6 @@ import (
 	"sync"
 	"time"
 
-	lognoop "go.opentelemetry.io/otel/log/noop"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	tracenoop "go.opentelemetry.io/otel/trace/noop"
-
 	"github.com/fleetotel/telemetry/internal/delivery"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/spool"
@@ -139,11 +135,4 @@ func listed(words []string) string {
 		return strings.Join(words, "")
 	}
 	return strings.Join(words[:last], ", ") + " and " + words[last]
-}
-
-// describedGuard runs nothing and can only be described.
-func describedGuard(g *Guard) *Guard {
-	g.tracerProvider, g.meterProvider, g.loggerProvider = tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider(), lognoop.NewLoggerProvider()
-	g.logger, g.owner = slog.New(slog.DiscardHandler), &Guard{}
-	return g
 }

@@ -79,7 +79,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	}
 
 	inspection := diagnose.InspectionOf(ctx)
-	if inspection.DescribeOnly {
+	if inspection.Described != nil {
+		inspection.Described(description(cfg))
 		return describedGuard(g), resolved.err()
 	}
 	g.connections = newConnections(cfg, g.selfLog)

@@ -5,8 +5,8 @@ import "context"
 // Inspection is what cmd/telemetry asks of Init in its context, beside what a service gets. It is no option, because a
 // service has no use for it.
 type Inspection struct {
-	// DescribeOnly makes Init resolve the settings and start nothing.
-	DescribeOnly bool
+	// Described, if set, is called once with what the settings come to, and Init starts nothing.
+	Described func(Description)
 	// Probed, if set, is called once, from a goroutine, with what the probe has found, good news included. The probe
 	// then runs whatever TELEMETRY_PROBE says.
 	Probed func([]Result)
@@ -17,6 +17,21 @@ type Result struct {
 	Target  Target
 	Finding *Finding // nil: it takes what is sent to it
 }
+
+// Description is what a service would do. It holds no header value.
+type Description struct {
+	Signals  []Way
+	Settings []Choice // those that are not default
+}
+
+// Way is where a signal goes, in words; OTLP tells whether it leaves the process.
+type Way struct {
+	Signal, To string
+	OTLP       bool
+}
+
+// Choice is a setting that somebody has chosen.
+type Choice struct{ Name, Value, Origin string }
 
 type inspectionKey struct{}
 
