@@ -196,7 +196,7 @@ func FuzzCheckKeepsSecrets(f *testing.F) {
 
 		_, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": headers}, "check", "-timeout", "2s", "http://"+l.Addr().String())
 		require.NotContains(t, out+diagnostics, secret)
-		require.Contains(t, out, "401 Unauthorized")
+		require.Contains(t, verdicts(t, out), "not delivered: ") // mostly 401, and what HTTP does not let a header hold
 	})
 }
 
