@@ -21,7 +21,7 @@ type explainer struct {
 type known struct {
 	finding *diagnose.Finding // the probe's
 	said    time.Time         // when the probe's line was written
-	failed  diagnose.Kind     // of the last failure of an export
+	failed  diagnose.Kind     // of the last failure of an export that could be explained
 }
 
 func newExplainer(cfg *config) *explainer {
@@ -59,13 +59,13 @@ func (e *explainer) explain(name string, err error) (explained error, news bool)
 		return err, true
 	}
 	f, ok := diagnose.Explain(err, e.targets[i])
-	k.failed = f.Kind
-	if k.finding != nil && k.finding.Is(f.Kind) {
+	switch {
+	case f.Kind != diagnose.Unknown && k.finding != nil && k.finding.Is(f.Kind):
 		return &explainedError{k.finding.Text, err}, time.Since(k.said) > sameCause
-	}
-	if !ok {
+	case !ok:
 		return err, true
 	}
+	k.failed = f.Kind
 	return &explainedError{f.Text, err}, true
 }
 

@@ -15,8 +15,8 @@ import (
 )
 
 const (
-	// probeTime bounds the probe: the longest usual attempt, and the questions that follow a failure.
-	probeTime = 30 * time.Second
+	// closerLook bounds the questions that follow a failed attempt, which has its own time.
+	closerLook = 20 * time.Second
 	// probeGrace is how long Shutdown waits for a probe that it has cancelled: for nothing but the user's TLS callbacks.
 	probeGrace = 250 * time.Millisecond
 	// sameCause is how long the probe's line stands for the failures of exports that it explains.
@@ -35,7 +35,11 @@ func (c *connections) startProbe(inspection diagnose.Inspection) *prober {
 	if inspection.Probed == nil && (len(groups) == 0 || !c.cfg.probe.value) {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), probeTime)
+	patience := closerLook
+	for _, targets := range groups {
+		patience = max(patience, targets[0].Timeout+closerLook)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	p := &prober{cancel: cancel, done: make(chan struct{})}
 	go func() {
 		defer close(p.done)
@@ -104,27 +108,27 @@ func (c *connections) ask(ctx context.Context, t diagnose.Target, u *url.URL) er
 
 // sayFindings writes one line for each distinct finding.
 func (c *connections) sayFindings(results []diagnose.Result) {
-	signals := map[string][]string{}
-	var texts []string
+	type line struct {
+		level slog.Level
+		text  string
+	}
+	signals := map[line][]string{}
+	var lines []line
 	for _, r := range results {
-		text := r.Target.URL.Host + " takes what is sent to it"
+		l := line{slog.LevelDebug, r.Target.Address + " takes what is sent to it"}
 		if r.Finding != nil {
-			text = r.Finding.Text
+			l = line{slog.LevelWarn, r.Finding.Text}
 			if !c.explainer.found(r) {
 				continue
 			}
 		}
-		if signals[text] == nil {
-			texts = append(texts, text)
+		if signals[l] == nil {
+			lines = append(lines, l)
 		}
-		signals[text] = append(signals[text], r.Target.Signal)
+		signals[l] = append(signals[l], r.Target.Signal)
 	}
-	for _, text := range texts {
-		level := slog.LevelWarn
-		if strings.HasSuffix(text, " takes what is sent to it") {
-			level = slog.LevelDebug
-		}
-		c.selfLog.Say(level, listed(signals[text])+": "+text)
+	for _, l := range lines {
+		c.selfLog.Say(l.level, listed(signals[l])+": "+l.text)
 	}
 }
 

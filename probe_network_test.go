@@ -5,11 +5,15 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
@@ -203,4 +207,26 @@ func cancelled(t testing.TB) context.Context {
 	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
 	t.Cleanup(cancel)
 	return ctx
+}
+
+// The words are new, the error is the same to whoever classifies it.
+func TestExplainedErrorsKeepTheirCause(t *testing.T) {
+	var mu sync.Mutex
+	var handled []error
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithEndpoint("http://"+closedPort(t)),
+		telemetry.WithSpanBatch(telemetry.Batch{ScheduleDelay: time.Millisecond, ExportTimeout: 300 * time.Millisecond}),
+		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			handled = append(handled, err)
+		})))
+	require.NoError(t, err)
+	record(t.Context(), guard, "x")
+	require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	mu.Lock()
+	defer mu.Unlock()
+	lost := slices.IndexFunc(handled, func(err error) bool { return strings.Contains(err.Error(), "traces were lost: nothing listens at") })
+	require.GreaterOrEqual(t, lost, 0, handled)
+	require.ErrorIs(t, handled[lost], syscall.ECONNREFUSED)
 }

@@ -9,6 +9,7 @@ import (
 	"net"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // certificate is the one that a server presents; nil if it is not known.
@@ -50,6 +51,12 @@ func (c certificate) period() string {
 // bounded makes what a server has chosen fit for a line.
 func bounded(text string) string {
 	const most = 120
+	text = strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) || unicode.IsSpace(r) {
+			return r
+		}
+		return -1
+	}, text)
 	if runes := []rune(oneLine(text)); len(runes) > most {
 		return string(runes[:most]) + "…"
 	}
