@@ -70,6 +70,7 @@ type handshake struct {
 	peer      certificate
 	http2     bool // the server has chosen it; gRPC is nothing without
 	untrusted bool // by the authorities of the target's configuration
+	asks      bool // for a certificate of ours
 }
 
 func (t Target) handshake(ctx context.Context) (h handshake) {
@@ -81,6 +82,10 @@ func (t Target) handshake(ctx context.Context) (h handshake) {
 	client := tls.Client(conn, &tls.Config{
 		ServerName: t.serverName(), NextProtos: []string{"h2", "http/1.1"}, MinVersion: tls.VersionTLS12,
 		InsecureSkipVerify: true, // to look at the certificate; no request follows
+		GetClientCertificate: func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			h.asks = true
+			return &tls.Certificate{}, nil
+		},
 		VerifyConnection: func(state tls.ConnectionState) error {
 			h.ok, h.http2 = true, state.NegotiatedProtocol == "h2"
 			h.peer, h.untrusted = t.judge(state.PeerCertificates)

@@ -135,7 +135,10 @@ func (t Target) distrust(k Kind, f facts) string {
 	case Expired:
 		return fmt.Sprintf("the certificate of %s is not valid today%s: renew it on the collector, or correct this machine's clock", t.Address, f.peer.period())
 	}
-	return fmt.Sprintf("%s wants a client certificate that it trusts (%s): %s and %s", t.Address, f.said,
+	if t.hasClientCertificate() {
+		return fmt.Sprintf("%s does not take the client certificate (%s): correct %s and %s", t.Address, f.said, t.ClientCertificate, t.ClientKey)
+	}
+	return fmt.Sprintf("%s wants a client certificate: %s and %s", t.Address,
 		t.ClientCertificate.to("a PEM file"), strings.TrimPrefix(t.ClientKey.to("its key"), "set "))
 }
 

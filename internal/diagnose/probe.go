@@ -104,6 +104,9 @@ func (t Target) connects(ctx context.Context) bool {
 // whatSpeaks tells TLS, gRPC and HTTP apart at a port that did not answer as it was spoken to.
 func (t Target) whatSpeaks(ctx context.Context, k Kind, known *facts) Kind {
 	if t.secure() {
+		if k == Broken && !t.hasClientCertificate() && withTimeout(ctx, t.handshake).asks {
+			return ClientCertificate // the server's alert can be lost when it closes the connection
+		}
 		if k == Broken && !t.GRPC && withTimeout(ctx, t.answersGRPC) {
 			return GRPCPort
 		}

@@ -42,6 +42,10 @@ func (s Setting) to(value string) string {
 
 func (t Target) secure() bool { return t.URL.Scheme == "https" }
 
+func (t Target) hasClientCertificate() bool {
+	return t.TLS != nil && (len(t.TLS.Certificates) > 0 || t.TLS.GetClientCertificate != nil)
+}
+
 func (t Target) protocol() string { return protocolName(t.GRPC) }
 
 func protocolName(grpc bool) string {
