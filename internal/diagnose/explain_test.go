@@ -138,3 +138,18 @@ func TestProbeFindsNothingAtACollector(t *testing.T) {
 	results = diagnose.Probe(ended, targets, func(context.Context, diagnose.Target, *url.URL) error { return errors.New("cut short") })
 	require.Nil(t, results[0].Finding, "a probe that is stopped has no opinion")
 }
+
+// A server that misses a client certificate says so in an alert, which its reset may overtake.
+func TestProbeFindsAClientCertificateMissing(t *testing.T) {
+	certs, err := otlptest.TestCertificates(t.TempDir())
+	require.NoError(t, err)
+	for collector, want := range map[*otlptest.Collector]diagnose.Kind{
+		otlptest.New(t, otlptest.WithTLS(certs.MutualServer)): diagnose.ClientCertificate,
+		otlptest.New(t, otlptest.WithTLS(certs.Server)):       diagnose.Broken,
+	} {
+		at := target(true, collector.GRPCEndpoint())
+		at.TLS = certs.ClientWithoutCert
+		results := diagnose.Probe(t.Context(), []diagnose.Target{at}, func(context.Context, diagnose.Target, *url.URL) error { return errors.New("write: broken pipe") })
+		require.Equal(t, want, results[0].Finding.Kind)
+	}
+}
