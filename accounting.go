@@ -38,6 +38,9 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
 
 	out := &delivery.Outcome{Items: dataPoints(rm)}
+	if out.Items == 0 {
+		return nil // a collection that found nothing needs no request, and cannot be lost
+	}
 	a.book(func(s *batch.Stats) {
 		s.Accepted += out.Items
 		s.Submitted += out.Items

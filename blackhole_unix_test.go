@@ -15,7 +15,7 @@ func blackHoles() []deadEnd { return []deadEnd{{"black hole", blackHole}} }
 
 // blackHole is a listener whose queue of connections is full and never served: the system drops further requests to
 // connect, as a firewall does, so that they wait without an answer.
-func blackHole(t *testing.T) string {
+func blackHole(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = l.Close() })

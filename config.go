@@ -46,6 +46,7 @@ type config struct {
 	shutdownTimeout setting[time.Duration]
 	spoolDir        setting[string]
 	spoolBytes      setting[int64]
+	probe           setting[bool]
 
 	redaction      setting[bool]
 	redactedKeys   setting[[]string]

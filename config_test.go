@@ -78,6 +78,7 @@ func probes(t *testing.T) map[string]probe {
 		"spool bytes": {
 			option: WithSpool("/mine", 7), optionShown: "7", badOption: WithSpool("/mine", -1), env: "300", badEnv: "0",
 		},
+		"probe":                       {env: "FALSE", envShown: "false", badEnv: "off"},
 		"service.name":                name(WithServiceName),
 		"service.version":             optionOnly(name(WithServiceVersion)),
 		"service.namespace":           optionOnly(name(WithServiceNamespace)),

@@ -25,25 +25,25 @@ const shutdownBudget = 4 * time.Second
 // deadEnd is an address from which no answer comes.
 type deadEnd struct {
 	name string
-	open func(t *testing.T) (address string)
+	open func(t testing.TB) (address string)
 }
 
 func deadEnds() []deadEnd {
 	return append(blackHoles(), // no connection comes about; where the system lets a test build one
 		deadEnd{"closed port", closedPort}, // it is refused
 		deadEnd{"silent peer", silentPeer}, // it is accepted, and nothing is ever written to it
-		deadEnd{"hung collector", func(*testing.T) string { return "" }},
+		deadEnd{"hung collector", func(testing.TB) string { return "" }},
 	)
 }
 
-func closedPort(t *testing.T) string {
+func closedPort(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	require.NoError(t, l.Close())
 	return l.Addr().String()
 }
 
-func silentPeer(t *testing.T) string {
+func silentPeer(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	done := make(chan struct{})

@@ -78,7 +78,7 @@ const modulePath = "github.com/fleetotel/telemetry"
 
 // isLibrary leaves out the programs.
 func isLibrary(f sourceFile) bool {
-	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/")
+	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/") && !strings.HasPrefix(f.path, "cmd/")
 }
 
 // isTestKit tells the package that services' tests import, and nothing else.

@@ -28,12 +28,13 @@ import (
 // connections are shared by the signals that go to the same place in the same way. Below each is one delivery
 // endpoint: retries, time-outs and compression are its business, so the exporters' own are off.
 type connections struct {
-	cfg     *config
-	selfLog *diagnose.Log
-	outages *outages
-	spool   *diskSpool // nil without one
-	http    map[connectionKey]*http.Client
-	grpc    map[connectionKey]*grpc.ClientConn
+	cfg       *config
+	selfLog   *diagnose.Log
+	explainer *explainer
+	outages   *outages
+	spool     *diskSpool // nil without one
+	http      map[connectionKey]*http.Client
+	grpc      map[connectionKey]*grpc.ClientConn
 }
 
 // connectionKey tells whether two signals may share a connection. Fixed headers travel with each request and do not matter.
@@ -47,8 +48,9 @@ type connectionKey struct {
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
+	explainer := newExplainer(cfg)
 	c := &connections{
-		cfg: cfg, selfLog: selfLog, outages: &outages{selfLog: selfLog},
+		cfg: cfg, selfLog: selfLog, explainer: explainer, outages: &outages{selfLog: selfLog, explainer: explainer},
 		http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{},
 	}
 	c.spool = c.openSpool()
@@ -68,7 +70,7 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 		Gzip:           s.compression.value == CompressionGzip,
 		Headers:        c.headers(s.headerSource()),
 		Spool:          c.store(),
-		OnDown:         func(signal string, cause error) { c.outages.down(signal, cause) },
+		OnDown:         c.outages.down,
 		OnUp:           c.outages.up,
 	})
 }

@@ -31,7 +31,13 @@ func isChild() bool { return os.Getenv(childVariable) != "" }
 // runChild runs the calling test once more in a process of its own and returns all it printed.
 func runChild(t *testing.T, env ...string) string {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v", "-test.timeout=30s")
+	return runTest(t, t.Name(), env...)
+}
+
+// runTest is runChild for a test by its name, for use in a subtest.
+func runTest(t *testing.T, name string, env ...string) string {
+	t.Helper()
+	child := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.timeout=60s")
 	child.Env = append(append(os.Environ(), childVariable+"=1"), env...)
 	output, err := child.CombinedOutput()
 	require.NoError(t, err, string(output))

@@ -15,7 +15,8 @@ import (
 // outages says when the requests of a signal begin to fail and when they get through again, and what that has cost. It is
 // safe for concurrent use.
 type outages struct {
-	selfLog *diagnose.Log
+	selfLog   *diagnose.Log
+	explainer *explainer
 
 	mu      sync.Mutex
 	signals [signalCount]*running      // nil as long as the signal does not run
@@ -41,6 +42,10 @@ func (o *outages) down(name string, cause error) {
 		o.mu.Lock()
 		o.began[s] = &books
 		o.mu.Unlock()
+	}
+	cause, news := o.explainer.explain(name, cause)
+	if !news {
+		return // the probe's line is about the same
 	}
 	o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", name, cause))
 }
@@ -71,6 +76,7 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 	}
 	text := fmt.Sprintf("%s after %v: %s kept and on their way, %s", cause, rounded(after), diagnose.Count(kept, s.one(), s.unit()), losses(*began, now))
 	if refusal != nil {
+		refusal, _ = o.explainer.explain(name, refusal)
 		level, cause = slog.LevelWarn, name+" are answered again, and refused"
 		text = fmt.Sprintf("%s are answered again after %v, and refused: %v; %s in between", name, rounded(after), refusal, losses(*began, now))
 	}
@@ -81,6 +87,7 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 
 // lost reports what went wrong in an export, and what it cost.
 func (o *outages) lost(s signal, items int64, err error) {
+	err, _ = o.explainer.explain(s.String(), err)
 	if items == 0 {
 		o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s: %v", s, err))
 		return

@@ -73,6 +73,13 @@ func generalRows() []row {
 			},
 			byteSize(), func(c *config) *setting[int64] { return &c.spoolBytes }, func(o *options) *int64 { return o.spoolBytes },
 		},
+		typedRow[bool]{
+			rowInfo{
+				name: "probe", env: []string{"TELEMETRY_PROBE"}, defaults: always("true"),
+				reason: "asks each OTLP endpoint once, in the background, with a request without items; the SDK asks nothing",
+			},
+			boolean(), func(c *config) *setting[bool] { return &c.probe }, nil,
+		},
 		typedRow[string]{
 			rowInfo{
 				name: "service.name", option: "WithServiceName", env: []string{"OTEL_SERVICE_NAME"},

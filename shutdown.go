@@ -48,6 +48,7 @@ type Guard struct {
 	startErr    error    // of Init
 	warnings    []string // said at the start
 	running     []running
+	prober      *prober // nil if nothing is probed
 	connections *connections
 	release     func() // gives the globals back
 	owner       *Guard // of a refused Init: the guard that holds the globals
@@ -138,6 +139,7 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
 	defer cancel()
 
+	g.prober.stop()
 	var first, last []running
 	for _, r := range g.running {
 		if r.signal == metrics {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -67,23 +68,29 @@ func (c *connections) replay(s signal) (func() spool.Books, error) {
 	if c.spool == nil || !sc.sends(exporterOTLP) {
 		return nil, nil // without a spool there are no books
 	}
-	var send delivery.Sender
+	send, err := c.sender(s, sc.target.url)
+	if err != nil {
+		return nil, err
+	}
+	c.spool.replayers = append(c.spool.replayers, delivery.Replay(c.spool.store, kind, send))
+	return func() spool.Books { return c.spool.store.Snapshot(kind) }, nil
+}
+
+// sender sends encoded requests of a signal as its exporter does; over HTTP, to u.
+func (c *connections) sender(s signal, u *url.URL) (delivery.Sender, error) {
+	sc := c.cfg.signals[s]
 	if sc.protocol.value == ProtocolGRPC {
 		conn, err := c.grpcConn(sc)
 		if err != nil {
 			return nil, err
 		}
-		send = delivery.GRPCSender(conn, sc.headers.value)
-	} else {
-		headers := map[string]string{"User-Agent": userAgent}
-		for name, value := range sc.headers.value {
-			headers[name] = value
-		}
-		send = delivery.HTTPSender(c.clientOf(s), sc.target.url.String(), headers,
-			sc.compression.value == CompressionGzip)
+		return delivery.GRPCSender(conn, sc.headers.value), nil
 	}
-	c.spool.replayers = append(c.spool.replayers, delivery.Replay(c.spool.store, kind, send))
-	return func() spool.Books { return c.spool.store.Snapshot(kind) }, nil
+	headers := map[string]string{"User-Agent": userAgent}
+	for name, value := range sc.headers.value {
+		headers[name] = value
+	}
+	return delivery.HTTPSender(c.clientOf(s), u.String(), headers, sc.compression.value == CompressionGzip), nil
 }
 
 // close stops the replay and gives the directory up. What is held waits for the next process.

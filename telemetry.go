@@ -78,6 +78,11 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 		g.selfLog.Say(slog.LevelWarn, line)
 	}
 
+	inspection := diagnose.InspectionOf(ctx)
+	if inspection.Described != nil {
+		inspection.Described(description(cfg))
+		return describedGuard(g), resolved.err()
+	}
 	g.connections = newConnections(cfg, g.selfLog)
 	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view, redaction: redaction}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
@@ -87,6 +92,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 		g.release = install(g)
 	}
 	g.selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
+	g.prober = g.connections.startProbe(inspection)
 	return g, err
 }
 

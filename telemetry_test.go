@@ -66,8 +66,8 @@ func record(ctx context.Context, g *telemetry.Guard, name string) {
 	span.End()
 }
 
-func names[T any](items []T, name func(T) string) []string {
-	var all []string
+func names[T, N any](items []T, name func(T) N) []N {
+	var all []N
 	for _, item := range items {
 		all = append(all, name(item))
 	}

@@ -112,9 +112,9 @@ type call struct {
 }
 
 var (
-	// errAttemptTimeout is the cause of an attempt's end when the attempt, and not
+	// ErrAttemptTimeout is the cause of an attempt's end when the attempt, and not
 	// the request, ran out of time.
-	errAttemptTimeout = errors.New("no answer in time")
+	ErrAttemptTimeout = errors.New("no answer in time")
 	// errNoAnswer is the error of an attempt that the request's end cut short.
 	errNoAnswer = errors.New("no answer yet")
 )
@@ -124,6 +124,9 @@ var (
 func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 	if replay := replayOf(ctx); replay != nil {
 		return e.deliverOnce(ctx, c, replay)
+	}
+	if asking(ctx) {
+		return e.attempt(ctx, c.try).worded(c.where, 1, 0, nil)
 	}
 	if spoolOnly(ctx) {
 		return c.keepNow()
@@ -188,7 +191,7 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 
 // attempt makes one attempt within its own time.
 func (e *Endpoint) attempt(ctx context.Context, try func(context.Context) reply) reply {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, errAttemptTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, ErrAttemptTimeout)
 	defer cancel()
 	return try(ctx)
 }

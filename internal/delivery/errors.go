@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"strings"
 	"time"
 	"unicode"
+
+	"google.golang.org/grpc/codes"
 )
 
 // maxNote bounds how much of a server's message goes into an error, in bytes.
@@ -28,13 +31,21 @@ func (r reply) worded(where string, attempts int, took time.Duration, end error)
 	case attempts == 1 && end == nil:
 		e.text = fmt.Sprintf("%s: %v", where, r.err)
 	default:
-		e.text = fmt.Sprintf("%s: %v (%d attempts in %s)", where, r.err, attempts, took.Round(time.Millisecond))
+		e.text = fmt.Sprintf("%s: %v (%s in %s)", where, r.err, counted(attempts, "attempt"), took.Round(time.Millisecond))
 	}
 	if end != nil && r.err != nil {
 		e.text += "; gave up: " + end.Error()
 	}
 	r.err = e
 	return r
+}
+
+// counted puts the number before its noun.
+func counted[N int | int64](n N, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
 }
 
 // failure is an error with a text for operators. It unwraps to the cause and to
@@ -56,14 +67,36 @@ func (f *failure) Unwrap() []error {
 	return errs
 }
 
+// Answer is the error of a request that the endpoint has answered and not taken.
+// The text may be printed: header values are masked in it.
+type Answer struct {
+	HTTPStatus int        // 0 over gRPC
+	GRPCCode   codes.Code // OK over HTTP
+	WebPage    bool       // a success with HTML in it, over HTTP
+	Location   string     // of a redirect, without user and query
+	text       string
+}
+
+func (a *Answer) Error() string { return a.text }
+
+// ProxyError is the error of a connection that a proxy refuses to make for us.
+type ProxyError struct {
+	HTTPStatus int
+	Proxy      string // host and port
+}
+
+func (p *ProxyError) Error() string {
+	return fmt.Sprintf("the proxy %s answers CONNECT with %d %s", p.Proxy, p.HTTPStatus, http.StatusText(p.HTTPStatus))
+}
+
 // ended returns err, or, if ctx ended the attempt, an error that says whose time
 // was up.
 func ended(ctx context.Context, err error, limit time.Duration) error {
 	switch {
 	case ctx.Err() == nil:
 		return err
-	case errors.Is(context.Cause(ctx), errAttemptTimeout):
-		return fmt.Errorf("%w (%s)", errAttemptTimeout, limit)
+	case errors.Is(context.Cause(ctx), ErrAttemptTimeout):
+		return fmt.Errorf("%w (%s)", ErrAttemptTimeout, limit)
 	default:
 		return errNoAnswer
 	}

@@ -3,7 +3,6 @@ package delivery
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -95,8 +94,9 @@ func grpcError(s *status.Status, secrets []string) error {
 			return errors.New(strings.TrimSuffix(note(inner, secrets), `"`))
 		}
 	}
-	if msg = note(msg, secrets); msg == "" {
-		return errors.New(s.Code().String())
+	text := s.Code().String()
+	if msg = note(msg, secrets); msg != "" {
+		text += ": " + msg
 	}
-	return fmt.Errorf("%s: %s", s.Code(), msg)
+	return &Answer{GRPCCode: s.Code(), text: text}
 }

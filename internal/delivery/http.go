@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"path"
 	"slices"
 	"time"
@@ -38,7 +39,7 @@ func (t *transport) CloseIdleConnections() {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody {
+	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody && !asking(req.Context()) {
 		return t.next.RoundTrip(req)
 	}
 	defer req.Body.Close() // nothing to learn from closing what was read
@@ -71,7 +72,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 				if lastErr != nil {
 					return connectionReply(ctx, lastErr, t.endpoint.cfg.AttemptTimeout)
 				}
-				if follows(resp) {
+				if follows(resp) && !asking(ctx) {
 					return reply{verdict: taken}
 				}
 				return responseReply(resp, body, append(slices.Clip(secrets), secretValues(current)...))
@@ -81,7 +82,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.verdict == kept {
 		resp = keptResponse(req)
 	}
-	if resp != nil && follows(resp) {
+	if resp != nil && follows(resp) && !asking(ctx) {
 		if replay := replayOf(ctx); replay != nil {
 			// Unless the client follows and replaces this, nobody took the request.
 			replay.reply = reply{verdict: refused, place: true, err: statusError(resp, nil, secrets)}
@@ -206,7 +207,13 @@ func httpSignal(p string) string {
 // the system's roots.
 func NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
 	return &http.Transport{
-		Proxy:                 http.ProxyFromEnvironment,
+		Proxy: http.ProxyFromEnvironment,
+		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
+			if resp.StatusCode == http.StatusOK {
+				return nil
+			}
+			return &ProxyError{HTTPStatus: resp.StatusCode, Proxy: proxy.Host}
+		},
 		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		TLSClientConfig:       tlsConfig,
 		ForceAttemptHTTP2:     true,

@@ -49,7 +49,8 @@ func successReply(resp *http.Response, body []byte, secrets []string) reply {
 	switch media {
 	case "text/html":
 		if len(bytes.TrimSpace(body)) > 0 {
-			return reply{verdict: refused, place: true, err: fmt.Errorf("%s with a web page: no OTLP receiver here, check host, port and path", resp.Status)}
+			return reply{verdict: refused, place: true, err: &Answer{HTTPStatus: resp.StatusCode, WebPage: true,
+				text: resp.Status + " with a web page: no OTLP receiver here, check host, port and path"}}
 		}
 	case "application/x-protobuf":
 		// The three signals' responses have the same fields on the wire.
@@ -93,9 +94,9 @@ func partialReply(rejected int64, message string, secrets []string) reply {
 	message = note(message, secrets)
 	switch {
 	case rejected > 0 && message == "":
-		r.err = fmt.Errorf("the server rejected %d items without a reason", rejected)
+		r.err = fmt.Errorf("the server rejected %s without a reason", counted(rejected, "item"))
 	case rejected > 0:
-		r.err = fmt.Errorf("the server rejected %d items: %s", rejected, message)
+		r.err = fmt.Errorf("the server rejected %s: %s", counted(rejected, "item"), message)
 	case message != "":
 		r.err = fmt.Errorf("the server took everything and warns: %s", message)
 	}
@@ -113,12 +114,13 @@ func statusError(resp *http.Response, body []byte, secrets []string) error {
 		if u, err := resp.Location(); err == nil {
 			at = place(u)
 		}
-		return fmt.Errorf("%s redirects to %s: set the endpoint to that", status, note(at, secrets))
+		at = note(at, secrets)
+		return &Answer{HTTPStatus: resp.StatusCode, Location: at, text: fmt.Sprintf("%s redirects to %s: set the endpoint to that", status, at)}
 	}
 	if msg := note(bodyMessage(resp, body), secrets); msg != "" {
-		return fmt.Errorf("%s: %s", status, msg)
+		status += ": " + msg
 	}
-	return errors.New(status)
+	return &Answer{HTTPStatus: resp.StatusCode, text: status}
 }
 
 // bodyMessage returns the readable part of an error response: the message of a
@@ -158,7 +160,11 @@ func misconfigured(err error) bool {
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
 		record    tls.RecordHeaderError
+		proxy     *ProxyError
 	)
+	if errors.As(err, &proxy) {
+		return proxy.HTTPStatus >= 400 && proxy.HTTPStatus <= 499
+	}
 	if errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &invalid) || errors.As(err, &record) {
 		return true
 	}

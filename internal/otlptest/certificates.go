@@ -23,6 +23,8 @@ type Certificates struct {
 	ServerCertFile, ServerKeyFile string
 	ClientCertFile, ClientKeyFile string
 	Server                        *tls.Config // for WithTLS: any client may connect
+	ExpiredServer                 *tls.Config // for WithTLS: its certificate ended an hour ago
+	OtherServer                   *tls.Config // for WithTLS: its certificate is for collector.test alone
 	MutualServer                  *tls.Config // for WithTLS: only a client with a certificate of the authority may connect
 	Client                        *tls.Config // trusts the authority and presents the client's certificate
 	ClientWithoutCert             *tls.Config // trusts the authority and presents nothing
@@ -54,6 +56,27 @@ func TestCertificates(dir string) (*Certificates, error) {
 	if err != nil {
 		return nil, err
 	}
+	expired, err := issue(ca, &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "otlptest expired server"},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"localhost"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		NotBefore:   time.Now().Add(-24 * time.Hour),
+		NotAfter:    time.Now().Add(-time.Hour),
+	})
+	if err != nil {
+		return nil, err
+	}
+	other, err := issue(ca, &x509.Certificate{
+		Subject:     pkix.Name{CommonName: "otlptest other server"},
+		KeyUsage:    x509.KeyUsageDigitalSignature,
+		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		DNSNames:    []string{"collector.test"},
+	})
+	if err != nil {
+		return nil, err
+	}
 	client, err := issue(ca, &x509.Certificate{
 		Subject:     pkix.Name{CommonName: "otlptest client"},
 		KeyUsage:    x509.KeyUsageDigitalSignature,
@@ -74,6 +97,8 @@ func TestCertificates(dir string) (*Certificates, error) {
 	authority := x509.NewCertPool()
 	authority.AddCert(ca.Leaf)
 	c.Server = &tls.Config{Certificates: []tls.Certificate{server.Certificate}, MinVersion: tls.VersionTLS12}
+	c.ExpiredServer = &tls.Config{Certificates: []tls.Certificate{expired.Certificate}, MinVersion: tls.VersionTLS12}
+	c.OtherServer = &tls.Config{Certificates: []tls.Certificate{other.Certificate}, MinVersion: tls.VersionTLS12}
 	c.MutualServer = c.Server.Clone()
 	c.MutualServer.ClientAuth, c.MutualServer.ClientCAs = tls.RequireAndVerifyClientCert, authority
 	c.ClientWithoutCert = &tls.Config{RootCAs: authority, MinVersion: tls.VersionTLS12}
@@ -95,8 +120,10 @@ func issue(authority *issued, template *x509.Certificate) (*issued, error) {
 		return nil, fmt.Errorf("otlptest: certificates: %w", err)
 	}
 	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	template.NotBefore = time.Now().Add(-time.Hour) // clocks differ
-	template.NotAfter = time.Now().Add(24 * time.Hour)
+	if template.NotAfter.IsZero() {
+		template.NotBefore = time.Now().Add(-time.Hour) // clocks differ
+		template.NotAfter = time.Now().Add(24 * time.Hour)
+	}
 	template.BasicConstraintsValid = true
 	parent, signer := template, any(key)
 	if authority != nil {

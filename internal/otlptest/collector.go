@@ -54,6 +54,7 @@ type Collector struct {
 
 	mu       sync.Mutex
 	requests []*Request
+	probes   []*Request // those without items
 	stored   batch
 	changed  chan struct{} // closed and replaced at each arrival
 	faults   map[Signal]*armedFault

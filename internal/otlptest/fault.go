@@ -46,8 +46,8 @@ func (c *Collector) SetFault(f Fault, signals ...Signal) {
 }
 
 // takeFault returns the fault that a request meets, and a channel that is closed when it is replaced. The caller holds c.mu.
-func (c *Collector) takeFault(s Signal) (Fault, <-chan struct{}) {
-	armed := c.faults[s]
+func (c *Collector) takeFault(r *Request) (Fault, <-chan struct{}) {
+	armed := c.faults[r.Signal]
 	if armed == nil {
 		return Fault{}, nil
 	}
@@ -55,7 +55,9 @@ func (c *Collector) takeFault(s Signal) (Fault, <-chan struct{}) {
 		if armed.left == 0 {
 			return Fault{}, nil
 		}
-		armed.left--
+		if !r.empty {
+			armed.left--
+		}
 	}
 	return armed.Fault, armed.replaced
 }
@@ -65,7 +67,7 @@ func (c *Collector) takeFault(s Signal) (Fault, <-chan struct{}) {
 func (c *Collector) meetFault(ctx context.Context, r *Request) (Fault, error) {
 	c.mu.Lock()
 	c.keep(r)
-	f, replaced := c.takeFault(r.Signal) // at once: the next SetFault of a test that sees the request comes after it
+	f, replaced := c.takeFault(r) // at once: the next SetFault of a test that sees the request comes after it
 	c.mu.Unlock()
 	for {
 		if f.Delay > 0 {
@@ -82,7 +84,7 @@ func (c *Collector) meetFault(ctx context.Context, r *Request) (Fault, error) {
 		select {
 		case <-replaced:
 			c.mu.Lock()
-			f, replaced = c.takeFault(r.Signal)
+			f, replaced = c.takeFault(r)
 			c.mu.Unlock()
 		case <-ctx.Done():
 			return f, ctx.Err()

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 	collectorlogs "go.opentelemetry.io/proto/otlp/collector/logs/v1"
 	logspb "go.opentelemetry.io/proto/otlp/logs/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -302,4 +303,30 @@ func TestMaxRequestBytesOverGRPC(t *testing.T) {
 		require.Positive(t, r.Bytes)
 	}
 	require.Equal(t, []bool{true, true, false, false, true}, accepted)
+}
+
+// A request without items is a client's question: it meets the fault, but is none of the N, and none of the requests.
+func TestProbesStandApart(t *testing.T) {
+	for _, body := range [][]byte{nil, gzipped(t, nil)} {
+		c := otlptest.New(t)
+		c.SetFault(otlptest.Fault{HTTPStatus: 503, Times: 1})
+		encoding := ""
+		if body != nil {
+			encoding = "gzip"
+		}
+		for range 2 {
+			response, _ := do(t, "POST", c.HTTPEndpoint()+"/v1/traces", "application/x-protobuf", encoding, body)
+			require.Equal(t, 503, response.StatusCode)
+		}
+		require.Len(t, c.Probes(), 2)
+		require.Empty(t, c.Requests())
+		valid := marshal(t, oneSpan(&tracepb.Span{Name: "a"}))
+		for _, want := range []int{503, 200} {
+			response, _ := do(t, "POST", c.HTTPEndpoint()+"/v1/traces", "application/x-protobuf", "", valid)
+			require.Equal(t, want, response.StatusCode)
+		}
+		require.Len(t, c.Requests(), 2)
+		c.Reset()
+		require.Empty(t, c.Probes())
+	}
 }

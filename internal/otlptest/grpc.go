@@ -15,6 +15,7 @@ import (
 	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
@@ -67,6 +68,7 @@ func (c *Collector) exportGRPC(ctx context.Context, l *listener, s service, read
 		c.record(request)
 		return nil, readErr
 	}
+	request.empty = proto.Size(message) == 0
 	if limit, exceeded := c.tooLarge(int64(sent.size)); exceeded {
 		c.record(request)
 		// grpc-go's own words: clients know a message that is too large only by them.

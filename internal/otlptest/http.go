@@ -72,6 +72,7 @@ func (c *Collector) readHTTP(r *http.Request, request *Request) (s service, mess
 	if err != nil {
 		return s, nil, refuse(http.StatusBadRequest, "reading the body: %v", err)
 	}
+	request.empty = r.Method == http.MethodPost && isEmpty(body)
 	s, found := serviceAt(r.URL.Path)
 	if !found {
 		return s, nil, refuse(http.StatusNotFound, "no OTLP endpoint at %s", r.URL.Path)
@@ -105,6 +106,19 @@ func (c *Collector) readHTTP(r *http.Request, request *Request) (s service, mess
 		return s, nil, refuse(http.StatusBadRequest, "decoding the body: %v", err)
 	}
 	return s, message, nil
+}
+
+// isEmpty reports whether a body, compressed or not, is that of a request without a single field.
+func isEmpty(body []byte) bool {
+	if len(body) == 0 {
+		return true
+	}
+	content, err := gzip.NewReader(bytes.NewReader(body))
+	if err != nil {
+		return false
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(content, 1))
+	return n == 0 && err == nil
 }
 
 // encoding returns the name of a compression, and "" for none.

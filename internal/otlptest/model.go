@@ -16,6 +16,7 @@ type Request struct {
 	Items    int         // spans, log records or metric data points, the rejected included; 0 if refused before it was decoded
 	Accepted bool        // answered with success, be it partial; false also while it has no answer yet
 	At       time.Time   // when it arrived
+	empty    bool        // not a single field in it
 }
 
 // Scope is the instrumentation scope of an item.

@@ -56,17 +56,29 @@ func (c *Collector) Metrics() []Metric {
 	return slices.Clone(c.stored.metrics)
 }
 
-// Requests returns the requests that have reached the server, oldest first. A request is there as soon as it has been
+// Requests returns the requests that have reached the server, oldest first, but for those of Probes. A request is there as soon as it has been
 // read, thus while its answer is late or never comes. Not seen are requests that gRPC itself refuses, for an unknown
 // method or a body that it cannot decompress.
 func (c *Collector) Requests() []Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	requests := make([]Request, len(c.requests))
-	for i, r := range c.requests {
-		requests[i] = *r
+	return copies(c.requests)
+}
+
+// Probes returns the requests in whose body there was nothing at all, oldest first: a client's question whether it would be
+// taken. They meet the faults, whose Times they do not count towards.
+func (c *Collector) Probes() []Request {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return copies(c.probes)
+}
+
+func copies(requests []*Request) []Request {
+	all := make([]Request, len(requests))
+	for i, r := range requests {
+		all[i] = *r
 	}
-	return requests
+	return all
 }
 
 // Reset forgets what has arrived, but not the faults. A request under way is forgotten; its items, if it is accepted
@@ -74,7 +86,7 @@ func (c *Collector) Requests() []Request {
 func (c *Collector) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.requests, c.stored = nil, batch{}
+	c.requests, c.probes, c.stored = nil, nil, batch{}
 }
 
 // record keeps a request that meets no fault, being refused already.
@@ -86,7 +98,11 @@ func (c *Collector) record(r *Request) {
 
 // keep adds a request. From here on accept alone may write to it. The caller holds c.mu.
 func (c *Collector) keep(r *Request) {
-	c.requests = append(c.requests, r)
+	if r.empty {
+		c.probes = append(c.probes, r)
+	} else {
+		c.requests = append(c.requests, r)
+	}
 	c.wake()
 }
 

@@ -1,0 +1,217 @@
+package main
+
+import (
+	"bytes"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// command runs the command in an environment of its own, which it may change.
+func command(t testing.TB, env map[string]string, args ...string) (status int, out, diagnostics string) {
+	t.Helper()
+	for _, name := range []string{"TELEMETRY_SPOOL_DIR", "TELEMETRY_SELF_METRICS", "OTEL_EXPORTER_OTLP_ENDPOINT",
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"} {
+		t.Setenv(name, "") // and back at the end of the test
+	}
+	t.Setenv("OTEL_SERVICE_NAME", "checked")
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	var o, d bytes.Buffer
+	status = run(t.Context(), args, &o, &d)
+	return status, o.String(), d.String()
+}
+
+func verdicts(t *testing.T, out string) string {
+	t.Helper()
+	_, after, found := strings.Cut(out, "\nDoes it arrive?\n")
+	require.True(t, found, out)
+	return after
+}
+
+func TestCheckDelivers(t *testing.T) {
+	for _, protocol := range []string{"http/protobuf", "grpc"} {
+		c := otlptest.New(t)
+		spool := filepath.Join(t.TempDir(), "spool")
+		status, out, diagnostics := command(t, map[string]string{
+			"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_SAMPLER": "always_off", "LOG_LEVEL": "error", "TELEMETRY_SPOOL_DIR": spool,
+			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://127.0.0.1:1",
+		}, "check", c.Endpoint(protocol))
+		require.Equal(t, "  traces   delivered: 1 span\n  metrics  delivered: 1 metric\n  logs     delivered: 1 log record\n", verdicts(t, out))
+		require.Zero(t, status)
+		require.Empty(t, diagnostics)
+		require.Regexp(t, `(?m)^  traces endpoint +`+c.Endpoint(protocol)+` +OTEL_EXPORTER_OTLP_ENDPOINT$`, out)
+		require.Regexp(t, `(?m)^  sampler +always_off +OTEL_TRACES_SAMPLER$`, out)
+		require.Contains(t, out, "Where it goes\n  traces   "+protocol+" "+c.Endpoint(protocol))
+
+		require.Len(t, c.Spans(), 1)
+		require.Equal(t, "telemetry.check", c.Spans()[0].Name)
+		require.Equal(t, "checked", c.Spans()[0].Resource["service.name"])
+		require.NotEmpty(t, c.Metrics())
+		for _, m := range c.Metrics() { // the last collection, at shutdown, reports it once more
+			require.Equal(t, "telemetry.check", m.Name)
+		}
+		require.Len(t, c.LogRecords(), 1)
+		require.Equal(t, c.Spans()[0].TraceID, c.LogRecords()[0].TraceID)
+		require.NoDirExists(t, spool, "the spool is left alone")
+	}
+}
+
+func TestCheckSaysWhatIsWrong(t *testing.T) {
+	c := otlptest.New(t)
+	at := func(url string) string { return strings.TrimPrefix(url, "http://") }
+	closed := closedPort(t)
+	for _, tt := range []struct {
+		name   string
+		env    map[string]string
+		fault  otlptest.Fault
+		args   []string
+		want   string
+		status int
+	}{
+		{
+			name: "another protocol", args: []string{"check", "-timeout", "3s", c.GRPCEndpoint()}, status: 1,
+			want: "not delivered: " + at(c.GRPCEndpoint()) + " answers gRPC, but the protocol is http/protobuf: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the port for http/protobuf, usually 4318",
+		},
+		{
+			name: "nobody there", args: []string{"check", "-timeout=1s", "http://" + closed}, status: 1,
+			want: "not delivered: nothing listens at " + closed + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
+		},
+		{
+			name: "credentials", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusUnauthorized, Message: "no"}, status: 1,
+			want: "not delivered: " + c.HTTPEndpoint() + "/v1/* wants credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
+		},
+		{
+			name: "rejected", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{Rejected: 1, Message: "too old"}, status: 1,
+			want: "rejected: " + c.HTTPEndpoint() + "/v1/SIGNAL: the server rejected 1 item: too old",
+		},
+		{
+			name: "busy for ever", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, Message: "overloaded"}, status: 1,
+			want: "not delivered: " + c.HTTPEndpoint() + "/v1/* answers 503 Service Unavailable: overloaded",
+		},
+		{
+			name: "hanging", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()}, fault: otlptest.Fault{Hang: true}, status: 1,
+			env:  map[string]string{"OTEL_EXPORTER_OTLP_TIMEOUT": "1000"},
+			want: "not delivered: " + at(c.HTTPEndpoint()) + " does not answer within 1s: something else listens there, or the collector is stuck: check OTEL_EXPORTER_OTLP_ENDPOINT, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+		},
+		{name: "off", args: []string{"check"}, env: map[string]string{"OTEL_SDK_DISABLED": "true"}, want: "not sent over OTLP"},
+		{name: "console", args: []string{"check"}, env: map[string]string{"TELEMETRY_PROFILE": "development"}, want: "not sent over OTLP"},
+		{name: "wrong endpoint", args: []string{"check", "ftp://collector"}, want: "not sent over OTLP", status: 1},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c.SetFault(tt.fault)
+			status, out, _ := command(t, tt.env, tt.args...)
+			for line := range strings.Lines(verdicts(t, out)) {
+				signal, verdict, _ := strings.Cut(strings.TrimSpace(line), " ")
+				require.Equal(t, strings.ReplaceAll(tt.want, "SIGNAL", signal), strings.TrimSpace(verdict))
+			}
+			require.Equal(t, tt.status, status, out)
+		})
+	}
+}
+
+// A collector that starts while the command waits is found.
+func TestCheckWaitsForTheCollector(t *testing.T) {
+	c := otlptest.New(t)
+	require.NoError(t, c.Down())
+	up := make(chan error, 1)
+	time.AfterFunc(500*time.Millisecond, func() { up <- c.Up() })
+	status, out, _ := command(t, nil, "check", "-timeout", "1m", c.HTTPEndpoint())
+	require.NoError(t, <-up)
+	require.Zero(t, status, out)
+	require.Len(t, c.Spans(), 1)
+}
+
+func TestUsage(t *testing.T) {
+	for _, tt := range []struct {
+		args   []string
+		status int
+		says   string
+	}{
+		{nil, 2, "telemetry: a command is missing"},
+		{[]string{"chekc"}, 2, `telemetry: there is no command "chekc"`},
+		{[]string{"check", "-timeout", "0"}, 2, "telemetry: -timeout is 0s: want a duration above zero"},
+		{[]string{"check", "-timeout", "soon"}, 2, `telemetry: invalid value "soon" for flag -timeout`},
+		{[]string{"check", "-verbose"}, 2, "telemetry: flag provided but not defined: -verbose"},
+		{[]string{"check", "http://a:1", "http://b:1"}, 2, "telemetry: want at most one endpoint after the flags, got 2 arguments"},
+		{[]string{"-h"}, 0, "Exit status"},
+		{[]string{"check", "-h"}, 0, "Exit status"},
+	} {
+		status, out, diagnostics := command(t, nil, tt.args...)
+		require.Equal(t, tt.status, status)
+		if tt.status == 0 {
+			require.Contains(t, out, tt.says)
+			require.Empty(t, diagnostics)
+		} else {
+			require.Contains(t, diagnostics, tt.says)
+			require.Contains(t, diagnostics, "Usage: telemetry check")
+			require.Empty(t, out)
+		}
+	}
+}
+
+func closedPort(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
+
+// FuzzCheckKeepsSecrets: whatever stands around it in the variable, the secret is in no output, not even when the server
+// repeats the headers that it was sent.
+func FuzzCheckKeepsSecrets(f *testing.F) {
+	for _, seed := range [][2]string{{"api-key=", ""}, {"", ""}, {"api-key ", ""}, {"a=b,", ""}, {"Authorization=Bearer ", ",x=y"}, {"k=%zz", "%"}, {"a=\"", "\""}, {"k:", "\n"}} {
+		f.Add(seed[0], seed[1])
+	}
+	const secret = "s3cr3t-t0ken"
+	f.Fuzz(func(t *testing.T, before, after string) {
+		headers := before + secret + after
+		if strings.ContainsRune(headers, 0) || isName(headers, secret) {
+			t.Skip("no variable can hold it, or it is the name of a header, which is no secret")
+		}
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			var echo bytes.Buffer
+			_ = r.Header.Write(&echo)
+			http.Error(w, echo.String(), http.StatusUnauthorized)
+		})}
+		done := make(chan struct{})
+		go func() { defer close(done); _ = server.Serve(l) }()
+		defer func() { _ = server.Close(); <-done }()
+
+		_, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": headers}, "check", "-timeout", "2s", "http://"+l.Addr().String())
+		require.NotContains(t, out+diagnostics, secret)
+		require.Contains(t, verdicts(t, out), "not delivered: ") // mostly 401, and what HTTP does not let a header hold
+	})
+}
+
+// isName tells whether the secret stands before the first = of its pair.
+func isName(headers, secret string) bool {
+	for pair := range strings.SplitSeq(headers, ",") {
+		if name, _, found := strings.Cut(pair, "="); found && strings.Contains(name, secret) {
+			return true
+		}
+	}
+	return false
+}
+
+func init() {
+	for _, entry := range os.Environ() {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || name == "LOG_LEVEL" {
+			_ = os.Unsetenv(name)
+		}
+	}
+}

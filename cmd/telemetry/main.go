@@ -1,0 +1,83 @@
+// Command telemetry tells whether the data of a service would arrive: run it where the service runs, with the service's
+// environment.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"time"
+)
+
+const usage = `Usage: telemetry check [-timeout 10s] [endpoint]
+
+Prints what a service would do that is started here, with this environment: the settings that
+are not default, and where each signal goes. Then asks the endpoints, sends one span, one metric
+and one log record, and says of each whether it was delivered, and if not, what to change.
+
+With an endpoint, such as http://localhost:4318, it does so as if OTEL_EXPORTER_OTLP_ENDPOINT
+were that and no signal had an endpoint of its own. The spool is left alone.
+
+  -timeout duration
+        how long to try to deliver (default 10s); with a longer one the command waits for a
+        collector that is about to start
+
+Exit status
+  0  whatever is to leave the process was delivered
+  1  something was not, or a setting is wrong
+  2  the command line is wrong
+`
+
+const (
+	exitDelivered = iota
+	exitNotDelivered
+	exitUsage
+)
+
+func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
+
+// run is main without the process: it returns the exit status.
+func run(ctx context.Context, args []string, out, diagnostics io.Writer) int {
+	if len(args) == 0 {
+		return wrongUsage(diagnostics, "a command is missing")
+	}
+	switch args[0] {
+	case "check":
+		return checkCommand(ctx, args[1:], out, diagnostics)
+	case "-h", "-help", "--help", "help":
+		fmt.Fprint(out, usage)
+		return exitDelivered
+	}
+	return wrongUsage(diagnostics, fmt.Sprintf("there is no command %q", args[0]))
+}
+
+func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer) int {
+	flags := flag.NewFlagSet("check", flag.ContinueOnError)
+	flags.SetOutput(io.Discard)
+	timeout := flags.Duration("timeout", 10*time.Second, "")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(out, usage)
+		return exitDelivered
+	case err != nil:
+		return wrongUsage(diagnostics, err.Error())
+	case *timeout <= 0:
+		return wrongUsage(diagnostics, fmt.Sprintf("-timeout is %s: want a duration above zero, such as 10s", *timeout))
+	case flags.NArg() > 1:
+		return wrongUsage(diagnostics, fmt.Sprintf("want at most one endpoint after the flags, got %d arguments", flags.NArg()))
+	}
+	c := check{out: out, timeout: *timeout}
+	if c.run(ctx, flags.Arg(0)) {
+		return exitDelivered
+	}
+	return exitNotDelivered
+}
+
+func wrongUsage(w io.Writer, problem string) int {
+	fmt.Fprintf(w, "telemetry: %s\n\n%s", problem, usage)
+	return exitUsage
+}

@@ -1,0 +1,181 @@
+package diagnose
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"net"
+	"os"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"google.golang.org/grpc/codes"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
+)
+
+// Kind is a class of errors with one remedy.
+type Kind int
+
+// The kinds.
+const (
+	Unknown           Kind = iota // nothing can be said about it
+	NoHost                        // the name does not resolve
+	Refused                       // nothing listens
+	Silent                        // no answer, or no connection, in time
+	Broken                        // the connection ends before an answer: often another protocol
+	Authority                     // TLS: signed by nobody we trust
+	HostName                      // TLS: the certificate is another host's
+	Expired                       // TLS: the certificate is not valid now
+	ClientCertificate             // TLS: the server wants a certificate of ours
+	PlainPort                     // TLS spoken to a port without it
+	TLSPort                       // a port with TLS spoken to without it
+	GRPCPort                      // HTTP spoken to gRPC
+	HTTPPort                      // gRPC spoken to HTTP
+	Unauthorized                  // 401, 403 and their like
+	NotFound                      // 404 and its like: somebody answers, but not for OTLP
+	NoService                     // gRPC without this signal's service
+	NoGzip                        // gRPC that cannot decompress
+	Redirected                    // 3xx
+	Busy                          // 429, 502, 503, 504: a matter of the moment
+	ProxyDown                     // the proxy cannot be reached
+	ProxyAuth                     // the proxy wants credentials
+	ProxyRefuses                  // the proxy does not reach the endpoint
+)
+
+// kindOf classifies an error of a delivery. Over HTTP most errors have types; gRPC keeps nothing but their words.
+func kindOf(err error, t Target) Kind {
+	proxy, _ := t.proxy()
+	if kind := proxyKind(err, proxy); kind != Unknown {
+		return kind
+	}
+	answer := (*delivery.Answer)(nil)
+	if errors.As(err, &answer) {
+		if kind := answerKind(answer, t, proxy != ""); kind != Unknown {
+			return kind
+		}
+	}
+	kind := connectionKind(err, t)
+	if kind == Unknown && answer != nil && (answer.GRPCCode == codes.Unavailable || answer.GRPCCode == codes.ResourceExhausted) {
+		return Busy // gRPC's own troubles with connections have the same code, and have been recognised by now
+	}
+	return kind
+}
+
+// connectAnswer is gRPC's report of a tunnel that a proxy did not build.
+var connectAnswer = regexp.MustCompile(`failed to do connect handshake, response: \\*"HTTP/1\.[01] (\d{3})`)
+
+// proxyKind recognises what a proxy did, or did not do.
+func proxyKind(err error, proxy string) Kind {
+	text := err.Error()
+	status := 0
+	if refused := (*delivery.ProxyError)(nil); errors.As(err, &refused) {
+		status = refused.HTTPStatus
+	} else if m := connectAnswer.FindStringSubmatch(text); m != nil {
+		status, _ = strconv.Atoi(m[1])
+	}
+	switch {
+	case status == 407:
+		return ProxyAuth
+	case status != 0:
+		return ProxyRefuses
+	case strings.Contains(text, "proxyconnect tcp:"), proxy != "" && strings.Contains(text, "dial tcp "+proxy):
+		return ProxyDown
+	}
+	return Unknown
+}
+
+// answerKind classifies what somebody has answered.
+func answerKind(a *delivery.Answer, t Target, proxied bool) Kind {
+	text := a.Error()
+	switch a.GRPCCode {
+	case codes.Unauthenticated, codes.PermissionDenied:
+		if strings.Contains(text, "unexpected HTTP status code") && t.GRPC {
+			return HTTPPort
+		}
+		return Unauthorized
+	case codes.Unimplemented, codes.Internal, codes.Unknown:
+		switch {
+		case strings.Contains(text, "unexpected HTTP status code"), strings.Contains(text, "unexpected content-type"):
+			return HTTPPort
+		case strings.Contains(text, "Decompressor is not installed"):
+			return NoGzip
+		case a.GRPCCode == codes.Unimplemented:
+			return NoService
+		}
+	}
+	switch s := a.HTTPStatus; {
+	case a.WebPage:
+		return NotFound
+	case s >= 300 && s <= 399:
+		return Redirected
+	case s == 407:
+		return ProxyAuth
+	case proxied && (s == 502 || s == 503 || s == 504):
+		return ProxyRefuses
+	case s == 401 || s == 403:
+		return Unauthorized
+	case s == 404 || s == 405:
+		return NotFound
+	case s == 429 || s == 502 || s == 503 || s == 504:
+		return Busy
+	case s == 400 && containsAny(strings.ToLower(text), "http request to an https server", "plain http request was sent to https port"):
+		return TLSPort
+	case s == 415 && t.secure():
+		return Broken // over HTTP/2 a gRPC server says this
+	}
+	return Unknown
+}
+
+// connectionKind classifies an error without an answer.
+func connectionKind(err error, t Target) Kind {
+	var (
+		dns       *net.DNSError
+		authority x509.UnknownAuthorityError
+		host      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+		record    tls.RecordHeaderError
+		text      = err.Error()
+		has       = func(parts ...string) bool { return containsAny(text, parts...) }
+	)
+	switch {
+	case errors.As(err, &dns), has("no such host", "name resolver error", "server misbehaving"):
+		return NoHost
+	case errors.As(err, &authority), has("signed by unknown authority"):
+		return Authority
+	case errors.As(err, &host), has("x509: certificate is valid for", "x509: cannot validate certificate for", "x509: certificate is not valid for any names"):
+		return HostName
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired, has("certificate has expired or is not yet valid"):
+		return Expired
+	case has("tls: certificate required", "tls: bad certificate", "tls: handshake failure", "tls: unknown certificate authority"):
+		return ClientCertificate
+	case errors.As(err, &record), has("first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"):
+		return PlainPort
+	case has("no application protocol", "missing selected ALPN property"), t.GRPC && has("looked like an HTTP/1.1 header"):
+		return HTTPPort
+	case errors.Is(err, syscall.ECONNREFUSED), has("connection refused"):
+		return Refused
+	case has(`malformed HTTP response "\x00\x00`), !t.GRPC && has("readLoopPeekFailLocked"):
+		return GRPCPort // the server has spoken first, as HTTP/2 does
+	case has(`malformed HTTP response "\x15\x03`):
+		return TLSPort // an alert of TLS
+	case errors.Is(err, delivery.ErrAttemptTimeout), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),
+		has("i/o timeout", "TLS handshake timeout", "no answer in time"):
+		return Silent
+	case has("EOF", "connection reset by peer", "broken pipe", "malformed HTTP", "error reading server preface", "server closed idle connection"):
+		return Broken
+	}
+	return Unknown
+}
+
+func containsAny(text string, parts ...string) bool {
+	for _, part := range parts {
+		if strings.Contains(text, part) {
+			return true
+		}
+	}
+	return false
+}

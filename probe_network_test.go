@@ -1,0 +1,232 @@
+package telemetry_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+func listen(t testing.TB) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	return l
+}
+
+// resetPeer accepts connections and resets each when something is written to it.
+func resetPeer(t *testing.T) string {
+	l := listen(t)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			_, _ = io.ReadFull(conn, make([]byte, 1))
+			_ = conn.(*net.TCPConn).SetLinger(0)
+			_ = conn.Close()
+		}
+	}()
+	t.Cleanup(func() { _ = l.Close(); <-done })
+	return l.Addr().String()
+}
+
+func TestProbeTellsWhyNothingAnswers(t *testing.T) {
+	collector := otlptest.New(t)
+	for _, protocol := range []string{"http/protobuf", "grpc"} {
+		good := collector.Endpoint(protocol)
+		repair := func() map[string]string { return map[string]string{endpointVariable: good} }
+		in := func(address string) map[string]string {
+			return map[string]string{protocolVariable: protocol, endpointVariable: "http://" + address, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"}
+		}
+		closed, silent, reset := closedPort(t), silentPeer(t), resetPeer(t)
+		cases := []diagnosis{
+			{
+				name: "name that does not resolve", env: in("no-such-host.invalid:4318"),
+				want: "the host name no-such-host.invalid does not resolve: correct it in OTEL_EXPORTER_OTLP_ENDPOINT",
+			},
+			{
+				name: "closed port", env: in(closed),
+				want: "nothing listens at " + closed + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
+			},
+			{
+				name: "silent peer", env: in(silent),
+				want: silent + " does not answer within 1s: something else listens there, or the collector is stuck: check OTEL_EXPORTER_OTLP_ENDPOINT, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+			},
+			{
+				name: "peer that resets", env: in(reset),
+				want: reset + " closes each connection without an answer: no OTLP receiver listens there, or none is behind the load balancer: check host, port and scheme in OTEL_EXPORTER_OTLP_ENDPOINT",
+			},
+		}
+		for _, hole := range blackHoles() {
+			address := hole.open(t)
+			cases = append(cases, diagnosis{
+				name: hole.name, env: in(address),
+				want: "no connection to " + address + " comes about within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
+			})
+		}
+		for _, d := range cases {
+			d.name, d.want, d.collector, d.repair = protocol+": "+d.name, "traces, metrics and logs: "+d.want, collector, repair
+			d.run(t)
+		}
+	}
+}
+
+// TestProbeWithoutAnEndpoint runs where nobody has set an endpoint and nothing listens at the default one: the line tells
+// how to get output, and the profile it names gives it.
+func TestProbeWithoutAnEndpoint(t *testing.T) {
+	for _, address := range []string{"localhost:4318", "localhost:4317"} {
+		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+			_ = conn.Close()
+			t.Skipf("something listens at %s", address)
+		}
+	}
+	want := func(port string) string {
+		return "telemetry: traces, metrics and logs: nothing listens at localhost:" + port + " and no endpoint is set: start a collector there (in a container, localhost is the container itself), " +
+			"set OTEL_EXPORTER_OTLP_ENDPOINT, or set TELEMETRY_PROFILE=development to see everything on this console"
+	}
+	require.Equal(t, []string{want("4318")}, warningsOf(t, nil))
+	require.Equal(t, []string{want("4317")}, warningsOf(t, map[string]string{protocolVariable: "grpc"}))
+
+	output := stdout(t, func() {
+		guard, console := inEnvironment(t, map[string]string{"TELEMETRY_PROFILE": "development"})
+		record(t.Context(), guard, "visible")
+		require.NoError(t, guard.Shutdown(t.Context()))
+		require.Contains(t, console.String(), "visible")
+	})
+	require.Contains(t, output, "visible")
+}
+
+// stdout returns what run writes to the process's standard output.
+func stdout(t *testing.T, run func()) string {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	before := os.Stdout
+	os.Stdout = w
+	read := make(chan string, 1)
+	go func() {
+		all, _ := io.ReadAll(r)
+		read <- string(all)
+	}()
+	func() {
+		defer func() { os.Stdout = before }()
+		run()
+	}()
+	require.NoError(t, w.Close())
+	output := <-read
+	require.NoError(t, r.Close())
+	return output
+}
+
+// Probe and exports meet the same trouble and say it once; when data is lost, that is another line, in the same words.
+func TestOneLineForOneCause(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			address := closedPort(t)
+			guard, console := inEnvironment(t, map[string]string{
+				endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "1500",
+				"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
+			})
+			diagnosed := "nothing listens at " + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
+			require.Eventually(t, func() bool { return len(warnings(console.String())) == 1 }, time.Minute, time.Millisecond)
+			record(t.Context(), guard, "x")
+			require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)
+			require.NoError(t, guard.Shutdown(t.Context()))
+			require.Equal(t, []string{"telemetry: traces: " + diagnosed, "telemetry: 1 span was lost: " + diagnosed, "telemetry: stopped"}, warnings(console.String()))
+		})
+	}
+}
+
+// An export that fails first has the line, and the probe keeps silent about the same.
+func TestProbeKeepsSilentAboutWhatExportsHaveSaid(t *testing.T) {
+	c := otlptest.New(t)
+	c.SetFault(otlptest.Fault{Hang: true}, otlptest.Traces) // keeps the probe waiting
+	guard, console := inEnvironment(t, map[string]string{endpointVariable: c.HTTPEndpoint(), "OTEL_EXPORTER_OTLP_TIMEOUT": "2000", "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BLRP_SCHEDULE_DELAY": "10"})
+	require.Eventually(t, func() bool { return len(c.Probes()) == 1 }, time.Minute, time.Millisecond)
+	record(t.Context(), guard, "x")
+	require.Eventually(t, func() bool { return len(c.LogRecords()) == 1 }, time.Minute, time.Millisecond)
+	require.NoError(t, c.Down())
+	guard.Logger().InfoContext(context.Background(), "y")
+	require.Eventually(t, func() bool { return strings.Contains(console.String(), "logs cannot be delivered") }, time.Minute, time.Millisecond)
+	require.Contains(t, console.String(), "nothing listens at "+address(c.HTTPEndpoint()))
+	require.NoError(t, c.Up())
+	c.SetFault(otlptest.Fault{})
+	require.NoError(t, guard.Shutdown(t.Context()))
+	require.NotContains(t, console.String(), "telemetry: logs: ")
+}
+
+// Nothing of a probe is left after Shutdown, which does not wait for an answer either; goleak sees what is.
+func TestShutdownEndsTheProbe(t *testing.T) {
+	for _, d := range deadEnds() {
+		for _, protocol := range protocols {
+			guard, console := inEnvironment(t, map[string]string{endpointVariable: d.endpointOf(t, protocol), protocolVariable: string(protocol)})
+			begin := time.Now()
+			require.NoError(t, guard.Shutdown(t.Context()))
+			require.Less(t, time.Since(begin), 5*time.Second, d.name)
+			if d.name != "closed port" {
+				require.Empty(t, warnings(console.String()), d.name)
+			}
+		}
+	}
+}
+
+// Init takes as long with a dead end as without: nothing waits for the network. The margin is wide, for a busy machine;
+// BenchmarkInit has the figure.
+func TestInitDoesNotWait(t *testing.T) {
+	for name, endpoint := range initEndpoints(t) {
+		for _, protocol := range protocols {
+			t.Setenv(endpointVariable, endpoint)
+			begin := time.Now()
+			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard), telemetry.WithProtocol(protocol))
+			took := time.Since(begin)
+			require.NoError(t, err)
+			_ = guard.Shutdown(cancelled(t)) // runtime metrics are lost
+			require.Less(t, took, 500*time.Millisecond, name)
+		}
+	}
+}
+
+// cancelled leaves Shutdown no time for what cannot be delivered anyway.
+func cancelled(t testing.TB) context.Context {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// The words are new, the error is the same to whoever classifies it.
+func TestExplainedErrorsKeepTheirCause(t *testing.T) {
+	var mu sync.Mutex
+	var handled []error
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithEndpoint("http://"+closedPort(t)),
+		telemetry.WithSpanBatch(telemetry.Batch{ScheduleDelay: time.Millisecond, ExportTimeout: 300 * time.Millisecond}),
+		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			handled = append(handled, err)
+		})))
+	require.NoError(t, err)
+	record(t.Context(), guard, "x")
+	require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	mu.Lock()
+	defer mu.Unlock()
+	lost := slices.IndexFunc(handled, func(err error) bool { return strings.Contains(err.Error(), "1 span was lost: nothing listens at") })
+	require.GreaterOrEqual(t, lost, 0, handled)
+	require.ErrorIs(t, handled[lost], syscall.ECONNREFUSED)
+}
