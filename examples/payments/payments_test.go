@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetotel/telemetry/examples/internal/spanview"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -20,7 +21,7 @@ func treeOf(spans []otlptest.Span, parent string) []node {
 	slices.SortFunc(spans, func(a, b otlptest.Span) int { return a.Start.Compare(b.Start) })
 	for _, s := range spans {
 		if s.ParentSpanID == parent {
-			nodes = append(nodes, node{text(s.Resource, "service.name"), s.Name, s.Kind, s.Status.Code, treeOf(spans, s.SpanID)})
+			nodes = append(nodes, node{spanview.Service(s.Resource), s.Name, s.Kind, s.Status.Code, treeOf(spans, s.SpanID)})
 		}
 	}
 	return nodes
@@ -81,7 +82,7 @@ func TestWhatArrives(t *testing.T) {
 	t.Run("two services are two resources", func(t *testing.T) {
 		instances := make(map[string]string)
 		for _, s := range arrived.spans {
-			instances[text(s.Resource, "service.name")] = text(s.Resource, "service.instance.id")
+			instances[spanview.Service(s.Resource)] = spanview.Text(s.Resource, "service.instance.id")
 		}
 		require.Len(t, instances, 2)
 		require.NotEmpty(t, instances["payments"])
@@ -116,7 +117,7 @@ func TestWhatArrives(t *testing.T) {
 		require.Equal(t, "WARN", logs[i].SeverityText)
 		require.Equal(t, "declined", logs[i].Attributes["outcome"])
 		require.Equal(t, spanOf(trace, "create_payment").SpanID, logs[i].SpanID)
-		require.Equal(t, "payment-gateway", text(logs[1-i].Resource, "service.name"))
+		require.Equal(t, "payment-gateway", spanview.Text(logs[1-i].Resource, "service.name"))
 		require.Equal(t, spanOf(trace, "POST /charges").SpanID, logs[1-i].SpanID)
 	})
 

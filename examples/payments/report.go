@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetotel/telemetry/examples/internal/spanview"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -34,7 +35,7 @@ func arrivedAt(c *otlptest.Collector) arrival {
 	}
 	latest := make(map[string]otlptest.Metric) // values are cumulative: the last export has them all
 	for _, m := range c.Metrics() {
-		latest[m.Name+" "+text(m.Resource, "service.name")] = m
+		latest[m.Name+" "+spanview.Service(m.Resource)] = m
 	}
 	for _, key := range slices.Sorted(maps.Keys(latest)) {
 		a.metrics = append(a.metrics, latest[key])
@@ -46,7 +47,7 @@ func arrivedAt(c *otlptest.Collector) arrival {
 func (a arrival) print(out io.Writer, did *tally) error {
 	if trace := a.typical(); trace != nil {
 		fmt.Fprintf(out, "\nOne trace of %d: %s\n", len(a.traces), trace[0].TraceID)
-		printTree(out, trace)
+		spanview.Tree(out, trace)
 		a.printLog(out, trace[0].TraceID)
 	}
 	fmt.Fprintln(out, "\nMetrics")
@@ -92,7 +93,7 @@ func (a arrival) typical() []otlptest.Span {
 // printLog shows the log record of the payment service that belongs to the trace.
 func (a arrival) printLog(out io.Writer, traceID string) {
 	i := slices.IndexFunc(a.logs, func(r otlptest.LogRecord) bool {
-		return r.TraceID == traceID && text(r.Resource, "service.name") == paymentsName
+		return r.TraceID == traceID && spanview.Service(r.Resource) == paymentsName
 	})
 	if i < 0 {
 		return
@@ -133,7 +134,7 @@ func (a arrival) printMetrics(out io.Writer) {
 		for _, p := range m.Points {
 			count, mean := p.Value, ""
 			if m.Kind == "histogram" {
-				count, mean = float64(p.Count), fmt.Sprintf("%.2f %s", p.Sum/float64(p.Count), text(p.Attributes, "currency"))
+				count, mean = float64(p.Count), fmt.Sprintf("%.2f %s", p.Sum/float64(p.Count), spanview.Text(p.Attributes, "currency"))
 				if m.Unit == "s" {
 					mean = fmt.Sprintf("%.2f ms", p.Sum/float64(p.Count)*1000)
 				}
@@ -210,11 +211,6 @@ func wrap(out io.Writer, words []string) {
 		line += " " + word
 	}
 	fmt.Fprintln(out, line)
-}
-
-func text(attributes map[string]any, key string) string {
-	s, _ := attributes[key].(string)
-	return s
 }
 
 func number(attributes map[string]any, key string) float64 {

@@ -5,10 +5,7 @@ import (
 	"io"
 	"math"
 
-	"go.opentelemetry.io/otel/trace"
-
-	"github.com/fleetotel/telemetry"
-	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/examples/internal/spanview"
 )
 
 // totals are what the arrived spans say, and nothing else.
@@ -24,7 +21,7 @@ func (s *shop) totals() (t totals) {
 			continue
 		}
 		t.traces++
-		weight, ok := telemetry.AdjustedCount(contextOf(span))
+		weight, ok := spanview.Weight(span)
 		if !ok {
 			continue
 		}
@@ -36,25 +33,6 @@ func (s *shop) totals() (t totals) {
 		}
 	}
 	return t
-}
-
-// contextOf rebuilds the span context from what was sent.
-func contextOf(span otlptest.Span) trace.SpanContext {
-	traceID, err := trace.TraceIDFromHex(span.TraceID)
-	if err != nil {
-		return trace.SpanContext{}
-	}
-	spanID, err := trace.SpanIDFromHex(span.SpanID)
-	if err != nil {
-		return trace.SpanContext{}
-	}
-	state, err := trace.ParseTraceState(span.TraceState)
-	if err != nil {
-		return trace.SpanContext{}
-	}
-	return trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: traceID, SpanID: spanID, TraceFlags: trace.TraceFlags(span.Flags & 0xff), TraceState: state,
-	})
 }
 
 // report prints the estimates beside the truth.

@@ -1,4 +1,4 @@
-package main
+package spanview
 
 import (
 	"cmp"
@@ -12,20 +12,29 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// barWidth is how many columns the whole of a trace takes.
-const barWidth = 12
+// barWidth is how many columns the whole of a trace takes. A short trace is 80 columns wide, a deep one up to 97.
+const (
+	barWidth     = 12
+	minNameWidth = 31
+	maxNameWidth = 48
+)
 
-// printTree draws one trace: a line for each span with its service, kind and duration, and a bar that shows when in the
-// trace it ran. The text of an error stands below its span.
-func printTree(out io.Writer, trace []otlptest.Span) {
-	t := tree{out: out, children: make(map[string][]otlptest.Span), begin: trace[0].Start, end: trace[0].End}
-	arrived := make(map[string]bool, len(trace))
-	for _, s := range trace {
-		arrived[s.SpanID] = true
+// Tree draws a trace, or several that are linked: a line for each span with its service, kind and duration, and a bar
+// that shows when in the whole it ran. The text of an error stands below its span, and so do links to other spans.
+func Tree(out io.Writer, spans []otlptest.Span) {
+	if len(spans) == 0 {
+		return
 	}
-	for _, s := range trace {
+	t := tree{
+		out: out, children: make(map[string][]otlptest.Span), byID: make(map[string]otlptest.Span, len(spans)),
+		begin: spans[0].Start, end: spans[0].End,
+	}
+	for _, s := range spans {
+		t.byID[s.SpanID] = s
+	}
+	for _, s := range spans {
 		parent := s.ParentSpanID
-		if !arrived[parent] {
+		if _, arrived := t.byID[parent]; !arrived {
 			parent = "" // draw it at the margin rather than not at all
 		}
 		t.children[parent] = append(t.children[parent], s)
@@ -41,29 +50,47 @@ func printTree(out io.Writer, trace []otlptest.Span) {
 			return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.SpanID, b.SpanID))
 		})
 	}
+	t.nameWidth = minNameWidth
+	for _, root := range t.children[""] {
+		t.nameWidth = max(t.nameWidth, t.widest(root, 0))
+	}
 	t.row("SPAN", "SERVICE", "KIND", "MS", "")
 	for _, root := range t.children[""] {
 		t.draw(root, "", "")
 	}
 }
 
+// widest is how many columns the names of s and all below it take, each indented by its depth.
+func (t tree) widest(s otlptest.Span, depth int) int {
+	widest := 3*depth + utf8.RuneCountInString(s.Name)
+	for _, child := range t.children[s.SpanID] {
+		widest = max(widest, t.widest(child, depth+1))
+	}
+	return min(widest, maxNameWidth)
+}
+
 type tree struct {
 	out        io.Writer
 	children   map[string][]otlptest.Span // by the id of their parent
+	byID       map[string]otlptest.Span
 	begin, end time.Time
+	nameWidth  int
 }
 
 // draw prints s and all below it. The line of s begins with first, those below begin with rest.
 func (t tree) draw(s otlptest.Span, first, rest string) {
-	t.row(first+s.Name, text(s.Resource, "service.name"), s.Kind,
+	t.row(first+s.Name, Service(s.Resource), s.Kind,
 		fmt.Sprintf("%.2f", float64(s.End.Sub(s.Start))/float64(time.Millisecond)), t.bar(s))
 	below := t.children[s.SpanID]
+	trunk := "   "
+	if len(below) > 0 {
+		trunk = "│  "
+	}
 	if s.Status.Code == "error" && s.Status.Message != "" {
-		trunk := "   "
-		if len(below) > 0 {
-			trunk = "│  "
-		}
 		fmt.Fprintf(t.out, "  %s%serror: %s\n", rest, trunk, s.Status.Message)
+	}
+	for _, link := range s.Links {
+		fmt.Fprintf(t.out, "  %s%slinked to %s\n", rest, trunk, t.target(link))
 	}
 	for i, child := range below {
 		if i < len(below)-1 {
@@ -74,8 +101,16 @@ func (t tree) draw(s otlptest.Span, first, rest string) {
 	}
 }
 
+// target names the span that a link points to, by its name if it is in the picture.
+func (t tree) target(link otlptest.Link) string {
+	if s, ok := t.byID[link.SpanID]; ok && s.TraceID == link.TraceID {
+		return s.Name
+	}
+	return fmt.Sprintf("span %s of trace %s", link.SpanID, link.TraceID)
+}
+
 func (t tree) row(name, service, kind, took, bar string) {
-	line := fmt.Sprintf("  %s %-15s %-8s %6s  %s", pad(name, 31), service, kind, took, bar)
+	line := fmt.Sprintf("  %s %-15s %-8s %6s  %s", pad(name, t.nameWidth), service, kind, took, bar)
 	fmt.Fprintln(t.out, strings.TrimRight(line, " "))
 }
 

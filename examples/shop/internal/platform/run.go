@@ -1,0 +1,149 @@
+package platform
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/fleetotel/telemetry"
+)
+
+// drainTimeout is how long requests that have begun may take after the signal to stop. With telemetry's own 10 s it
+// stays below the 30 s that Kubernetes grants.
+const drainTimeout = 10 * time.Second
+
+// Event is a line on a service's standard output, in JSON: one when it is ready, one when it has stopped.
+type Event struct {
+	Service string   `json:"service"`
+	Event   string   `json:"event"` // "ready" or "stopped"
+	Addr    string   `json:"addr,omitempty"`
+	Closing *Closing `json:"closing,omitempty"`
+}
+
+// Closing is a service's last word: what it did, and what became of its telemetry.
+type Closing struct {
+	Operations  map[string]Count `json:"operations"`
+	Traces      Signal           `json:"traces"`
+	Metrics     Signal           `json:"metrics"`
+	Logs        Signal           `json:"logs"`
+	Problems    int64            `json:"problems"`              // what telemetry reported about itself
+	Undelivered string           `json:"undelivered,omitempty"` // the error of Shutdown
+}
+
+// Signal is the part of telemetry.SignalHealth that tells what arrived.
+type Signal struct {
+	Accepted int64 `json:"accepted"`
+	Exported int64 `json:"exported"`
+	Lost     int64 `json:"lost"`
+	Left     int64 `json:"left"` // queued or spooled
+}
+
+func signalOf(h telemetry.SignalHealth) Signal {
+	return Signal{Accepted: h.Accepted, Exported: h.Exported, Lost: h.Lost(), Left: h.Queued + h.Spooled}
+}
+
+// Run runs one service until ctx is cancelled, which is what SIGTERM does. Then it drains requests, closes what build
+// has opened, and flushes telemetry, in this order: each step may still produce what the next one delivers.
+func Run(ctx context.Context, out io.Writer, name string, build func(context.Context, *App) error) error {
+	// The port comes first: if it is taken there is nothing to observe.
+	port, err := net.Listen("tcp", cmp.Or(os.Getenv("LISTEN_ADDR"), ":8080"))
+	if err != nil {
+		return fmt.Errorf("LISTEN_ADDR: %w", err)
+	}
+	// What follows must not be cut off by the signal that ends the service.
+	work := context.WithoutCancel(ctx)
+
+	var problems Problems
+	guard, err := telemetry.Init(work, Preset(&problems), telemetry.WithServiceName(name))
+	if err != nil {
+		slog.Error("telemetry is degraded, the service goes on", "error", err)
+	}
+	app := newApp()
+	if err = build(ctx, app); err == nil {
+		err = app.serve(ctx, port, func() { say(out, Event{Service: name, Event: "ready", Addr: port.Addr().String()}) })
+	} else {
+		_ = port.Close()
+	}
+	drain, cancel := context.WithTimeout(work, drainTimeout)
+	defer cancel()
+	err = errors.Join(err, app.close(drain))
+	if err != nil {
+		slog.Error("the service did not end well", "error", err)
+	}
+
+	// Telemetry last. Its deadline is its own: a slow drain must not cost the last spans.
+	undelivered := guard.Shutdown(work)
+	if undelivered != nil { // the service did its work: this is reported, and no failure of the service
+		slog.Error("not all telemetry was delivered", "error", undelivered)
+	}
+	say(out, Event{Service: name, Event: "stopped", Closing: closing(app, guard, &problems, undelivered)})
+	return err
+}
+
+// serve answers until ctx is cancelled and then until no request is left.
+func (a *App) serve(ctx context.Context, port net.Listener, ready func()) error {
+	closed := make(chan error, 1)
+	server := &http.Server{
+		// Each request becomes a server span named after its route, and a point of the HTTP metrics; probes do not.
+		Handler:           telemetry.Handler(a.mux, a.options...),
+		ReadHeaderTimeout: 5 * time.Second,
+		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
+	}
+	go func() {
+		if a.grpc != nil {
+			closed <- a.grpc.Serve(port)
+		} else {
+			closed <- server.Serve(port)
+		}
+	}()
+	ready()
+	select {
+	case err := <-closed:
+		return fmt.Errorf("the listener failed: %w", err)
+	case <-ctx.Done():
+	}
+	a.draining.Store(true)
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if a.grpc == nil {
+		if err := server.Shutdown(drain); err != nil {
+			return fmt.Errorf("requests did not finish: %w", errors.Join(err, server.Close()))
+		}
+		return nil
+	}
+	a.health.Shutdown() // tells those who watch
+	defer context.AfterFunc(drain, a.grpc.Stop)()
+	a.grpc.GracefulStop()
+	return nil
+}
+
+func closing(app *App, guard *telemetry.Guard, problems *Problems, undelivered error) *Closing {
+	h := guard.Health()
+	c := &Closing{
+		Operations: app.Tally.Counts(),
+		Traces:     signalOf(h.Traces), Metrics: signalOf(h.Metrics), Logs: signalOf(h.Logs),
+		Problems: problems.Count(),
+	}
+	if undelivered != nil {
+		c.Undelivered = undelivered.Error()
+	}
+	return c
+}
+
+func say(out io.Writer, e Event) {
+	line, err := json.Marshal(e)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "%s\n", line)
+	}
+	if err != nil {
+		slog.Error("nobody reads what the service says", "error", err)
+	}
+}

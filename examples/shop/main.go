@@ -1,0 +1,162 @@
+// Command shop is a small fleet: a storefront, checkout, payment and inventory, and a fulfilment worker behind NATS, each
+// a process of its own with telemetry from one shared preset.
+//
+//	go run ./examples/shop
+//
+// starts everything, a NATS server and an OTLP collector included, drives it for some seconds, and prints what arrived
+// beside what happened. With OTEL_EXPORTER_OTLP_ENDPOINT set the telemetry goes there instead.
+//
+//	go run ./examples/shop -service payment
+//
+// is one service alone, as it runs in its container. README.md lists the variables.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/fleetotel/telemetry/examples/shop/internal/checkout"
+	"github.com/fleetotel/telemetry/examples/shop/internal/fulfilment"
+	"github.com/fleetotel/telemetry/examples/shop/internal/inventory"
+	"github.com/fleetotel/telemetry/examples/shop/internal/load"
+	"github.com/fleetotel/telemetry/examples/shop/internal/payment"
+	"github.com/fleetotel/telemetry/examples/shop/internal/platform"
+	"github.com/fleetotel/telemetry/examples/shop/internal/storefront"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	// From the first signal on, a second one ends the process at once: whoever presses Ctrl-C twice means it.
+	context.AfterFunc(ctx, stop)
+	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
+		fmt.Fprintln(os.Stderr, "shop:", err)
+		os.Exit(1)
+	}
+}
+
+// service is one of the programs that this binary can be.
+type service struct {
+	name  string
+	build func(context.Context, *platform.App) error
+}
+
+// services in the order in which they start: each finds those it calls. They stop the other way round.
+var services = []service{
+	{"payment", payment.Build},
+	{"inventory", inventory.Build},
+	{"fulfilment", fulfilment.Build},
+	{"checkout", checkout.Build},
+	{"storefront", storefront.Build},
+}
+
+// loadName is the -service that is no service: the customers alone, for a shop that runs elsewhere.
+const loadName = "load"
+
+// settings are the command line.
+type settings struct {
+	service  string
+	attached bool
+	duration time.Duration
+	rate     float64
+	seed     uint64
+	compare  bool
+	json     string
+}
+
+// run is the whole program. A cancelled ctx is the signal to stop: what has begun is finished, and all telemetry is
+// delivered before run returns.
+func run(ctx context.Context, out io.Writer, args []string) error {
+	set, err := parse(args, out)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil
+	case err != nil:
+		return err
+	case set.attached:
+		ctx = untilEOF(ctx, os.Stdin)
+	}
+	if set.service == "" {
+		return launch(ctx, out, set)
+	}
+	if set.service == loadName {
+		return loadAlone(ctx, out, set)
+	}
+	i := slices.IndexFunc(services, func(s service) bool { return s.name == set.service })
+	return platform.Run(ctx, out, services[i].name, services[i].build)
+}
+
+func parse(args []string, out io.Writer) (settings, error) {
+	var set settings
+	flags := flag.NewFlagSet("shop", flag.ContinueOnError)
+	flags.SetOutput(out)
+	flags.StringVar(&set.service, "service", "", "be one service: "+names())
+	flags.BoolVar(&set.attached, "attached", false, "end when standard input does: the launcher's hold on its services")
+	flags.DurationVar(&set.duration, "duration", 6*time.Second, "how long the load takes, burst included; with -service load: of one round")
+	flags.Float64Var(&set.rate, "rate", 10, "requests per second, of which the burst makes a hundred times as many")
+	flags.Uint64Var(&set.seed, "seed", 1, "of the load: the same seed sends the same requests")
+	flags.BoolVar(&set.compare, "compare", true, "run the same load once more without telemetry, to tell what telemetry costs")
+	flags.StringVar(&set.json, "json", "", "write what was done to this `file`")
+	if err := flags.Parse(args); err != nil {
+		return set, err
+	}
+	switch {
+	case flags.NArg() > 0:
+		return set, fmt.Errorf("%q is not a flag; -help lists them", flags.Arg(0))
+	case set.duration < time.Second || set.duration > 10*time.Minute:
+		return set, fmt.Errorf("-duration %v: want 1s to 10m", set.duration)
+	case !(set.rate > 0 && set.rate <= 1000):
+		return set, fmt.Errorf("-rate %v: want more than 0, and at most 1000", set.rate)
+	case set.service != "" && !strings.Contains(", "+names()+",", ", "+set.service+","):
+		return set, fmt.Errorf("-service %q: want one of %s", set.service, names())
+	}
+	return set, nil
+}
+
+func names() string {
+	var all []string
+	for _, s := range services {
+		all = append(all, s.name)
+	}
+	return strings.Join(append(all, loadName), ", ")
+}
+
+// loadAlone drives the shop at STOREFRONT_URL, round after round, until ctx is cancelled.
+func loadAlone(ctx context.Context, out io.Writer, set settings) error {
+	url := os.Getenv("STOREFRONT_URL")
+	if url == "" {
+		return errors.New("STOREFRONT_URL is not set: want the URL of the storefront, such as http://storefront:8080")
+	}
+	l := load.New(load.Config{URL: url, Rate: set.rate, Duration: set.duration, Seed: set.seed, Forever: true})
+	done := make(chan struct{})
+	go func() { l.Run(ctx); close(done) }()
+	ticker := time.NewTicker(set.duration)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+			t := l.Tally()
+			fmt.Fprintf(out, "requests %d, orders %d, declined %d, wrong answers %d\n", t.Requests(), t.Ordered, t.Declined, t.Wrong)
+		case <-done:
+			return nil
+		}
+	}
+}
+
+// untilEOF ends the context that it returns when in does, thus when the process at its other end is gone.
+func untilEOF(ctx context.Context, in io.Reader) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	go func() {
+		_, _ = io.Copy(io.Discard, in)
+		cancel()
+	}()
+	return ctx
+}

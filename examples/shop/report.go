@@ -1,0 +1,207 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fleetotel/telemetry/examples/internal/spanview"
+	"github.com/fleetotel/telemetry/examples/shop/internal/platform"
+)
+
+// report holds what arrived against what happened.
+type report struct {
+	did     result
+	arrived *arrival // nil: the telemetry went to a collector that this program cannot look into
+	without *result  // the same load without telemetry; nil: there was no such run
+	missing []error
+}
+
+// logging are the operations that log once per request. Browsing does not: 50 lines a second say less than a metric.
+var logging = map[string]bool{
+	platform.OrderSpan: true, "POST /checkout": true, platform.ProcessSpan: true,
+	"shop.v1.Payment/Charge": true, "shop.v1.Inventory/Reserve": true, "shop.v1.Inventory/Release": true,
+}
+
+// maxDeviation is how many standard errors an estimate may be off. Chance exceeds 6 once in 500 million; few samples are
+// not quite normal, hence the allowance of a request or two below.
+const maxDeviation = 6
+
+// print shows everything and returns what is missing.
+func (r *report) print(out io.Writer) error {
+	if r.arrived != nil {
+		r.printExample(out)
+	}
+	r.printOperations(out)
+	r.printSignals(out)
+	r.printCost(out)
+	if len(r.missing) > 0 {
+		return fmt.Errorf("not everything arrived:\n%w", errors.Join(r.missing...))
+	}
+	if r.arrived == nil {
+		fmt.Fprintf(out, "\nNothing was lost on the way out.\n")
+	} else {
+		fmt.Fprintf(out, "\nEverything arrived.\n")
+	}
+	return nil
+}
+
+func (r *report) miss(format string, args ...any) {
+	r.missing = append(r.missing, fmt.Errorf("  "+format, args...))
+}
+
+func (r *report) printExample(out io.Writer) {
+	trace := r.arrived.example()
+	if trace == nil {
+		fmt.Fprintf(out, "\nOf no order were both the trace and the fulfilment's sampled.\n")
+		return
+	}
+	fmt.Fprintf(out, "\nOne order: trace %s\n", trace[0].TraceID)
+	spanview.Tree(out, trace)
+}
+
+// names of the services that did something, the first to be called first.
+func (r *report) names() []string {
+	var names []string
+	for _, s := range slices.Backward(services) {
+		if r.did.Services[s.name] != nil {
+			names = append(names, s.name)
+		}
+	}
+	return names
+}
+
+// printOperations compares requests with the estimate from the sampled spans, and errors with the traces that were kept.
+func (r *report) printOperations(out io.Writer) {
+	fmt.Fprintf(out, "\nRequests, as the services counted them, and as the spans that arrived say\n")
+	fmt.Fprintf(out, "  %-11s %-26s %7s %7s %10s %8s %7s %6s %6s %6s\n",
+		"SERVICE", "OPERATION", "MADE", "SAMPLED", "ESTIMATE", "STD.ERR.", "FAILED", "KEPT", "SLOW", "KEPT")
+	for _, name := range r.names() {
+		counts := r.did.Services[name].Operations
+		for _, op := range slices.Sorted(maps.Keys(counts)) {
+			r.printOperation(out, operation{name, op}, counts[op])
+		}
+	}
+}
+
+func (r *report) printOperation(out io.Writer, op operation, made platform.Count) {
+	if r.arrived == nil {
+		fmt.Fprintf(out, "  %-11s %-26s %7d %7s %10s %8s %7d %6s %6d %6s\n",
+			op.service, op.name, made.Made, "-", "-", "-", made.Failed, "-", made.Slow, "-")
+		return
+	}
+	got := r.arrived.at(op)
+	deviation := math.Sqrt(got.variance)
+	fmt.Fprintf(out, "  %-11s %-26s %7d %7d %10.0f %8.0f %7d %6d %6d %6d\n",
+		op.service, op.name, made.Made, got.roots, got.estimate, deviation, made.Failed, got.failed, made.Slow, got.slow)
+	if int64(got.failed) != made.Failed {
+		r.miss("%s %s: %d requests failed, the traces of %d were kept", op.service, op.name, made.Failed, got.failed)
+	}
+	// A span takes longer than the work inside it, which is what the service counts.
+	if int64(got.slow) < made.Slow {
+		r.miss("%s %s: %d requests were slow, the traces of %d were kept", op.service, op.name, made.Slow, got.slow)
+	}
+	switch {
+	case got.withoutWeight > 0 && got.withoutWeight < got.roots:
+		r.miss("%s %s: %d of %d spans do not say what they stand for", op.service, op.name, got.withoutWeight, got.roots)
+	case got.withoutWeight == got.roots: // another sampler
+		if got.roots == 0 && made.Made > 0 {
+			r.miss("%s %s: no span arrived of %d requests", op.service, op.name, made.Made)
+		}
+	case math.Abs(got.estimate-float64(made.Made)) > maxDeviation*max(deviation, 0.35):
+		r.miss("%s %s: estimated %.0f requests, made %d", op.service, op.name, got.estimate, made.Made)
+	}
+}
+
+// printSignals compares what the services sent with what arrived, and counts the log records that lead to a trace.
+func (r *report) printSignals(out io.Writer) {
+	fmt.Fprintf(out, "\nWhat the services sent (their Health after Shutdown), and what arrived\n")
+	fmt.Fprintf(out, "  %-11s %7s %7s %5s %8s %7s %5s %9s %11s %7s %6s\n",
+		"SERVICE", "SPANS", "ARRIVED", "LOST", "RECORDS", "ARRIVED", "LOST", "IN TRACES", "TRACE KEPT", "PROBES", "SPANS")
+	for _, name := range r.names() {
+		sent, probes := r.did.Services[name], r.did.Probes[name]
+		if name == "storefront" {
+			probes += r.did.Load.Probes
+		}
+		for signal, s := range map[string]platform.Signal{"spans": sent.Traces, "metric data points": sent.Metrics, "log records": sent.Logs} {
+			if s.Lost+s.Left > 0 {
+				r.miss("%s: %s lost %d, not sent %d: %s", name, signal, s.Lost, s.Left, sent.Undelivered)
+			}
+		}
+		if r.arrived == nil {
+			fmt.Fprintf(out, "  %-11s %7d %7s %5d %8d %7s %5d %9s %11s %7d %6s\n", name, sent.Traces.Exported, "-", sent.Traces.Lost,
+				sent.Logs.Exported, "-", sent.Logs.Lost, "-", "-", probes, "-")
+			continue
+		}
+		got := r.arrived.of(name)
+		fmt.Fprintf(out, "  %-11s %7d %7d %5d %8d %7d %5d %9d %11d %7d %6d\n", name, sent.Traces.Exported, got.spans, sent.Traces.Lost,
+			sent.Logs.Exported, got.records, sent.Logs.Lost, got.correlated, got.kept, probes, got.probes)
+		r.compareSignals(name, sent, got)
+	}
+}
+
+func (r *report) compareSignals(name string, sent *platform.Closing, got *signals) {
+	if sent.Traces.Accepted != int64(got.spans) {
+		r.miss("%s: %d spans ended, %d arrived", name, sent.Traces.Accepted, got.spans)
+	}
+	if sent.Logs.Accepted != int64(got.records) {
+		r.miss("%s: %d log records were written, %d arrived", name, sent.Logs.Accepted, got.records)
+	}
+	lines := 0
+	for op, made := range sent.Operations {
+		if logging[op] {
+			lines += int(made.Made)
+		}
+	}
+	if got.correlated != lines {
+		r.miss("%s: requests logged %d lines, %d arrived with the id of a trace", name, lines, got.correlated)
+	}
+	if got.probes > 0 {
+		r.miss("%s: health probes made %d spans, want none", name, got.probes)
+	}
+}
+
+// printCost compares CPU time and memory with a run without telemetry.
+func (r *report) printCost(out io.Writer) {
+	fmt.Fprintf(out, "\nCPU time (user and system) and greatest resident memory of each process, start and stop included\n")
+	if r.without == nil {
+		fmt.Fprintf(out, "  %-11s %9s %9s\n", "SERVICE", "CPU", "MEMORY")
+		for _, name := range r.names() {
+			u := r.did.Usage[name]
+			fmt.Fprintf(out, "  %-11s %9s %9s\n", name, seconds(u.CPU), megabytes(u.RSS))
+		}
+		return
+	}
+	fmt.Fprintf(out, "  %-11s %9s %9s %9s %14s %9s %9s %9s\n",
+		"SERVICE", "CPU", "WITHOUT", "TELEMETRY", "PER REQUEST", "MEMORY", "WITHOUT", "TELEMETRY")
+	for _, name := range r.names() {
+		with, without := r.did.Usage[name], r.without.Usage[name]
+		var requests int64
+		for _, made := range r.did.Services[name].Operations {
+			requests += made.Made
+		}
+		cpu := with.CPU - without.CPU
+		fmt.Fprintf(out, "  %-11s %9s %9s %9s %11d µs %9s %9s %9s\n", name, seconds(with.CPU), seconds(without.CPU), seconds(cpu),
+			cpu.Microseconds()/max(requests, 1), megabytes(with.RSS), megabytes(without.RSS), megabytes(with.RSS-without.RSS))
+	}
+	fmt.Fprintf(out, "  Telemetry's part is the difference of two runs of the same load, as the operating system counts both.\n"+
+		"  On a busy machine it is coarse: take the larger figures for what they are, and repeat the run.\n")
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+func megabytes(n int64) string       { return fmt.Sprintf("%.0f MB", float64(n)/1e6) }
+
+// redacted hides the password that a URL may hold.
+func redacted(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || strings.TrimSpace(endpoint) == "" {
+		return "(not a URL)"
+	}
+	return u.Redacted()
+}
