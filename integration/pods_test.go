@@ -68,8 +68,9 @@ func TestServicesAreProbedAndLimited(t *testing.T) {
 		c := w.container()
 		require.Equal(t, []string{"-service", w.Name}, c.Args)
 		require.NotNil(t, c.StartupProbe, w.Name)
-		require.Equal(t, "64Mi", c.Resources.Requests.Memory().String(), w.Name)
-		require.Equal(t, "256Mi", c.Resources.Limits.Memory().String(), w.Name)
+		requests, limits := c.Resources.Requests, c.Resources.Limits
+		require.Equal(t, "64Mi", requests.Memory().String(), w.Name)
+		require.Equal(t, "256Mi", limits.Memory().String(), w.Name)
 		require.Equal(t, int32(8080), c.Ports[0].ContainerPort)
 		require.Equal(t, ":8080", w.env()["LISTEN_ADDR"])
 	}
@@ -122,7 +123,8 @@ func TestPodsAreConfined(t *testing.T) {
 			require.True(t, *c.SecurityContext.ReadOnlyRootFilesystem, name)
 			require.False(t, *c.SecurityContext.AllowPrivilegeEscalation, name)
 			require.Equal(t, []corev1.Capability{"ALL"}, c.SecurityContext.Capabilities.Drop, name)
-			require.False(t, c.Resources.Limits.Memory().IsZero(), name)
+			limits := c.Resources.Limits
+			require.False(t, limits.Memory().IsZero(), name)
 			if c.Name == "queue-owner" {
 				require.Equal(t, []corev1.Capability{"CHOWN"}, c.SecurityContext.Capabilities.Add)
 				continue
@@ -172,8 +174,8 @@ func TestSelectorsMatch(t *testing.T) {
 		require.Len(t, m.selected(t, d.Namespace, d.Spec.Selector), 1, "PodDisruptionBudget %s", d.Name)
 	}
 	for _, s := range m.scalers {
-		scaled := m.workload(t, s.Spec.ScaleTargetRef.Name)
-		require.False(t, scaled.container().Resources.Requests.Cpu().IsZero(), "utilisation is of the request")
+		requests := m.workload(t, s.Spec.ScaleTargetRef.Name).container().Resources.Requests
+		require.False(t, requests.Cpu().IsZero(), "utilisation is of the request")
 	}
 	for _, s := range m.statefulSets {
 		governing := slices.IndexFunc(m.services, func(c corev1.Service) bool {
