@@ -2,7 +2,7 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-.PHONY: help test race lint update ci demo
+.PHONY: help test race lint update proto ci demo
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
@@ -19,6 +19,9 @@ lint: ## Check the style
 
 update: ## Write the generated tables into README.md
 	go test -run '^TestReadme.*Table' -update .
+
+proto: ## Write the shop's gRPC code (needs protoc, protoc-gen-go and protoc-gen-go-grpc)
+	go generate ./examples/shop/internal/shoppb
 
 demo: ## Run the main example
 	go run ./examples/payments

@@ -17,6 +17,7 @@ type arrival struct {
 	traces     map[string][]otlptest.Span
 	operations map[operation]*seen
 	services   map[string]*signals
+	maxWeight  float64 // of a local root
 }
 
 // operation is what a service is asked for: the name of its local root spans.
@@ -94,6 +95,7 @@ func (a *arrival) count(s otlptest.Span) {
 	}
 	op.estimate += weight
 	op.variance += weight * (weight - 1)
+	a.maxWeight = max(a.maxWeight, weight)
 }
 
 // countErrors books, for each error in a trace, the local root above it: once, however many there are below.

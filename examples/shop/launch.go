@@ -41,20 +41,20 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 	} else {
 		fmt.Fprintf(out, "%-11s to OTEL_EXPORTER_OTLP_ENDPOINT=%s\n", "telemetry", redacted(endpoint))
 	}
-	did, err := runFleet(ctx, out, filepath.Join(dir, "with.db"), set, collector, env...)
-	if err != nil {
-		return err
+	did, failed := runFleet(ctx, out, filepath.Join(dir, "with.db"), set, collector, env...)
+	if did.Services == nil {
+		return failed
 	}
 	if set.json != "" {
 		if err := did.write(set.json); err != nil {
 			return err
 		}
 	}
-	r := report{did: did}
+	r := report{did: did, adaptive: os.Getenv("OTEL_TRACES_SAMPLER") == ""}
 	if collector != nil {
 		r.arrived = arrivedAt(collector)
 	}
-	if set.compare && ctx.Err() == nil {
+	if set.compare && failed == nil && ctx.Err() == nil {
 		fmt.Fprintf(out, "\nThe same load once more, without telemetry (OTEL_SDK_DISABLED=true)\n")
 		without, err := runFleet(ctx, out, filepath.Join(dir, "without.db"), set, nil, quietly, "OTEL_SDK_DISABLED=true")
 		if err != nil {
@@ -64,19 +64,19 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 			r.without = &without
 		}
 	}
-	return r.print(out)
+	return errors.Join(failed, r.print(out))
 }
 
 // result is what one run of the fleet has done.
 type result struct {
 	Load     load.Tally                   `json:"load"`
 	Services map[string]*platform.Closing `json:"services"`
-	Usage    map[string]usage             `json:"usage"`
+	CPU      map[string]time.Duration     `json:"cpu_ns"` // user and system
 	Probes   map[string]int               `json:"probes"` // by this program, beside those in Load
 }
 
 // runFleet starts the shop, sends the load, and stops it. When ctx is cancelled the load ends early, and the rest is as
-// always.
+// always. With an error, the result is empty if the shop did not start, and else what was done all the same.
 func runFleet(ctx context.Context, out io.Writer, database string, set settings, collector *otlptest.Collector, env ...string) (result, error) {
 	f, err := startFleet(ctx, database, env...)
 	if err != nil {
@@ -97,9 +97,9 @@ func runFleet(ctx context.Context, out io.Writer, database string, set settings,
 	stopProbes()
 
 	err = f.stop()
-	did := result{Load: l.Tally(), Services: f.closings(), Usage: make(map[string]usage), Probes: probes.asked}
+	did := result{Load: l.Tally(), Services: f.closings(), CPU: make(map[string]time.Duration), Probes: probes.asked}
 	for _, p := range f.processes {
-		did.Usage[p.name] = p.usage
+		did.CPU[p.name] = p.cpu
 	}
 	if t := did.Load; t.Wrong > 0 {
 		err = errors.Join(err, fmt.Errorf("unexpected answers: %d, the first: %w", t.Wrong, t.First))

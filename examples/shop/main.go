@@ -35,11 +35,13 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// From the first signal on, a second one ends the process at once: whoever presses Ctrl-C twice means it.
-	context.AfterFunc(ctx, stop)
+	defer stop()
+	// From the first signal on, Ctrl-C ends the process at once: whoever presses it twice means it. A second SIGTERM means
+	// nothing: some send it to the process and to its group.
+	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
-		os.Exit(1)
+		os.Exit(1) // with nothing left to defer: run has stopped everything
 	}
 }
 
@@ -144,7 +146,11 @@ func loadAlone(ctx context.Context, out io.Writer, set settings) error {
 		select {
 		case <-ticker.C:
 			t := l.Tally()
-			fmt.Fprintf(out, "requests %d, orders %d, declined %d, wrong answers %d\n", t.Requests(), t.Ordered, t.Declined, t.Wrong)
+			fmt.Fprintf(out, "requests %d, orders %d, declined %d, wrong answers %d", t.Requests(), t.Ordered, t.Declined, t.Wrong)
+			if t.Wrong > 0 {
+				fmt.Fprintf(out, ", the first: %v", t.First)
+			}
+			fmt.Fprintln(out)
 		case <-done:
 			return nil
 		}

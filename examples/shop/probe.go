@@ -12,8 +12,11 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// probeInterval is shorter than an orchestrator's, so that a short run has some.
-const probeInterval = 500 * time.Millisecond
+// probeInterval is shorter than an orchestrator's, so that a short run has some probes.
+const (
+	probeInterval = 500 * time.Millisecond
+	probeTimeout  = 5 * time.Second
+)
 
 // prober asks services whether they are ready, as an orchestrator does. It knows nothing of telemetry, and the services'
 // telemetry should know nothing of it.
@@ -24,7 +27,7 @@ type prober struct {
 
 func newProber() *prober {
 	return &prober{
-		http:  http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+		http:  http.Client{Transport: &http.Transport{DisableKeepAlives: true}},
 		asked: make(map[string]int),
 	}
 }
@@ -74,6 +77,8 @@ func (p *prober) start(processes []*process) (stop func()) {
 
 func (p *prober) ask(ctx context.Context, service *process) error {
 	p.asked[service.name]++
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
 	if service.overGRPC() {
 		return askGRPC(ctx, service.addr)
 	}

@@ -29,20 +29,14 @@ type process struct {
 	name    string
 	addr    string // where it listens
 	closing *platform.Closing
-	usage   usage
+	cpu     time.Duration // user and system
 
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	ready  chan string
-	ended  chan struct{} // the process is gone, closing and usage are set
+	ended  chan struct{} // the process is gone, closing and cpu are set
 	err    error         // how it ended
 	stderr *tail
-}
-
-// usage is what the operating system says about a process that has ended.
-type usage struct {
-	CPU time.Duration `json:"cpu_ns"`   // user and system
-	RSS int64         `json:"rss_bytes"` // at most
 }
 
 // overGRPC says whether it is probed over gRPC.
@@ -104,7 +98,7 @@ func (p *process) listen(stdout io.Reader) {
 	}
 	_, _ = io.Copy(io.Discard, stdout)
 	p.err = p.cmd.Wait()
-	p.usage = usageOf(p.cmd.ProcessState)
+	p.cpu = p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
 // stop is what an orchestrator does: SIGTERM, and SIGKILL for those who do not listen. It returns the service's last

@@ -2,13 +2,6 @@
 
 package main
 
-import (
-	"os"
-	"syscall"
-)
+import "syscall"
 
 func ownGroup() *syscall.SysProcAttr { return nil }
-
-func usageOf(state *os.ProcessState) usage {
-	return usage{CPU: state.UserTime() + state.SystemTime()}
-}

@@ -23,7 +23,7 @@ func Build(_ context.Context, app *platform.App) error {
 	if err != nil {
 		return err
 	}
-	return messages.Subscribe(&app.Tally, platform.OrdersPlaced, "fulfilment", fulfil)
+	return messages.Subscribe(app.Tally, platform.OrdersPlaced, "fulfilment", fulfil)
 }
 
 func fulfil(ctx context.Context, body []byte) error {

@@ -18,7 +18,7 @@ import (
 // App is one service: what it serves, what it needs, what it must close. The platform serves it, answers its probes,
 // drains it and closes it.
 type App struct {
-	Tally Tally
+	Tally *Tally // of what it has served
 
 	mux      *http.ServeMux
 	grpc     *grpc.Server
@@ -30,7 +30,7 @@ type App struct {
 }
 
 func newApp() *App {
-	a := &App{mux: http.NewServeMux()}
+	a := &App{Tally: newTally(), mux: http.NewServeMux()}
 	a.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusOK) })
 	a.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		if err := a.ready(r.Context()); err != nil {

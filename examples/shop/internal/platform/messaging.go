@@ -33,7 +33,7 @@ func Connect(app *App, name string) (*Messages, error) {
 	}
 	drained := make(chan struct{})
 	conn, err := nats.Connect(url, nats.Name(name), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1),
-		nats.ReconnectWait(500*time.Millisecond), nats.DrainTimeout(drainTimeout),
+		nats.ReconnectWait(500*time.Millisecond), nats.DrainTimeout(closeTimeout),
 		nats.ClosedHandler(func(*nats.Conn) { close(drained) }),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { slog.Warn("NATS", "error", err) }))
 	if err != nil {
@@ -45,19 +45,25 @@ func Connect(app *App, name string) (*Messages, error) {
 		}
 		return nil
 	})
-	app.OnStop(func(ctx context.Context) error {
-		if err := conn.Drain(); err != nil {
-			conn.Close()
-			return fmt.Errorf("drain NATS: %w", err)
-		}
-		select {
-		case <-drained:
-			return nil
-		case <-ctx.Done():
-			return fmt.Errorf("drain NATS: %w", ctx.Err())
-		}
-	})
+	app.OnStop(func(ctx context.Context) error { return drain(ctx, conn, drained) })
 	return &Messages{conn}, nil
+}
+
+func drain(ctx context.Context, conn *nats.Conn, drained <-chan struct{}) error {
+	if err := conn.Drain(); err != nil { // the server is away
+		unsent, _ := conn.Buffered()
+		conn.Close()
+		if unsent > 0 {
+			return fmt.Errorf("drain NATS: %d bytes of messages were not sent: %w", unsent, err)
+		}
+		return nil
+	}
+	select {
+	case <-drained:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("drain NATS: %w", ctx.Err())
+	}
 }
 
 // Publish sends a message in a producer span. The span's W3C trace context travels in the headers of the message.

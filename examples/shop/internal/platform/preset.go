@@ -4,7 +4,7 @@ package platform
 
 import (
 	"cmp"
-	"fmt"
+	"log/slog"
 	"os"
 	"sync/atomic"
 	"time"
@@ -51,14 +51,16 @@ func Sampling() telemetry.Sampling {
 	}
 }
 
-// Problems counts what telemetry has to report about itself, and writes it where the orchestrator looks. It is safe for
-// concurrent use.
+// Problems counts what telemetry has to report about itself, and writes it to standard error, in the form of the other
+// log lines but past OpenTelemetry, which is what is in trouble. It is safe for concurrent use.
 type Problems struct{ count atomic.Int64 }
+
+var besideTelemetry = slog.New(slog.NewJSONHandler(os.Stderr, nil))
 
 // Handle implements otel.ErrorHandler.
 func (p *Problems) Handle(err error) {
 	p.count.Add(1)
-	fmt.Fprintln(os.Stderr, err)
+	besideTelemetry.Warn("telemetry has a problem", "error", err)
 }
 
 // Count is how many there were.

@@ -16,9 +16,12 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// drainTimeout is how long requests that have begun may take after the signal to stop. With telemetry's own 10 s it
-// stays below the 30 s that Kubernetes grants.
-const drainTimeout = 10 * time.Second
+// drainTimeout is how long requests that have begun may take after the signal to stop, and closeTimeout what comes after
+// them. With telemetry's own 10 s it stays below the 30 s that Kubernetes grants.
+const (
+	drainTimeout = 10 * time.Second
+	closeTimeout = 5 * time.Second
+)
 
 // Event is a line on a service's standard output, in JSON: one when it is ready, one when it has stopped.
 type Event struct {
@@ -35,7 +38,9 @@ type Closing struct {
 	Metrics     Signal           `json:"metrics"`
 	Logs        Signal           `json:"logs"`
 	Problems    int64            `json:"problems"`              // what telemetry reported about itself
+	Degraded    string           `json:"degraded,omitempty"`    // the error of Init
 	Undelivered string           `json:"undelivered,omitempty"` // the error of Shutdown
+	PeakMemory  int64            `json:"peak_memory_bytes"`     // 0: unknown
 }
 
 // Signal is the part of telemetry.SignalHealth that tells what arrived.
@@ -62,9 +67,9 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	work := context.WithoutCancel(ctx)
 
 	var problems Problems
-	guard, err := telemetry.Init(work, Preset(&problems), telemetry.WithServiceName(name))
-	if err != nil {
-		slog.Error("telemetry is degraded, the service goes on", "error", err)
+	guard, degraded := telemetry.Init(work, Preset(&problems), telemetry.WithServiceName(name))
+	if degraded != nil {
+		slog.Error("telemetry is degraded, the service goes on", "error", degraded)
 	}
 	app := newApp()
 	if err = build(ctx, app); err == nil {
@@ -72,9 +77,9 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	} else {
 		_ = port.Close()
 	}
-	drain, cancel := context.WithTimeout(work, drainTimeout)
+	closing, cancel := context.WithTimeout(work, closeTimeout)
 	defer cancel()
-	err = errors.Join(err, app.close(drain))
+	err = errors.Join(err, app.close(closing))
 	if err != nil {
 		slog.Error("the service did not end well", "error", err)
 	}
@@ -82,9 +87,11 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	// Telemetry last. Its deadline is its own: a slow drain must not cost the last spans.
 	undelivered := guard.Shutdown(work)
 	if undelivered != nil { // the service did its work: this is reported, and no failure of the service
-		slog.Error("not all telemetry was delivered", "error", undelivered)
+		guard.Logger().Error("not all telemetry was delivered", "error", undelivered)
 	}
-	say(out, Event{Service: name, Event: "stopped", Closing: closing(app, guard, &problems, undelivered)})
+	last := lastWord(app, guard, &problems)
+	last.Degraded, last.Undelivered = text(degraded), text(undelivered)
+	say(out, Event{Service: name, Event: "stopped", Closing: last})
 	return err
 }
 
@@ -125,17 +132,20 @@ func (a *App) serve(ctx context.Context, port net.Listener, ready func()) error 
 	return nil
 }
 
-func closing(app *App, guard *telemetry.Guard, problems *Problems, undelivered error) *Closing {
+func lastWord(app *App, guard *telemetry.Guard, problems *Problems) *Closing {
 	h := guard.Health()
-	c := &Closing{
+	return &Closing{
 		Operations: app.Tally.Counts(),
 		Traces:     signalOf(h.Traces), Metrics: signalOf(h.Metrics), Logs: signalOf(h.Logs),
-		Problems: problems.Count(),
+		Problems: problems.Count(), PeakMemory: peakMemory(),
 	}
-	if undelivered != nil {
-		c.Undelivered = undelivered.Error()
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
 	}
-	return c
+	return err.Error()
 }
 
 func say(out io.Writer, e Event) {

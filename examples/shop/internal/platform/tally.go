@@ -24,13 +24,12 @@ type Tally struct {
 	count map[string]Count
 }
 
+func newTally() *Tally { return &Tally{count: make(map[string]Count)} }
+
 // Add books one request.
 func (t *Tally) Add(operation string, took time.Duration, failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.count == nil {
-		t.count = make(map[string]Count)
-	}
 	c := t.count[operation]
 	c.Made++
 	if failed {
