@@ -73,7 +73,7 @@ func newCollector(t *testing.T, name string, args, env []string) *collector {
 }
 
 // newTiers prepares the tiers of deploy/ with a backend that writes to disk: agent → gateway → backend. More variables
-// for the gateway's configuration may follow.
+// for the gateway may follow; the last value of one wins.
 func newTiers(t *testing.T, gatewayEnv ...string) (agent, gateway, backend *collector) {
 	t.Helper()
 	backend = newCollector(t, "backend", []string{"--config", backendConfig}, nil)

@@ -36,9 +36,9 @@ func TestComposeFile(t *testing.T) {
 		require.Equal(t, []string{"ALL"}, []string(s.CapDrop))
 		require.NotNil(t, s.StopGracePeriod)
 		for variable, value := range s.Environment {
-			host, _, ok := destination(*value)
-			if ok {
-				require.Contains(t, project.Services, host, "%s of %s", variable, name)
+			if host, _, ok := destination(*value); ok {
+				_, found := project.Services[host]
+				require.True(t, found, "%s of %s: nobody is %s", variable, name, host)
 			}
 		}
 	}

@@ -166,7 +166,7 @@ func (w workload) env() map[string]string {
 // Every file of deploy/kubernetes is part of what is applied, and every YAML document in it is one that Kubernetes knows.
 func TestManifestsAreAllApplied(t *testing.T) {
 	m := render(t)
-	require.Len(t, m.shop(), len(services))
+	require.Equal(t, len(services), len(m.shop()))
 	for _, name := range services {
 		m.workload(t, name)
 	}
