@@ -48,14 +48,14 @@ func TestSizing(t *testing.T) {
 	startAll(gateway, agent)
 	began := time.Now()
 	sent := replay(t, agent, direct.traces, *sizingSpans)
-	require.Eventually(t, func() bool { return backend.count("traces").items >= sent }, arrival, 100*time.Millisecond)
+	require.Eventually(t, func() bool { return backend.distinct() == sent }, arrival, 100*time.Millisecond)
 	elapsed := time.Since(began)
 	agent.stop(syscall.SIGTERM)
 	gateway.stop(syscall.SIGTERM)
 
 	count := backend.count("traces")
-	require.Equal(t, sent, count.items)
-	t.Logf("to the backend, traces:   %4d bytes each with gzip, %4d without", count.wire/count.items, count.plain/count.items)
+	t.Logf("to the backend, traces:   %4d bytes each with gzip, %4d without (%d came twice)", count.wire/count.items,
+		count.plain/count.items, count.items-sent)
 	for _, c := range []*collector{agent, gateway} {
 		cpu := c.cpu - idle[c]
 		require.Positive(t, cpu)
@@ -97,6 +97,7 @@ type sink struct {
 	mu     sync.Mutex
 	counts map[string]*tally
 	traces []ptrace.Traces
+	spans  map[spanKey]bool
 }
 
 // tally of a signal: items are spans, log records or metric data points, wire and plain bytes.
@@ -104,7 +105,7 @@ type tally struct{ requests, items, wire, plain int }
 
 func newSink(t *testing.T) *sink {
 	t.Helper()
-	s := &sink{counts: map[string]*tally{"traces": {}, "metrics": {}, "logs": {}}}
+	s := &sink{counts: map[string]*tally{"traces": {}, "metrics": {}, "logs": {}}, spans: make(map[spanKey]bool)}
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if err := s.take(r); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
@@ -159,10 +160,24 @@ func (s *sink) take(r *http.Request) error {
 	count.items += items
 	count.wire += len(wire)
 	count.plain += len(plain)
-	if signal == "traces" {
-		s.traces = append(s.traces, traces)
+	if signal != "traces" {
+		return nil
+	}
+	s.traces = append(s.traces, traces)
+	for _, rs := range traces.ResourceSpans().All() {
+		for _, ss := range rs.ScopeSpans().All() {
+			for _, found := range ss.Spans().All() {
+				s.spans[span{Span: found}.key()] = true
+			}
+		}
 	}
 	return nil
+}
+
+func (s *sink) distinct() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.spans)
 }
 
 func (s *sink) count(signal string) tally {
