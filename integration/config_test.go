@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -32,7 +33,17 @@ func requireValid(t *testing.T, file string) {
 	require.NoError(t, err, output)
 }
 
-// The check above can fail.
+// What the shop's services keep because it is slow, the gateway keeps too.
+func TestGatewayAndShopAgreeOnSlow(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join(repository, "examples", "shop", "internal", "platform", "preset.go"))
+	require.NoError(t, err)
+	require.Contains(t, string(source), fmt.Sprintf("SlowThreshold = %d * time.Millisecond", slow.Milliseconds()))
+	config, err := os.ReadFile(gatewayConfig)
+	require.NoError(t, err)
+	require.Contains(t, string(config), fmt.Sprintf("threshold_ms: %d ", slow.Milliseconds()-1))
+}
+
+// The check of the configurations can fail.
 func TestCollectorRefusesWhatItDoesNotKnow(t *testing.T) {
 	text, err := os.ReadFile(agentConfig)
 	require.NoError(t, err)

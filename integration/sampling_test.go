@@ -25,6 +25,9 @@ const (
 	tenth   = uint64(0xe666) << 40 // th:e666, 10 %
 )
 
+// slow is what the shop calls slow (platform.SlowThreshold).
+const slow = 500 * time.Millisecond
+
 // kinds of traces that a service may send, with the th of its sampler.
 type kind struct {
 	name      string
@@ -38,7 +41,7 @@ var kinds = []kind{
 	{name: "ordinary, all of them", th: "0", duration: 20 * time.Millisecond},
 	{name: "ordinary, a tenth", th: "e666", threshold: tenth, duration: 20 * time.Millisecond},
 	{name: "error", th: "0", status: ptrace.StatusCodeError, duration: 20 * time.Millisecond},
-	{name: "slow", th: "0", duration: time.Second},
+	{name: "slow", th: "0", duration: slow},
 	{name: "error of a tenth", th: "e666", threshold: tenth, status: ptrace.StatusCodeError, duration: 20 * time.Millisecond},
 }
 
@@ -55,7 +58,7 @@ func TestGatewayThinsConsistently(t *testing.T) {
 			k := kindOf(t, s)
 			r := randomness(s.TraceID())
 			want, threshold := k.th, k.threshold
-			if k.status != ptrace.StatusCodeError && k.duration < time.Second {
+			if k.status != ptrace.StatusCodeError && k.duration < slow {
 				threshold = max(threshold, quarter)
 				require.GreaterOrEqual(t, r, threshold, k.name)
 				if threshold == quarter {
