@@ -11,7 +11,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/plog"
-	"go.opentelemetry.io/collector/pdata/pmetric"
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
@@ -32,11 +31,6 @@ func (s span) key() spanKey { return spanKey{s.TraceID(), s.SpanID()} }
 func (c *collector) traces() []ptrace.Traces {
 	unmarshaler := ptrace.JSONUnmarshaler{}
 	return requests(c.t, filepath.Join(c.dir, "traces.json"), unmarshaler.UnmarshalTraces)
-}
-
-func (c *collector) metrics() []pmetric.Metrics {
-	unmarshaler := pmetric.JSONUnmarshaler{}
-	return requests(c.t, filepath.Join(c.dir, "metrics.json"), unmarshaler.UnmarshalMetrics)
 }
 
 func (c *collector) logs() []plog.Logs {
