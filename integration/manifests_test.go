@@ -1,6 +1,8 @@
 package integration
 
 import (
+	"fmt"
+	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -45,18 +47,11 @@ var rendered = sync.OnceValues(func() (*manifests, error) {
 			return nil, err
 		}
 		if err := m.decode(resource.GetKind(), text); err != nil {
-			return nil, &decodeError{resource.CurId().String(), err}
+			return nil, fmt.Errorf("%s: %w", resource.CurId(), err)
 		}
 	}
 	return m, nil
 })
-
-type decodeError struct {
-	resource string
-	err      error
-}
-
-func (e *decodeError) Error() string { return e.resource + ": " + e.err.Error() }
 
 // decode takes no field that the type of the kind does not have, and no kind that is not known here.
 func (m *manifests) decode(kind string, text []byte) error {
@@ -80,13 +75,9 @@ func (m *manifests) decode(kind string, text []byte) error {
 	case "NetworkPolicy":
 		return add(&m.policies, text)
 	default:
-		return &unknownKindError{kind}
+		return fmt.Errorf("no check knows the kind %s", kind)
 	}
 }
-
-type unknownKindError struct{ kind string }
-
-func (e *unknownKindError) Error() string { return "no check knows the kind " + e.kind }
 
 func add[T any](list *[]T, text []byte) error {
 	var object T
@@ -195,7 +186,7 @@ func TestConfigMapsHoldTheValidatedConfigurations(t *testing.T) {
 			}
 			found++
 			file := filepath.Join(t.TempDir(), name)
-			require.NoError(t, writeFile(file, content))
+			require.NoError(t, os.WriteFile(file, []byte(content), 0o600))
 			requireValid(t, file)
 			mounted := false
 			for _, w := range m.workloads() {

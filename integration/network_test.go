@@ -1,6 +1,7 @@
 package integration
 
 import (
+	"maps"
 	"net"
 	"net/url"
 	"slices"
@@ -155,9 +156,7 @@ func (m *manifests) namespaceLabels(name string) map[string]string {
 	all := map[string]string{"kubernetes.io/metadata.name": name}
 	for _, n := range m.namespaces {
 		if n.Name == name {
-			for key, value := range n.Labels {
-				all[key] = value
-			}
+			maps.Copy(all, n.Labels)
 		}
 	}
 	return all
