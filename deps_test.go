@@ -71,7 +71,7 @@ const modulePath = "github.com/fleetotel/telemetry"
 
 // isLibrary leaves out the programs.
 func isLibrary(f sourceFile) bool {
-	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/")
+	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/") && !strings.HasPrefix(f.path, "integration/")
 }
 
 func (f sourceFile) importsAny(prefixes ...string) bool {
