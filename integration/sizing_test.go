@@ -40,9 +40,9 @@ func TestSizing(t *testing.T) {
 	backend := newSink(t)
 	agent, gateway, _ := newTiers(t, "TAIL_SAMPLING_DECISION_WAIT=2s", "BACKEND_ENDPOINT="+backend.url)
 	idle := make(map[*collector]time.Duration)
-	for _, c := range []*collector{gateway, agent} { // what starting and stopping costs
+	for _, c := range []*collector{gateway, agent} { // what starting costs
 		c.start()
-		c.stop(syscall.SIGTERM)
+		c.stop(syscall.SIGKILL) // a collector is healthy a moment before it listens to SIGTERM
 		idle[c], c.cpu = c.cpu, 0
 	}
 	startAll(gateway, agent)
