@@ -78,7 +78,8 @@ const modulePath = "github.com/fleetotel/telemetry"
 
 // isLibrary leaves out the programs.
 func isLibrary(f sourceFile) bool {
-	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/") && !strings.HasPrefix(f.path, "cmd/")
+	return !strings.HasPrefix(f.path, "examples/") && !strings.HasPrefix(f.path, "benchmarks/") && !strings.HasPrefix(f.path, "cmd/") &&
+		!strings.HasPrefix(f.path, "integration/")
 }
 
 // isTestKit tells the package that services' tests import, and nothing else.
