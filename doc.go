@@ -5,7 +5,8 @@
 //	defer guard.Shutdown(context.Background())
 //
 // Traces, metrics and logs then flow over OTLP to OTEL_EXPORTER_OTLP_ENDPOINT, http://localhost:4318 by default. A
-// service goes on with OpenTelemetry's own API (otel.Tracer, otel.Meter) and with log/slog.
+// service goes on with OpenTelemetry's own API (otel.Tracer, otel.Meter) and with log/slog. With
+// TELEMETRY_PROFILE=development they are shown on the terminal instead, until an endpoint is set.
 //
 // # Lifecycle
 //
@@ -24,8 +25,15 @@
 //
 // slog records go to the console, as JSON on standard error, and over OTLP. The console line has trace_id, span_id and
 // trace_flags at its root, also under WithGroup. On a terminal on which [ProfileDevelopment] or an exporter named console
-// shows traces and metrics too, it is a line for people, unless a format is asked for. Only the ...Context methods of slog know the span. What the library has
-// to say about itself goes to the console only, at most once a minute for each cause.
+// shows traces and metrics too, it is a line for people, unless a format is asked for. Only the ...Context methods of
+// slog know the span. What the library has to say about itself goes to the console only, at most once a minute for each
+// cause.
+//
+// # What is kept, and what is masked
+//
+// By default a process keeps about 50 traces per second, and besides them those that failed or were slow: see [Sampling].
+// Secrets and payment data are masked before they leave the process: see [Redaction]. What cannot be delivered is tried
+// again from memory, and with [WithSpool] waits on disk; what is lost all the same is counted in [Health].
 //
 // # Propagation
 //

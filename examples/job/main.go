@@ -28,9 +28,11 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// From the first signal on, a second one ends the process at once.
-	context.AfterFunc(ctx, stop)
-	// All that is deferred is in run, since os.Exit runs no deferred call: a Shutdown deferred here would never happen.
+	defer stop()
+	// From a second after the first signal on, Ctrl-C ends the process at once: whoever presses it again means it. timeout(1)
+	// sends each signal twice, to the process and to its group, and that is no reason to lose anything.
+	context.AfterFunc(ctx, func() { time.Sleep(time.Second); signal.Reset(os.Interrupt) })
+	// All else that is deferred is in run, since os.Exit runs no deferred call: a Shutdown deferred here would never happen.
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "job:", err)
 		os.Exit(1)

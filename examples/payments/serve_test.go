@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
 	"os"
@@ -97,7 +98,8 @@ func TestServeDeliversTheLastRequest(t *testing.T) {
 	}
 }
 
-// A request that has begun when the signal comes gets its answer, and its telemetry is delivered.
+// A request that has begun when the signal comes gets its answer, and its telemetry is delivered; a second SIGTERM, such as
+// that of timeout(1) to the process's group, changes nothing.
 func TestServeFinishesWhatHasBegun(t *testing.T) {
 	collector := otlptest.New(t)
 	p := serveProcess(t, collector.HTTPEndpoint(), "-gateway-delay", "1s")
@@ -112,9 +114,22 @@ func TestServeFinishesWhatHasBegun(t *testing.T) {
 	}()
 	<-sent
 	time.Sleep(200 * time.Millisecond) // into the second that the gateway takes
-	p.stop(t, syscall.SIGTERM)
+	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
+	require.Eventually(t, func() bool { return refuses(p.url) }, 10*time.Second, time.Millisecond)
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // on a slow machine it has ended by now
+	<-p.stdout
+	require.NoError(t, p.cmd.Wait(), "%s", &p.stderr)
 	require.Equal(t, result{http.StatusCreated, nil}, <-answered)
 	require.Len(t, collector.Spans(), paid.spans)
+}
+
+// refuses reports whether nobody listens there any more.
+func refuses(url string) bool {
+	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err == nil {
+		_ = conn.Close()
+	}
+	return err != nil
 }
 
 // A service whose collector is away ends in order, too: telemetry must not decide how a service ends.

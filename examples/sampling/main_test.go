@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -26,4 +27,18 @@ func TestEstimates(t *testing.T) {
 		require.NoError(t, err)
 		require.InEpsilon(t, truth, estimate, line.tolerance)
 	}
+}
+
+// Ctrl-C is not a failure: what there was until then is reported.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	var out bytes.Buffer
+	shop, err := openShop(t.Context(), 50)
+	require.NoError(t, err)
+	defer shop.close()
+	require.NoError(t, shop.serve(ctx, &out, []step{{100, time.Minute}}))
+	require.NoError(t, shop.report(&out))
+	require.Contains(t, out.String(), "interrupted")
+	require.Contains(t, out.String(), "traces arrived")
 }

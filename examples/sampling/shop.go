@@ -59,7 +59,8 @@ func (s *shop) serve(ctx context.Context, out io.Writer, steps []step) error {
 		for begin := time.Now(); time.Since(begin) < st.length; {
 			select {
 			case <-ctx.Done():
-				return ctx.Err()
+				fmt.Fprintln(out, "interrupted: this is what there was until now")
+				return s.guard.ForceFlush(context.Background())
 			case <-ticker.C:
 			}
 			for due += float64(st.rate) * slice.Seconds(); due >= 1; due-- {

@@ -36,9 +36,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// From the first signal on, Ctrl-C ends the process at once: whoever presses it twice means it. A second SIGTERM means
-	// nothing: some send it to the process and to its group.
-	context.AfterFunc(ctx, func() { signal.Reset(os.Interrupt) })
+	// From a second after the first signal on, Ctrl-C ends the process at once: whoever presses it again means it. timeout(1)
+	// sends each signal twice, to the process and to its group, and that is no reason to lose anything.
+	context.AfterFunc(ctx, func() { time.Sleep(time.Second); signal.Reset(os.Interrupt) })
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
 		os.Exit(1) // with nothing left to defer: run has stopped everything
