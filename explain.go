@@ -54,19 +54,41 @@ func (e *explainer) found(r diagnose.Result) bool {
 func (e *explainer) explain(name string, err error) (explained error, news bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	kind, known, explained := e.worded(name, err)
+	switch {
+	case known:
+		return explained, time.Since(e.signals[name].said) > sameCause
+	case explained != err:
+		e.signals[name].failed = kind
+	}
+	return explained, true
+}
+
+// words is the same for who only reads.
+func (e *explainer) words(s signal, err error) error {
+	if e == nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	_, _, explained := e.worded(s.String(), err)
+	return explained
+}
+
+// worded is err as the probe words it, and whether the probe has found the same. The caller holds the lock.
+func (e *explainer) worded(name string, err error) (kind diagnose.Kind, known bool, explained error) {
 	k, i := e.signals[name], slices.IndexFunc(e.targets[:], func(t diagnose.Target) bool { return t.Signal == name })
 	if k == nil || i < 0 || err == nil {
-		return err, true
+		return diagnose.Unknown, false, err
 	}
 	f, ok := diagnose.Explain(err, e.targets[i])
 	switch {
 	case f.Kind != diagnose.Unknown && k.finding != nil && k.finding.Is(f.Kind):
-		return &explainedError{k.finding.Text, err}, time.Since(k.said) > sameCause
+		return f.Kind, true, &explainedError{k.finding.Text, err}
 	case !ok:
-		return err, true
+		return f.Kind, false, err
 	}
-	k.failed = f.Kind
-	return &explainedError{f.Text, err}, true
+	return f.Kind, false, &explainedError{f.Text, err}
 }
 
 // explainedError is an error in words that say what to do about it.

@@ -54,6 +54,7 @@ func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
 		http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{},
 	}
 	c.spool = c.openSpool()
+	c.outages.spools = c.spool != nil
 	return c
 }
 

@@ -67,7 +67,7 @@ type SignalHealth struct {
 	// a metric's data points at each export, those of the console branch of the log not at all.
 	Redacted int64
 
-	LastError     error // nil if there was none
+	LastError     error // what it means and what to do about it; unwraps to the cause; nil if there was none
 	LastErrorTime time.Time
 	LastSuccess   time.Time // zero if nothing has arrived yet
 }

@@ -19,7 +19,7 @@ import (
 func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, run running, err error) {
 	var readers []sdkmetric.Reader
 	defer undo(ctx, &err, &readers)
-	run = running{signal: metrics, stats: noStats, redacted: b.redaction.counter(metrics)}
+	run = b.running(metrics)
 	var accounted *accountedMetrics
 	sc := b.cfg.signals[metrics]
 	if sc.sends(exporterGiven) {
@@ -40,6 +40,9 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 			return nil, run, err
 		}
 		readers = append(readers, b.periodicReader(b.redaction.metrics(exporter)))
+	}
+	if run.spooled, err = b.connections.replay(metrics); err != nil {
+		return nil, run, err
 	}
 	opts := []sdkmetric.Option{
 		sdkmetric.WithResource(b.resource),

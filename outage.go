@@ -17,6 +17,7 @@ import (
 type outages struct {
 	selfLog   *diagnose.Log
 	explainer *explainer
+	spools    bool
 
 	mu      sync.Mutex
 	signals [signalCount]*running      // nil as long as the signal does not run
@@ -47,7 +48,11 @@ func (o *outages) down(name string, cause error) {
 	if !news {
 		return // the probe's line is about the same
 	}
-	o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as the queue reaches: %v", name, cause))
+	reach := "the queue reaches"
+	if o.spools {
+		reach = "spool and queue reach"
+	}
+	o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as %s: %v", name, reach, cause))
 }
 
 // up says what was kept and lost since the outage began. What was kept is still on its way at this moment.

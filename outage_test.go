@@ -231,6 +231,19 @@ func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
 	})
 }
 
+// The line about an outage says where things are kept.
+func TestOutageNamesTheSpool(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{down: errRefused}, &selfLines{}
+		begin := time.Now()
+		env := environment{"OTEL_TRACES_SAMPLER": "always_on", "TELEMETRY_SPOOL_DIR": t.TempDir()}
+		g := startInBubble(t, w, out, env, WithoutMetrics(), WithoutLogs())
+		load(g, 10, 10*time.Second)
+		require.Contains(t, strings.Join(out.take(t, begin), "\n"), "they are kept and tried again as far as spool and queue reach: ")
+		require.NoError(t, g.Shutdown(t.Context()), "it is on disk")
+	})
+}
+
 // A collector that comes and goes writes no more than one that is away.
 func TestFlappingCollectorIsNoFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

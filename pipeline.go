@@ -18,6 +18,7 @@ import (
 // running is one signal in operation, as ForceFlush, Shutdown and Health see it.
 type running struct {
 	signal   signal
+	words    *explainer // says what an error of the delivery means and what to do about it; may be nil
 	flush    func(context.Context) error
 	shutdown func(context.Context) error
 	drain    func(context.Context) error // the batch engine's part of shutdown; nil without one
@@ -35,6 +36,7 @@ func (r running) health() SignalHealth {
 	if r.spooled != nil {
 		h.addSpool(r.spooled())
 	}
+	h.LastError = r.words.words(r.signal, h.LastError)
 	return h
 }
 
@@ -47,6 +49,11 @@ type builder struct {
 	console     slog.Handler
 	redaction   *redaction   // nil if it is off
 	view        *consoleView // nil: the console exporters write JSON
+}
+
+// running is a signal of which nothing has been started.
+func (b *builder) running(s signal) running {
+	return running{signal: s, words: b.connections.explainer, stats: noStats, redacted: b.redaction.counter(s)}
 }
 
 // engineConfig is the batch engine's for one signal.
@@ -92,7 +99,8 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		}
 		processors = append(processors, p)
 	}
-	run = running{signal: traces, stats: noStats, redacted: b.redaction.counter(traces), sampler: adaptive}
+	run = b.running(traces)
+	run.sampler = adaptive
 	sc := b.cfg.signals[traces]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporter, err := b.spanExporter(ctx)
@@ -116,6 +124,9 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		if !isNil(p) {
 			processors = append(processors, p)
 		}
+	}
+	if run.spooled, err = b.connections.replay(traces); err != nil {
+		return nil, run, err
 	}
 	opts := []sdktrace.TracerProviderOption{
 		sdktrace.WithResource(b.resource),
@@ -159,7 +170,7 @@ func (b *builder) spanExporter(ctx context.Context) (sdktrace.SpanExporter, erro
 func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, run running, err error) {
 	var processors []sdklog.Processor
 	defer undo(ctx, &err, &processors)
-	run = running{signal: logs, stats: noStats, redacted: b.redaction.counter(logs)}
+	run = b.running(logs)
 	sc := b.cfg.signals[logs]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporters, err := b.logExporters(ctx)
@@ -175,6 +186,9 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 	}
 	if sc.sends(exporterConsole) {
 		processors = append(processors, consoleRecords{b.console})
+	}
+	if run.spooled, err = b.connections.replay(logs); err != nil {
+		return nil, run, err
 	}
 	opts := []sdklog.LoggerProviderOption{
 		sdklog.WithResource(b.resource),

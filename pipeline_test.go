@@ -3,10 +3,12 @@ package telemetry
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
@@ -27,6 +29,26 @@ func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 	_ = g.stopSignals(ctx, g.running, false) // nobody listens there for the metrics
 	require.NoError(t, g.connections.close())
 }
+
+// What a signal has started before its replay cannot begin is shut down again.
+func TestSignalWithoutReplayIsUndone(t *testing.T) {
+	spooled := resolve(environment{"TELEMETRY_SPOOL_DIR": t.TempDir()}, WithProtocol(ProtocolGRPC)).cfg
+	spooled.signals[traces].target.url.Host = "no%zzhost:1"
+	own := &spans{}
+	cfg := resolve(nil, WithSpanExporter(own)).cfg
+	c := newConnections(spooled, diagnose.New(func(slog.Record) {}, slog.LevelWarn, diagnose.Mask{}))
+	defer c.spool.close(t.Context())
+
+	_, _, err := (&builder{cfg: cfg, resource: resourceOf(), connections: c}).traces(t.Context())
+	require.ErrorContains(t, err, "gRPC connection to no%zzhost:1")
+	require.True(t, own.stopped.Load())
+}
+
+// spans is an exporter that tells whether it was shut down.
+type spans struct{ stopped atomic.Bool }
+
+func (*spans) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
+func (s *spans) Shutdown(context.Context) error                           { s.stopped.Store(true); return nil }
 
 func TestSignalsOfOneEndpointShareTheConnection(t *testing.T) {
 	all := resolve(nil, WithEndpoint("http://127.0.0.1:1")).cfg

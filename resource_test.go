@@ -143,6 +143,15 @@ func TestDetectorsAreBoundedAndIsolated(t *testing.T) {
 	})
 }
 
+func TestDetectorOptionReachesTheResource(t *testing.T) {
+	found := detector(func(context.Context) (*resource.Resource, error) {
+		return resource.NewSchemaless(attribute.String("cloud.region", "north"), attribute.String("service.name", "detected")), nil
+	})
+	attrs, _ := attributesOf(t, environment{"OTEL_SERVICE_NAME": "named"}, WithResourceDetectors(nil), WithResourceDetectors(found))
+	require.Equal(t, "north", attrs["cloud.region"])
+	require.Equal(t, "named", attrs["service.name"], "what was given goes before what is detected")
+}
+
 func TestContainerID(t *testing.T) {
 	id, other := strings.Repeat("a1", 32), strings.Repeat("b2", 32)
 	tests := []struct{ name, cgroup, mountinfo, want string }{

@@ -255,7 +255,7 @@ func (r running) failed(what string, err error) error {
 	case err == nil, errors.Is(err, sdkmetric.ErrReaderShutdown): // a reader of the user's may be shut down already
 		return nil
 	case errors.As(err, &loss):
-		lost := fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), loss.Cause)
+		lost := fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), r.words.words(r.signal, loss.Cause))
 		return errors.Join(append([]error{lost}, besidesLoss(err)...)...)
 	}
 	return fmt.Errorf("telemetry: %s %s: %w", what, r.signal, err)

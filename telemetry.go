@@ -115,9 +115,6 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 			return
 		}
 		run, err := build()
-		if err == nil {
-			run.spooled, err = g.connections.replay(s)
-		}
 		if err != nil {
 			err = g.mask.Error(err)
 			b.cfg.signals[s].on, b.cfg.signals[s].off = false, orDash(err.Error())

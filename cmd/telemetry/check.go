@@ -93,12 +93,12 @@ func (c check) send(ctx context.Context, service diagnose.Description) map[strin
 	}()
 	record(ctx, guard)
 	flushed := guard.ForceFlush(ctx)
-	findings := map[string]diagnose.Result{}
+	findings := map[string]*diagnose.Finding{}
 	if flushed != nil {
 		select {
 		case results := <-probed:
 			for _, r := range results {
-				findings[r.Target.Signal] = r
+				findings[r.Target.Signal] = r.Finding
 			}
 		case <-time.After(closerLook):
 		}
@@ -131,19 +131,14 @@ func record(ctx context.Context, guard *telemetry.Guard) {
 	guard.Logger().ErrorContext(ctx, name) // an error passes every level
 }
 
-func judge(h telemetry.SignalHealth, probed diagnose.Result, flushed error) outcome {
+func judge(h telemetry.SignalHealth, finding *diagnose.Finding, flushed error) outcome {
 	switch {
 	case h.Rejected > 0:
 		return outcome{sent: true, detail: "rejected: " + text(h.LastError)}
 	case h.Exported > 0:
 		return outcome{sent: true, delivered: true}
-	case probed.Finding != nil:
-		return outcome{sent: true, detail: "not delivered: " + probed.Finding.Text}
-	case h.LastError != nil && probed.Target.Signal != "":
-		if f, ok := diagnose.Explain(h.LastError, probed.Target); ok {
-			return outcome{sent: true, detail: "not delivered: " + f.Text}
-		}
-		return outcome{sent: true, detail: "not delivered: " + text(h.LastError)}
+	case finding != nil:
+		return outcome{sent: true, detail: "not delivered: " + finding.Text}
 	case h.LastError != nil:
 		return outcome{sent: true, detail: "not delivered: " + text(h.LastError)}
 	case h.Accepted == 0:

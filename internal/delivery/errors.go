@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -102,11 +104,34 @@ func ended(ctx context.Context, err error, limit time.Duration) error {
 	}
 }
 
+// hidden stands where a secret was.
+const hidden = "[redacted]"
+
+// masked returns err without the secrets in its text. It unwraps to err: net/http
+// quotes an answer that is no HTTP, and a server may answer with what it was sent.
+func masked(err error, secrets []string) error {
+	if text := hide(err.Error(), secrets); text != err.Error() {
+		return &failure{text: text, cause: err}
+	}
+	return err
+}
+
+// hide masks the secrets, as they are and as an error quotes them; the longest
+// first, since one may be a part of another.
+func hide(text string, secrets []string) string {
+	secrets = slices.Clone(secrets)
+	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
+	for _, secret := range secrets {
+		for _, form := range []string{secret, strings.Trim(strconv.Quote(secret), `"`)} {
+			text = strings.ReplaceAll(text, form, hidden)
+		}
+	}
+	return text
+}
+
 // note makes a server's message fit for one log line: masked, printable, short.
 func note(message string, secrets []string) string {
-	for _, secret := range secrets {
-		message = strings.ReplaceAll(message, secret, "[redacted]")
-	}
+	message = hide(message, secrets)
 	message = strings.Join(strings.FieldsFunc(message, func(r rune) bool {
 		return unicode.IsSpace(r) || !unicode.IsPrint(r)
 	}), " ")

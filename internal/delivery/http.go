@@ -52,7 +52,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var (
 		resp    *http.Response
 		lastErr error
-		secrets = secretsOf(req.Header)
+		fixed   = secretsOf(req.Header)
+		secrets = fixed // and those of the last attempt
 	)
 	r := t.endpoint.deliver(ctx, call{
 		gate:  t.endpoint.gate(where, signal),
@@ -67,15 +68,16 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 						attempt.Header.Set(name, value)
 					}
 				}
+				secrets = append(slices.Clip(fixed), secretValues(current)...)
 				var body []byte
 				resp, body, lastErr = t.exchange(attempt)
 				if lastErr != nil {
-					return connectionReply(ctx, lastErr, t.endpoint.cfg.AttemptTimeout)
+					return connectionReply(ctx, lastErr, secrets, t.endpoint.cfg.AttemptTimeout)
 				}
 				if follows(resp) && !asking(ctx) {
 					return reply{verdict: taken}
 				}
-				return responseReply(resp, body, append(slices.Clip(secrets), secretValues(current)...))
+				return responseReply(resp, body, secrets)
 			})
 		},
 	})
@@ -83,9 +85,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		resp = keptResponse(req)
 	}
 	if resp != nil && follows(resp) && !asking(ctx) {
+		// Unless the client follows and replaces this, nobody took the request.
+		r := reply{verdict: refused, place: true, err: statusError(resp, nil, secrets)}
 		if replay := replayOf(ctx); replay != nil {
-			// Unless the client follows and replaces this, nobody took the request.
-			replay.reply = reply{verdict: refused, place: true, err: statusError(resp, nil, secrets)}
+			replay.reply = r
+		}
+		if out := OutcomeFrom(ctx); out != nil {
+			out.settle(r.worded(where, 1, 0, nil))
 		}
 		// The client follows and comes back here with the same export.
 		return resp, nil

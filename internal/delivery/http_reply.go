@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"mime"
 	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
@@ -112,7 +113,8 @@ func statusError(resp *http.Response, body []byte, secrets []string) error {
 	if redirects(resp) {
 		at := "another place"
 		if u, err := resp.Location(); err == nil {
-			at = place(u)
+			u.Path, u.RawPath = hide(u.Path, secrets), "" // before it is escaped
+			at = strings.ReplaceAll(place(u), url.PathEscape(hidden), hidden)
 		}
 		at = note(at, secrets)
 		return &Answer{HTTPStatus: resp.StatusCode, Location: at, text: fmt.Sprintf("%s redirects to %s: set the endpoint to that", status, at)}
@@ -144,8 +146,8 @@ func bodyMessage(resp *http.Response, body []byte) string {
 // connectionReply judges an attempt that got no answer. Whatever may pass is
 // tried again within the request's time, also where Go does not call it
 // temporary: refused, reset and closed connections, DNS failures, timeouts.
-func connectionReply(ctx context.Context, err error, limit time.Duration) reply {
-	r := reply{verdict: retry, err: ended(ctx, err, limit)}
+func connectionReply(ctx context.Context, err error, secrets []string, limit time.Duration) reply {
+	r := reply{verdict: retry, err: ended(ctx, masked(err, secrets), limit)}
 	if misconfigured(err) {
 		r.verdict, r.place = refused, true
 	}

@@ -1,7 +1,6 @@
 package diagnose
 
 import (
-	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -162,7 +161,7 @@ func connectionKind(err error, t Target) Kind {
 		return GRPCPort // the server has spoken first, as HTTP/2 does
 	case has(`malformed HTTP response "\x15\x03`):
 		return TLSPort // an alert of TLS
-	case errors.Is(err, delivery.ErrAttemptTimeout), errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, context.DeadlineExceeded),
+	case errors.Is(err, delivery.ErrAttemptTimeout), errors.Is(err, os.ErrDeadlineExceeded),
 		has("i/o timeout", "TLS handshake timeout", "no answer in time"):
 		return Silent
 	case has("EOF", "connection reset by peer", "broken pipe", "malformed HTTP", "error reading server preface", "server closed idle connection"):

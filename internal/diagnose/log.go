@@ -96,6 +96,9 @@ func textOf(err error) (text string) {
 // Say writes one line, unless the same was written within the last minute. args are slog attributes or pairs; they do
 // not tell one cause from another, nor do numbers, durations and ids in the message.
 func (l *Log) Say(level slog.Level, message string, args ...any) {
+	if l.forward != nil {
+		message = withAttributes(message, args)
+	}
 	l.SayAs(message, level, message, args...)
 }
 
@@ -251,6 +254,19 @@ func (l *Log) line(message string) string {
 	if runes := []rune(message); len(runes) > maxLine {
 		return string(runes[:maxLine]) + "…"
 	}
+	return message
+}
+
+// withAttributes is a line as one text, for an error has no attributes.
+func withAttributes(message string, args []any) string {
+	r := slog.NewRecord(time.Time{}, 0, message, 0)
+	r.Add(args...)
+	separator := ": "
+	r.Attrs(func(a slog.Attr) bool {
+		message += separator + a.String()
+		separator = ", "
+		return true
+	})
 	return message
 }
 

@@ -198,15 +198,17 @@ func TestForwarding(t *testing.T) {
 	}
 	log.Lost("", 5, "spans", cause)
 	log.Say(slog.LevelWarn, "a warning")
+	log.Say(slog.LevelWarn, "stopped", slog.Group("traces", slog.Int("exported", 3), slog.Int("lost", 1)), "key", "hunter2")
 	log.Say(slog.LevelInfo, "started")
 	log.Close()
-	require.Len(t, got, 5)
+	require.Len(t, got, 6)
 	for _, err := range got[:4] {
 		require.ErrorIs(t, err, cause)
 		require.NotContains(t, err.Error(), "hunter2")
 	}
 	require.EqualError(t, got[3], "telemetry: 5 spans were lost: refused, key <redacted>")
 	require.EqualError(t, got[4], "telemetry: a warning")
+	require.EqualError(t, got[5], "telemetry: stopped: traces=[exported=3 lost=1], key=<redacted>", "an error has no attributes")
 	diagnose.NewForwarding(func(error) { panic("handler") }, slog.LevelWarn, diagnose.Mask{}).Handle(cause)
 }
 

@@ -49,7 +49,6 @@ func TestMetrics(t *testing.T) {
 			assert.Contains(t, got, "telemetry.sampler."+name)
 			assert.Equal(t, want, got["telemetry.sampler."+name], name)
 		}
-		assert.Contains(t, p.Snapshot().String(), "50 traces/s wanted; 0 of 0 kept at their start, 1 because they failed")
 		held.End()
 		require.NoError(t, registration.Unregister())
 		require.NoError(t, meters.Shutdown(context.Background()))

@@ -1,10 +1,6 @@
 package sampling
 
-import (
-	"fmt"
-	"slices"
-	"time"
-)
+import "slices"
 
 // TailCounts is what a tail has done with the traces it has held, since its start.
 type TailCounts struct {
@@ -52,44 +48,22 @@ type Snapshot struct {
 	Followed     uint64  // traces sampled because the caller was
 	Inconsistent uint64  // callers whose th was not credible
 	Refused      uint64  // sampled callers over the last bound
-	RemoteRatio  float64 // the share of sampled callers' traces that the cap lets through
 
 	HeldTraces  int
 	HeldBytes   int64
-	HeldLimit   int64
 	MemoryFloor float64 // the share of undecided traces that memory has no room for
 	CPUFloor    float64 // the share that the recorded-spans bound has no room for
 	Recorded    uint64  // undecided spans recorded for the tail
 	Tail        TailCounts
-	TailSaving  bool // more interesting traces than the target allows
-	SlowAfter   time.Duration
 	Operations  []Operation // by rate, the busiest first
-}
-
-// String is one line for people.
-func (s Snapshot) String() string {
-	text := fmt.Sprintf("%v traces/s wanted; %d of %d kept at their start, %d because they failed, were slow or marked",
-		s.Target, s.Kept, s.Arrivals, s.Tail.Kept)
-	if s.HeldTraces > 0 {
-		text += fmt.Sprintf("; %d held in %d KiB", s.HeldTraces, s.HeldBytes>>10)
-	}
-	if floor := max(s.MemoryFloor, s.CPUFloor); floor > 0 {
-		bound := "memory"
-		if s.CPUFloor > s.MemoryFloor {
-			bound = "recorded spans"
-		}
-		text += fmt.Sprintf("; %.0f %% of the undecided not recorded, for the bound on %s", 100*floor, bound)
-	}
-	return text
 }
 
 // Snapshot returns the state of the sampler. It costs some tens of microseconds.
 func (s *Sampler) Snapshot() Snapshot {
 	snap := Snapshot{
-		Target: s.cfg.TracesPerSecond, SlowAfter: s.cfg.SlowThreshold,
+		Target:   s.cfg.TracesPerSecond,
 		RuleKept: s.ruleKept.Load(), RuleDropped: s.dropped.Load(),
 		Followed: s.followed.Load(), Inconsistent: s.inconsistent.Load(), Refused: s.remote.bucket.refused.Load(),
-		RemoteRatio: s.remote.current.Load().p,
 		MemoryFloor: 1 - probability(min(s.floor.memory.Load(), whole)),
 		Recorded:    s.floor.recorded.Load(),
 	}
@@ -105,8 +79,6 @@ func (s *Sampler) Snapshot() Snapshot {
 		t.mu.Lock()
 		snap.HeldTraces += len(t.live)
 		snap.HeldBytes += t.bytes
-		snap.HeldLimit += t.limit
-		snap.TailSaving = snap.TailSaving || t.saving
 		snap.Tail.add(t.counts)
 		t.mu.Unlock()
 	}

@@ -59,7 +59,7 @@ func (b Books) Lost() int64 {
 
 // Store is the spool of one process. All methods are safe for concurrent use; it
 // owns no goroutine. A store whose directory cannot be used refuses to write and
-// looks again at the next [Store.Adopt]. Snapshot and Usage never wait for a disk.
+// looks again at the next [Store.Adopt]. Snapshot never waits for a disk.
 type Store struct {
 	cfg   Config
 	root  string
@@ -245,14 +245,6 @@ func (s *Store) Snapshot(signal Signal) Books {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.books[signal]
-}
-
-// Usage returns what the store holds in bytes, and how many files have been set
-// aside since Open.
-func (s *Store) Usage() (bytes, setAside int64) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.bytes, s.corrupt
 }
 
 // writeFile makes a file without waiting for the device. What is written survives
