@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/fleetotel/telemetry/internal/console"
 	"github.com/fleetotel/telemetry/internal/redact"
 )
 
@@ -105,12 +106,20 @@ func (r *redaction) spans(next sdktrace.SpanExporter) sdktrace.SpanExporter {
 	return redactedSpans{next, r}
 }
 
-// processor is for the development view, which is no exporter.
-func (r *redaction) processor(next sdktrace.SpanProcessor) sdktrace.SpanProcessor {
-	if r == nil {
-		return next
+// view masks what the development view shows, which is no exporter and shows spans before they end, too. Each span counts
+// when it has ended.
+func (r *redaction) view(shown *console.Traces) {
+	if r != nil {
+		shown.Masking(r.span)
 	}
-	return redactedView{next, r}
+}
+
+func (r *redaction) span(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan {
+	one := []sdktrace.ReadOnlySpan{span}
+	if n := r.core.Spans(one); !span.EndTime().IsZero() {
+		r.hits[traces].Add(int64(n))
+	}
+	return one[0]
 }
 
 func (r *redaction) metrics(next sdkmetric.Exporter) sdkmetric.Exporter {
@@ -162,16 +171,4 @@ type redactedMetrics struct {
 func (e redactedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
 	e.redaction.hits[metrics].Add(int64(e.redaction.core.Metrics(rm)))
 	return e.Exporter.Export(ctx, rm)
-}
-
-// redactedView hands ended spans on; the name alone is shown before.
-type redactedView struct {
-	sdktrace.SpanProcessor
-	redaction *redaction
-}
-
-func (v redactedView) OnEnd(span sdktrace.ReadOnlySpan) {
-	one := []sdktrace.ReadOnlySpan{span}
-	v.redaction.hits[traces].Add(int64(v.redaction.core.Spans(one)))
-	v.SpanProcessor.OnEnd(one[0])
 }

@@ -32,6 +32,22 @@ func TestTraceThatDoesNotEnd(t *testing.T) {
 	})
 }
 
+func TestSpansOfOneTraceAtTheLimitAndOnePastIt(t *testing.T) {
+	for _, excess := range []int{0, 1} {
+		inProcess(t, Config{}, func(t *testing.T, p *process) {
+			ctx, root := p.start(unsampled, "root")
+			for range maxSpans + excess {
+				_, s := p.start(ctx, "loop")
+				s.End()
+			}
+			fail(root)
+			root.End()
+			assert.Len(t, p.out.names(), maxSpans+1)
+			assert.Equal(t, uint64(excess), p.Snapshot().Tail.Truncated)
+		})
+	}
+}
+
 func TestSpansOfOneTraceAreLimited(t *testing.T) {
 	inProcess(t, Config{}, func(t *testing.T, p *process) {
 		ctx, root := p.start(unsampled, "root")
