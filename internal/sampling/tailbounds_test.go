@@ -32,19 +32,27 @@ func TestTraceThatDoesNotEnd(t *testing.T) {
 	})
 }
 
+// TestSpansOfOneTraceAtTheLimitAndOnePastIt: spans that are alike reach the limit in bytes before the one in spans.
 func TestSpansOfOneTraceAtTheLimitAndOnePastIt(t *testing.T) {
-	for _, excess := range []int{0, 1} {
-		inProcess(t, Config{}, func(t *testing.T, p *process) {
+	held := func(children int) (kept int, truncated uint64) {
+		inProcess(t, Config{}, func(_ *testing.T, p *process) {
 			ctx, root := p.start(unsampled, "root")
-			for range maxSpans + excess {
+			for range children {
 				_, s := p.start(ctx, "loop")
 				s.End()
 			}
 			fail(root)
 			root.End()
-			assert.Len(t, p.out.names(), maxSpans+1)
-			assert.Equal(t, uint64(excess), p.Snapshot().Tail.Truncated)
+			kept, truncated = len(p.out.names())-1, p.Snapshot().Tail.Truncated
 		})
+		return kept, truncated
+	}
+	limit, _ := held(maxSpans + 500)
+	assert.Less(t, 500, limit)
+	for _, excess := range []int{0, 1} {
+		kept, truncated := held(limit + excess)
+		assert.Equal(t, limit, kept)
+		assert.Equal(t, uint64(excess), truncated)
 	}
 }
 
