@@ -26,7 +26,7 @@ import (
 // between letters and digits; it is sensitive when its last words are a term of the list, in any case. Thus user.password,
 // X-Api-Key and http.request.header.cookie are, token_count, tokens and password_reset_sent are not; words such as value,
 // hash and numbers may follow. Booleans and empty texts stay. session.id, an identifier of the semantic conventions, stays,
-// and so do names, mail addresses and phone numbers: Keys adds them.
+// and so do names, mail addresses and phone numbers, and what a key of pass, auth or code alone has: Keys adds them.
 //
 // In any text, be it the value of an attribute, a span's or event's name, a status, or the body of a log record:
 //
@@ -37,7 +37,8 @@ import (
 //   - IBANs with their country's length and check digits.
 //   - JSON Web Tokens, and what follows Bearer or Basic.
 //   - User and password of a URL; the values of sensitive keys in its query, there signatures of pre-signed URLs, too.
-//   - The values of sensitive keys elsewhere in a text: key=value, JSON, HTTP header lines, and %+v of structs and maps.
+//   - The values of sensitive keys elsewhere in a text: key=value, JSON, HTTP header lines, and %+v of structs and maps. In
+//     prose, "password: hunter2" stays, for "password: too short" is what is found there.
 //
 // It is done to spans, events, links and log records in the goroutine that exports them, also for exporters given by
 // option and of the console; to the attributes of metrics' data points and exemplars before the OTLP and console exporters,
