@@ -64,7 +64,7 @@ func newTraces(screen *Screen, l limits) *Traces {
 	return &Traces{
 		screen: screen, limits: l,
 		masked: func(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan { return span },
-		nodes: map[spanKey]*node{}, trees: map[*tree]struct{}{}, overflown: map[trace.TraceID]*tree{},
+		nodes:  map[spanKey]*node{}, trees: map[*tree]struct{}{}, overflown: map[trace.TraceID]*tree{},
 	}
 }
 
