@@ -112,7 +112,8 @@ func withDescriptor(out io.Writer, do func(fd int)) {
 // spans and every trace that is recorded, so it stands beside the tail.
 func (b *builder) consoleSpans(export, add func(sdktrace.SpanProcessor)) error {
 	if b.view != nil {
-		add(b.redaction.processor(b.view.traces))
+		b.redaction.view(b.view.traces)
+		add(b.view.traces)
 		export(discard{}) // without a tail the adaptive sampler records only what it samples
 		return nil
 	}

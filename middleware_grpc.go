@@ -14,16 +14,17 @@ import (
 //	grpc.NewServer(grpc.StatsHandler(telemetry.ServerHandler()))
 //
 // Each call is a server span named by its full method, a child of the caller's unless [WithPublicEndpoint] is given,
-// and a point of rpc.server.call.duration. The gRPC health and reflection services make neither (see
-// [WithExcludedPaths]). It may be made before [Init].
+// and a point of rpc.server.call.duration. Calls of methods that the server does not have are all named "_OTHER", and
+// so is, in the metric, the first call of one that no protobuf file linked into the program describes. The gRPC health and
+// reflection services make neither span nor point (see [WithExcludedPaths]). It may be made before [Init].
 func ServerHandler(opts ...HandlerOption) stats.Handler {
 	c := newHandlerConfig(opts)
-	return otelgrpc.NewServerHandler(
+	return &methodHandler{config: c, Handler: otelgrpc.NewServerHandler(
 		otelgrpc.WithTracerProvider(c.edge),
 		otelgrpc.WithMeterProvider(c.edge.meterProvider()),
 		otelgrpc.WithPropagators(metadataPropagator{c.propagator()}),
 		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return !c.excludes(call.FullMethodName) }),
-	)
+	)}
 }
 
 // ClientHandler makes spans and metrics of the calls a gRPC client makes, and hands the trace context and the baggage

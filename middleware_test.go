@@ -27,6 +27,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
 // serve starts a real server; its log is silent because some tests panic.
@@ -476,7 +477,90 @@ func TestHandlerStatus(t *testing.T) {
 	}
 }
 
+// A public endpoint serves a copy of the request, of which everything has to work that works with the server's own.
+func TestPublicEndpointServesTheWholeRequest(t *testing.T) {
+	sdk := recordGlobals(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /items/{id}", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		if err != nil {
+			panic(err)
+		}
+		w.Header().Set("Trailer", "X-Sum")
+		_, _ = fmt.Fprintf(w, "%s %s %s %s %s", r.PathValue("id"), r.Pattern, body, r.Trailer.Get("X-Check"), r.Host)
+		w.Header().Set("X-Sum", "42")
+	})
+	mux.HandleFunc("GET /raw", func(w http.ResponseWriter, _ *http.Request) {
+		conn, buffer, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close() // the test is over
+		_, _ = buffer.WriteString("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nraw")
+		_ = buffer.Flush()
+	})
+	server := serve(t, telemetry.Handler(mux, telemetry.WithPublicEndpoint()))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/items/7", struct{ io.Reader }{strings.NewReader("body")})
+	require.NoError(t, err)
+	r.Host, r.Trailer = "shop.example", http.Header{"X-Check": {"seen"}}
+	response, err := server.Client().Do(r)
+	require.NoError(t, err)
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, "7 POST /items/{id} body seen shop.example", string(body))
+	require.Equal(t, "42", response.Trailer.Get("X-Sum"))
+	require.Contains(t, sdk.span(t, "POST /items/{id}").Attributes(), semconv.HTTPRoute("/items/{id}"))
+
+	response, err = server.Client().Get(server.URL + "/raw")
+	require.NoError(t, err)
+	body, err = io.ReadAll(response.Body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, "raw", string(body))
+}
+
+// What a stranger can choose makes neither names nor series, and decides nothing about sampling.
+func TestStrangersForceNothing(t *testing.T) {
+	const requests = 600
+	for protocol, header := range map[string]http.Header{
+		"plain": {}, "insistent": {
+			"Traceparent": {"00-" + strings.Repeat("f", 32) + "-" + callerSpan + "-01"},
+			"Tracestate":  {"ot=th:0;rv:ffffffffffffff"}, "Baggage": {"debug=true,sampling.keep=true,jaeger-debug-id=1"}, "Jaeger-Debug-Id": {"1"},
+		},
+	} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Setenv("OTEL_TRACES_SAMPLER", "adaptive")
+			c := otlptest.New(t)
+			guard, _ := start(t, c, telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: 1, HeadOnly: true}))
+			server := serve(t, telemetry.Handler(http.NewServeMux(), telemetry.WithGuard(guard), telemetry.WithPublicEndpoint()))
+			for i := range requests {
+				request(t, server, fmt.Sprintf("M%d", i), fmt.Sprintf("/made/up/%d", i), header)
+			}
+			flushed(t, guard)
+			require.Less(t, len(c.Spans()), requests/4, "the sampler's rate decides")
+			for _, span := range c.Spans() {
+				require.Equal(t, "HTTP", span.Name)
+				require.NotEqual(t, strings.Repeat("f", 32), span.TraceID)
+			}
+			for _, m := range c.Metrics() {
+				if strings.HasPrefix(m.Name, "http.server.") {
+					require.Len(t, m.Points, 1, m.Name)
+					require.Equal(t, "_OTHER", m.Points[0].Attributes["http.request.method"])
+				}
+			}
+			require.Contains(t, metricNames(c), "http.server.request.duration")
+		})
+	}
+}
+
 func TestHandlerTemporaryFilesAreRemoved(t *testing.T) {
+	t.Run("of a trusted caller", func(t *testing.T) { requireTemporaryFilesRemoved(t) })
+	t.Run("of a stranger", func(t *testing.T) { requireTemporaryFilesRemoved(t, telemetry.WithPublicEndpoint()) })
+}
+
+func requireTemporaryFilesRemoved(t *testing.T, opts ...telemetry.HandlerOption) {
+	t.Helper()
 	recordGlobals(t)
 	t.Setenv("TMPDIR", t.TempDir())
 	mux := http.NewServeMux()
@@ -485,7 +569,7 @@ func TestHandlerTemporaryFilesAreRemoved(t *testing.T) {
 			panic(err)
 		}
 	})
-	server := serve(t, telemetry.Handler(mux))
+	server := serve(t, telemetry.Handler(mux, opts...))
 	var body bytes.Buffer
 	form := multipart.NewWriter(&body)
 	file, err := form.CreateFormFile("f", "f.bin")

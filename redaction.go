@@ -11,6 +11,7 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/fleetotel/telemetry/internal/console"
 	"github.com/fleetotel/telemetry/internal/redact"
 )
 
@@ -25,7 +26,7 @@ import (
 // between letters and digits; it is sensitive when its last words are a term of the list, in any case. Thus user.password,
 // X-Api-Key and http.request.header.cookie are, token_count, tokens and password_reset_sent are not; words such as value,
 // hash and numbers may follow. Booleans and empty texts stay. session.id, an identifier of the semantic conventions, stays,
-// and so do names, mail addresses and phone numbers: Keys adds them.
+// and so do names, mail addresses and phone numbers, and what a key of pass, auth or code alone has: Keys adds them.
 //
 // In any text, be it the value of an attribute, a span's or event's name, a status, or the body of a log record:
 //
@@ -36,7 +37,8 @@ import (
 //   - IBANs with their country's length and check digits.
 //   - JSON Web Tokens, and what follows Bearer or Basic.
 //   - User and password of a URL; the values of sensitive keys in its query, there signatures of pre-signed URLs, too.
-//   - The values of sensitive keys elsewhere in a text: key=value, JSON, HTTP header lines, and %+v of structs and maps.
+//   - The values of sensitive keys elsewhere in a text: key=value, JSON, HTTP header lines, and %+v of structs and maps. In
+//     prose, "password: hunter2" stays, for "password: too short" is what is found there.
 //
 // It is done to spans, events, links and log records in the goroutine that exports them, also for exporters given by
 // option and of the console; to the attributes of metrics' data points and exemplars before the OTLP and console exporters,
@@ -105,12 +107,20 @@ func (r *redaction) spans(next sdktrace.SpanExporter) sdktrace.SpanExporter {
 	return redactedSpans{next, r}
 }
 
-// processor is for the development view, which is no exporter.
-func (r *redaction) processor(next sdktrace.SpanProcessor) sdktrace.SpanProcessor {
-	if r == nil {
-		return next
+// view masks what the development view shows, which is no exporter and shows spans before they end, too. Each span counts
+// when it has ended.
+func (r *redaction) view(shown *console.Traces) {
+	if r != nil {
+		shown.Masking(r.span)
 	}
-	return redactedView{next, r}
+}
+
+func (r *redaction) span(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan {
+	one := []sdktrace.ReadOnlySpan{span}
+	if n := r.core.Spans(one); !span.EndTime().IsZero() {
+		r.hits[traces].Add(int64(n))
+	}
+	return one[0]
 }
 
 func (r *redaction) metrics(next sdkmetric.Exporter) sdkmetric.Exporter {
@@ -162,16 +172,4 @@ type redactedMetrics struct {
 func (e redactedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
 	e.redaction.hits[metrics].Add(int64(e.redaction.core.Metrics(rm)))
 	return e.Exporter.Export(ctx, rm)
-}
-
-// redactedView hands ended spans on; the name alone is shown before.
-type redactedView struct {
-	sdktrace.SpanProcessor
-	redaction *redaction
-}
-
-func (v redactedView) OnEnd(span sdktrace.ReadOnlySpan) {
-	one := []sdktrace.ReadOnlySpan{span}
-	v.redaction.hits[traces].Add(int64(v.redaction.core.Spans(one)))
-	v.SpanProcessor.OnEnd(one[0])
 }

@@ -217,6 +217,37 @@ func TestConsoleExportersGetNoSecrets(t *testing.T) {
 	require.Contains(t, output, `msg="bridged `+masked+`" token=`+masked)
 }
 
+// The development view shows spans before they end, and log lines twice.
+func TestViewShowsNoSecrets(t *testing.T) {
+	if isChild() {
+		guard, err := telemetry.Init(t.Context(), telemetry.WithProfile(telemetry.ProfileDevelopment), telemetry.WithoutRuntimeMetrics())
+		require.NoError(t, err)
+		ctx, open := guard.TracerProvider().Tracer("test").Start(t.Context(), "open "+card, trace.WithAttributes(attribute.String("password", password)))
+		guard.Logger().With("db_password", password).WithGroup("g").InfoContext(ctx, "open line "+card, "pin", 1234567,
+			"raw", []byte("card "+card), slog.Group("api", "key", password))
+		leak(t.Context(), guard)
+		guard.LoggerProvider().Logger("other").Emit(ctx, bridged())
+		require.NoError(t, guard.Shutdown(t.Context()))
+		h := guard.Health()
+		open.End()
+		require.EqualValues(t, 16, h.Traces.Redacted, "once for each ended span")
+		require.EqualValues(t, 2, h.Metrics.Redacted)
+		return
+	}
+	for name, env := range map[string]string{"the view's lines": "", "text": "TELEMETRY_LOG_FORMAT=text", "JSON": "TELEMETRY_LOG_FORMAT=json"} {
+		t.Run(name, func(t *testing.T) {
+			output := runTest(t, "TestViewShowsNoSecrets", "TELEMETRY_CONSOLE_FORMAT=tree", "COLUMNS=140", env)
+			requireClean(t, output)
+			require.NotContains(t, output, "1234567")
+			require.Contains(t, output, "\n✗ GET /cards/"+masked)
+			require.Contains(t, output, "\nopen "+masked+" password="+masked+" unfinished")
+			require.Regexp(t, `(?m)^[├└] INFO open line \[redacted\] db_password=\[redacted\] g\.pin=\[redacted\] g\.raw="card \[redacted\]" g\.api\.key`, output)
+			require.Regexp(t, `payments\n +api_key=\[redacted\] note=\[redacted\]`, output)
+			require.Equal(t, 2, strings.Count(output, "open line "+masked), "the line, and the tree's")
+		})
+	}
+}
+
 func TestRedactionIsSet(t *testing.T) {
 	tests := []struct {
 		name  string

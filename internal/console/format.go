@@ -12,7 +12,7 @@ import (
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "-" + duration(-d)
+		return "-" + duration(-max(d, -math.MaxInt64)) // the least has no opposite
 	case d < time.Microsecond:
 		return fmt.Sprintf("%dns", d.Nanoseconds())
 	case d < time.Millisecond:

@@ -1,6 +1,9 @@
 package console
 
 import (
+	"github.com/fleetotel/telemetry/internal/redact"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
 	"context"
 	"errors"
 	"fmt"
@@ -195,4 +198,37 @@ func TestShutdownPrintsWhatIsUnfinished(t *testing.T) {
 		require.NoError(t, w.provider.ForceFlush(ctx))
 		require.Empty(t, w.String(), "a flush does not cut a trace short")
 	}))
+}
+
+// TestMasking: what is masked is neither in the lines about what hangs nor in the trees, those of open spans included.
+func TestMasking(t *testing.T) {
+	const card = "4111111111111111"
+	r := redact.New(redact.Config{})
+	output := scenario(t, 120, false, defaultLimits, func(ctx context.Context, w *watched) {
+		w.traces.Masking(func(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan {
+			one := []sdktrace.ReadOnlySpan{span}
+			r.Spans(one)
+			return one[0]
+		})
+		secrets := trace.WithAttributes(attribute.String("password", "hunter2"))
+		ctx, root := w.tracer.Start(ctx, "root "+card, secrets)
+		_, child := w.tracer.Start(ctx, "child "+card, secrets)
+		child.AddEvent("event "+card, secrets)
+		child.SetStatus(codes.Error, "status "+card)
+		time.Sleep(6 * time.Second)
+		root.End() // the child becomes a tree of its own
+		time.Sleep(time.Second)
+		ctx, _ = w.tracer.Start(context.Background(), "never "+card, secrets)
+		_, done := w.tracer.Start(ctx, "done "+card, secrets)
+		done.End()
+	})
+	require.NotContains(t, output, card)
+	require.NotContains(t, output, "hunter2")
+	for _, text := range []string{
+		"WAIT  00000001 root [redacted] has been running for 5s, now in child [redacted] for 5s\n",
+		"root [redacted] password=[redacted]", "child [redacted] password=[redacted] unfinished", "event [redacted] password=[redacted]", "status [redacted]",
+		"LATE", "never [redacted] password=[redacted] unfinished", "done [redacted] password=[redacted]",
+	} {
+		require.Contains(t, output, text)
+	}
 }

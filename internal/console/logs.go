@@ -59,7 +59,11 @@ func (h *Logs) Handle(ctx context.Context, r slog.Record) error {
 	label, message := levelPiece(r.Level), clean(h.messageOf(r))
 	sc := trace.SpanContextFromContext(ctx)
 	if sc.IsValid() && h.traces != nil {
-		h.traces.note(sc, event{r.Time, repeated(label, message, attrs)})
+		at := r.Time
+		if at.IsZero() { // slog allows it, and so does OpenTelemetry
+			at = time.Now()
+		}
+		h.traces.note(sc, event{at, repeated(label, message, attrs)})
 	}
 	if h.next != nil {
 		return h.next.Handle(ctx, r)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"math"
 	"strings"
 	"testing"
 	"testing/slogtest"
@@ -105,6 +106,23 @@ func TestLogsWithoutTree(t *testing.T) {
 	require.Contains(t, w.blocks[0], " INFO  ab000000 elsewhere\n")
 	require.Contains(t, w.blocks[1], " INFO  nowhere\n")
 	require.Empty(t, w.traces.nodes)
+}
+
+// TestTimesThatAreNone: a record may have no time, and a span may have any.
+func TestTimesThatAreNone(t *testing.T) {
+	output := scenario(t, 80, false, defaultLimits, func(ctx context.Context, w *watched) {
+		ctx, span := w.tracer.Start(ctx, "work")
+		time.Sleep(time.Second)
+		require.NoError(t, w.logger.Handler().Handle(ctx, slog.NewRecord(time.Time{}, slog.LevelInfo, "when", 0)))
+		span.AddEvent("long ago", trace.WithTimestamp(time.Time{}.Add(1)))
+		_, child := w.tracer.Start(ctx, "child", trace.WithTimestamp(time.Unix(-1<<40, 0)))
+		child.End(trace.WithTimestamp(time.Unix(1<<40, 0)))
+		span.End()
+	})
+	require.Regexp(t, `INFO when +\+1\.00s`, output)
+	require.Regexp(t, `long ago +-\d+h`, output)
+	require.Contains(t, output, "child")
+	require.Equal(t, "-2562047h47m", duration(math.MinInt64))
 }
 
 func FuzzClean(f *testing.F) {

@@ -36,7 +36,7 @@ func (tr *tree) block(now time.Time, width int, why string) []line {
 	failed := tr.moreFailed
 	tr.root.walk(func(n *node) {
 		if n.live != nil {
-			n.describe(n.live)
+			n.describe(n.unended())
 		}
 		if n.failed {
 			failed++
@@ -138,7 +138,7 @@ type item struct {
 func (c *canvas) items(n *node, below string) {
 	events := n.events
 	if n.live != nil {
-		events = append(slices.Clip(events), spanEvents(n.live, c.now)...)
+		events = append(slices.Clip(events), spanEvents(n.unended(), c.now)...)
 	}
 	var items []item
 	for _, e := range events {
@@ -202,10 +202,10 @@ func kindName(k trace.SpanKind) string {
 // hanging is the line about a local root that does not end.
 func (tr *tree) hanging(now time.Time, width int) []line {
 	path := tr.root.openPath()
-	message := short(path[0].live.Name()) + " has been running for " + age(now.Sub(tr.root.seen))
+	message := short(path[0].unended().Name()) + " has been running for " + age(now.Sub(tr.root.seen))
 	if len(path) > 1 {
 		last := path[len(path)-1]
-		message += ", now in " + short(last.live.Name()) + " for " + age(now.Sub(last.seen))
+		message += ", now in " + short(last.unended().Name()) + " for " + age(now.Sub(last.seen))
 	}
 	var attrs []attr
 	if others := tr.open - len(path); others > 0 {

@@ -39,6 +39,8 @@ const (
 type Traces struct {
 	screen *Screen
 	limits limits
+	// masked is what is shown in place of a span.
+	masked func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan
 
 	mu        sync.Mutex
 	nodes     map[spanKey]*node
@@ -61,9 +63,14 @@ func NewTraces(screen *Screen) *Traces { return newTraces(screen, defaultLimits)
 func newTraces(screen *Screen, l limits) *Traces {
 	return &Traces{
 		screen: screen, limits: l,
-		nodes: map[spanKey]*node{}, trees: map[*tree]struct{}{}, overflown: map[trace.TraceID]*tree{},
+		masked: func(span sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan { return span },
+		nodes:  map[spanKey]*node{}, trees: map[*tree]struct{}{}, overflown: map[trace.TraceID]*tree{},
 	}
 }
+
+// Masking makes the processor show the spans that masked returns, of those that have not ended too. It is for the time
+// before the first span.
+func (t *Traces) Masking(masked func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan) { t.masked = masked }
 
 // OnStart puts the span into the tree of its parent, or begins a tree.
 func (t *Traces) OnStart(_ context.Context, span sdktrace.ReadWriteSpan) {
@@ -101,7 +108,7 @@ func (t *Traces) start(span sdktrace.ReadWriteSpan) (block []line) {
 }
 
 func (t *Traces) add(tr *tree, above *node, key spanKey, span sdktrace.ReadOnlySpan) *node {
-	n := &node{key: key, tree: tr, above: above, live: span, start: span.StartTime(), seen: time.Now(), kind: span.SpanKind()}
+	n := &node{key: key, tree: tr, above: above, live: span, masked: t.masked, start: span.StartTime(), seen: time.Now(), kind: span.SpanKind()}
 	if above != nil {
 		above.children = append(above.children, n)
 	}
@@ -122,6 +129,7 @@ func (t *Traces) begin(root *node) {
 
 // OnEnd prints the tree if the span was the one to wait for.
 func (t *Traces) OnEnd(span sdktrace.ReadOnlySpan) {
+	span = t.masked(span)
 	t.mu.Lock()
 	block := t.end(span)
 	t.mu.Unlock()

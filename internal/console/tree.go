@@ -32,6 +32,7 @@ type node struct {
 	events   []event
 
 	live       sdktrace.ReadOnlySpan // nil once ended
+	masked     func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan
 	kind       trace.SpanKind
 	start, end time.Time
 	seen       time.Time // when it started by this process's clock; start may be anything that the service says
@@ -50,6 +51,9 @@ type event struct {
 func (n *node) context() trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: n.key.trace, SpanID: n.key.span})
 }
+
+// unended is what may be shown of a span that has not ended.
+func (n *node) unended() sdktrace.ReadOnlySpan { return n.masked(n.live) }
 
 // describe takes from the span what is shown of it.
 func (n *node) describe(span sdktrace.ReadOnlySpan) {

@@ -170,6 +170,16 @@ func TestLinesStayLines(t *testing.T) {
 	require.Less(t, len(said[0]), 700)
 }
 
+func TestLinesAtTheBoundAndOnePastIt(t *testing.T) {
+	for _, n := range []int{600, 601} {
+		log, out := newLog(slog.LevelInfo)
+		log.Handle(errors.New(strings.Repeat("ä", n)))
+		said := out.messages()[0]
+		require.Equal(t, n > 600, strings.HasSuffix(said, "…"), said)
+		require.Equal(t, 600, strings.Count(said, "ä"))
+	}
+}
+
 type explosive struct{}
 
 func (*explosive) Error() string { panic("nil inside") }

@@ -2,10 +2,12 @@ package redact
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"fmt"
 	"log/slog"
 	"math"
+	"reflect"
 )
 
 // SlogJSON is the ReplaceAttr of a handler that writes JSON, SlogText that of one that writes text. Values of other types
@@ -68,20 +70,32 @@ func (r *Redactor) slogAny(a slog.Attr, asJSON bool) (masked slog.Attr) {
 			masked = a
 		}
 	}()
-	switch v := a.Value.Any().(type) {
+	switch a.Value.Any().(type) {
 	case slog.Level, *slog.Source, nil:
-		return a
-	case error:
-		if text, n := r.Text(v.Error()); n > 0 {
-			return slog.String(a.Key, text)
-		}
 		return a
 	}
 	if !asJSON {
-		if text, n := r.Text(fmt.Sprintf("%+v", a.Value.Any())); n > 0 {
-			return slog.String(a.Key, text)
+		for _, form := range textForms(a.Value.Any()) {
+			if text, n := r.Text(form); n > 0 {
+				return slog.String(a.Key, text)
+			}
 		}
 		return a
+	}
+	if _, marshals := a.Value.Any().(json.Marshaler); !marshals {
+		if err, isError := a.Value.Any().(error); isError {
+			if text, n := r.Text(err.Error()); n > 0 {
+				return slog.String(a.Key, text)
+			}
+			return a
+		}
+		_, isText := a.Value.Any().(encoding.TextMarshaler)
+		if raw, isBytes := byteSlice(a.Value.Any()); isBytes && !isText { // base64 in JSON
+			if text, n := r.Text(string(raw)); n > 0 {
+				return slog.Any(a.Key, []byte(text))
+			}
+			return a
+		}
 	}
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
@@ -97,4 +111,28 @@ func (r *Redactor) slogAny(a slog.Attr, asJSON bool) (masked slog.Attr) {
 		return slog.Any(a.Key, json.RawMessage(text))
 	}
 	return slog.String(a.Key, text)
+}
+
+// textForms are the forms in which handlers that write text show a value: slog's own first, and what the development view
+// shows of an error.
+func textForms(value any) (forms []string) {
+	if v, ok := value.(encoding.TextMarshaler); ok {
+		if text, err := v.MarshalText(); err == nil {
+			forms = append(forms, string(text))
+		}
+	}
+	if raw, ok := byteSlice(value); ok {
+		return append(forms, string(raw))
+	}
+	if err, ok := value.(error); ok {
+		forms = append(forms, err.Error())
+	}
+	return append(forms, fmt.Sprintf("%+v", value))
+}
+
+func byteSlice(value any) ([]byte, bool) {
+	if v := reflect.ValueOf(value); v.Kind() == reflect.Slice && v.Type().Elem().Kind() == reflect.Uint8 {
+		return v.Bytes(), true
+	}
+	return nil, false
 }

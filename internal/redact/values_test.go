@@ -1,7 +1,9 @@
 package redact_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"regexp"
 	"testing"
@@ -79,6 +81,30 @@ func TestPatterns(t *testing.T) {
 	require.Equal(t, 1, hits)
 }
 
+type octets []byte
+
+// textual has a secret in the one form that encoding/json and slog show.
+type textual struct{}
+
+func (textual) MarshalText() ([]byte, error) { return []byte("paid " + card), nil }
+
+// detailed says more when it is asked for more, as errors with stacks do.
+type detailed struct{}
+
+func (detailed) Error() string { return "failed" }
+func (detailed) Format(s fmt.State, verb rune) {
+	_, _ = s.Write([]byte("failed"))
+	if s.Flag('+') {
+		_, _ = s.Write([]byte(": " + card))
+	}
+}
+
+// marshalled is an error that slog shows as JSON nevertheless.
+type marshalled struct{}
+
+func (marshalled) Error() string                { return "failed" }
+func (marshalled) MarshalJSON() ([]byte, error) { return []byte(`{"n":"` + card + `"}`), nil }
+
 func TestSlog(t *testing.T) {
 	r := defaults(t)
 	tests := []struct {
@@ -95,6 +121,12 @@ func TestSlog(t *testing.T) {
 		{nil, slog.Bool("token", true), "true", "true"},
 		{nil, slog.Duration("token", time.Second), "1s", "1s"},
 		{nil, slog.Any("error", errors.New("card "+card)), "card " + masked, "card " + masked},
+		{nil, slog.Any("v", []byte("paid "+card)), fmt.Sprint([]byte("paid " + masked)), "paid " + masked},
+		{nil, slog.Any("v", octets("paid "+card)), fmt.Sprint([]byte("paid " + masked)), "paid " + masked},
+		{nil, slog.Any("v", json.RawMessage(`{"n":"`+card+`"}`)), `{"n":"[redacted]"}`, `{"n":"[redacted]"}`},
+		{nil, slog.Any("v", textual{}), `"paid [redacted]"`, "paid " + masked},
+		{nil, slog.Any("v", detailed{}), "failed", "failed: " + masked},
+		{nil, slog.Any("v", marshalled{}), `{"n":"[redacted]"}`, "failed"},
 		{nil, slog.Any("v", map[string]any{"pin": 1234, "n": 1}), `{"n":1,"pin":"[redacted]"}`, "map[n:1 pin:[redacted]]"},
 		{nil, slog.Any("v", []int64{4111111111111111}), "[" + masked + "]", "[" + masked + "]"},
 		{nil, slog.Any("v", nil), "<nil>", "<nil>"},

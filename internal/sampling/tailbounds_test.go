@@ -32,6 +32,30 @@ func TestTraceThatDoesNotEnd(t *testing.T) {
 	})
 }
 
+// TestSpansOfOneTraceAtTheLimitAndOnePastIt: spans that are alike reach the limit in bytes before the one in spans.
+func TestSpansOfOneTraceAtTheLimitAndOnePastIt(t *testing.T) {
+	held := func(children int) (kept int, truncated uint64) {
+		inProcess(t, Config{}, func(_ *testing.T, p *process) {
+			ctx, root := p.start(unsampled, "root")
+			for range children {
+				_, s := p.start(ctx, "loop")
+				s.End()
+			}
+			fail(root)
+			root.End()
+			kept, truncated = len(p.out.names())-1, p.Snapshot().Tail.Truncated
+		})
+		return kept, truncated
+	}
+	limit, _ := held(maxSpans + 500)
+	assert.Less(t, 500, limit)
+	for _, excess := range []int{0, 1} {
+		kept, truncated := held(limit + excess)
+		assert.Equal(t, limit, kept)
+		assert.Equal(t, uint64(excess), truncated)
+	}
+}
+
 func TestSpansOfOneTraceAreLimited(t *testing.T) {
 	inProcess(t, Config{}, func(t *testing.T, p *process) {
 		ctx, root := p.start(unsampled, "root")
