@@ -47,10 +47,8 @@ func resetPeer(t *testing.T) string {
 }
 
 func TestProbeTellsWhyNothingAnswers(t *testing.T) {
-	collector := otlptest.New(t)
+	var all []diagnosis
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
-		good := collector.Endpoint(protocol)
-		repair := func() map[string]string { return map[string]string{endpointVariable: good} }
 		in := func(address string) map[string]string {
 			return map[string]string{protocolVariable: protocol, endpointVariable: "http://" + address, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"}
 		}
@@ -81,10 +79,17 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 			})
 		}
 		for _, d := range cases {
-			d.name, d.want, d.collector, d.repair = protocol+": "+d.name, "traces, metrics and logs: "+d.want, collector, repair
-			d.run(t)
+			d.name, d.want = protocol+": "+d.name, "traces, metrics and logs: "+d.want
+			all = append(all, d)
 		}
 	}
+	atOnce(t, all, func(d diagnosis) string { return d.name }, func(t *testing.T, d diagnosis) {
+		d.collector = otlptest.New(t)
+		d.repair = func() map[string]string {
+			return map[string]string{endpointVariable: d.collector.Endpoint(d.env[protocolVariable])}
+		}
+		d.check(t)
+	})
 }
 
 // TestProbeWithoutAnEndpoint runs where nobody has set an endpoint and nothing listens at the default one: the line tells
@@ -189,6 +194,8 @@ func TestShutdownEndsTheProbe(t *testing.T) {
 // Init takes as long with a dead end as without: nothing waits for the network. The margin is wide, for a busy machine;
 // BenchmarkInit has the figure.
 func TestInitDoesNotWait(t *testing.T) {
+	var shutdowns sync.WaitGroup // which wait for what cannot be delivered
+	defer shutdowns.Wait()
 	for name, endpoint := range initEndpoints(t) {
 		for _, protocol := range protocols {
 			t.Setenv(endpointVariable, endpoint)
@@ -196,7 +203,7 @@ func TestInitDoesNotWait(t *testing.T) {
 			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard), telemetry.WithProtocol(protocol))
 			took := time.Since(begin)
 			require.NoError(t, err)
-			_ = guard.Shutdown(cancelled(t)) // runtime metrics are lost
+			shutdowns.Go(func() { _ = guard.Shutdown(cancelled(t)) }) // runtime metrics are lost
 			require.Less(t, took, 500*time.Millisecond, name)
 		}
 	}

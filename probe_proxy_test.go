@@ -51,32 +51,30 @@ func TestProbeSeesTheProxy(t *testing.T) {
 		childBehindProxy(t)
 		return
 	}
-	for _, c := range proxiedCases() {
-		t.Run(c.protocol+": "+c.name, func(t *testing.T) {
-			collector := otlptest.New(t)
-			proxy := proxyTo(t, address(collector.Endpoint(c.protocol)), c.answer, c.credentials)
-			if c.down {
-				proxy = closedPort(t)
-			}
-			child := func(value string) string {
-				return runTest(t, "TestProbeSeesTheProxy", c.variable+"="+value, endpointVariable+"=http://collector.test:4318", protocolVariable+"="+c.protocol)
-			}
-			output := child("http://" + proxy)
-			require.Contains(t, output, "SAID telemetry: traces, metrics and logs: "+strings.ReplaceAll(c.want, "<proxy>", proxy)+"\n")
-			require.Empty(t, collector.Spans())
+	atOnce(t, proxiedCases(), func(c proxied) string { return c.protocol + ": " + c.name }, func(t *testing.T, c proxied) {
+		collector := otlptest.New(t)
+		proxy := proxyTo(t, address(collector.Endpoint(c.protocol)), c.answer, c.credentials)
+		if c.down {
+			proxy = closedPort(t)
+		}
+		child := func(value string) string {
+			return runTest(t, "TestProbeSeesTheProxy", c.variable+"="+value, endpointVariable+"=http://collector.test:4318", protocolVariable+"="+c.protocol)
+		}
+		output := child("http://" + proxy)
+		require.Contains(t, output, "SAID telemetry: traces, metrics and logs: "+strings.ReplaceAll(c.want, "<proxy>", proxy)+"\n")
+		require.Empty(t, collector.Spans())
 
-			// What the line says: credentials, or another proxy that lets requests through. (NO_PROXY would need a name that
-			// resolves.)
-			value := "http://" + c.credentials + "@" + proxy
-			if c.credentials == "" {
-				value = "http://" + proxyTo(t, address(collector.Endpoint(c.protocol)), 0, "")
-			}
-			output = child(value)
-			require.NotContains(t, output, "SAID telemetry: traces, metrics")
-			require.NotContains(t, output, "password")
-			require.Equal(t, []string{"x"}, spanNames(collector))
-		})
-	}
+		// What the line says: credentials, or another proxy that lets requests through. (NO_PROXY would need a name that
+		// resolves.)
+		value := "http://" + c.credentials + "@" + proxy
+		if c.credentials == "" {
+			value = "http://" + proxyTo(t, address(collector.Endpoint(c.protocol)), 0, "")
+		}
+		output = child(value)
+		require.NotContains(t, output, "SAID telemetry: traces, metrics")
+		require.NotContains(t, output, "password")
+		require.Equal(t, []string{"x"}, spanNames(collector))
+	})
 }
 
 // childBehindProxy waits for the probe, records one span and prints what was said.

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"maps"
 	"net/http"
-	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/testenv"
 )
 
 // diagnosis is one way to get the settings wrong. The line that the probe writes is asserted word for word; then the test
@@ -37,22 +37,24 @@ var quietMetrics = map[string]string{"TELEMETRY_RUNTIME_METRICS": "false", "TELE
 
 func (d diagnosis) run(t *testing.T) {
 	t.Helper()
-	t.Run(d.name, func(t *testing.T) {
-		lines := warningsOf(t, d.env, d.also)
-		if d.also != "" {
-			require.Equal(t, "telemetry: "+d.also, lines[0])
-			lines = lines[1:]
-		}
-		require.Equal(t, []string{"telemetry: " + d.want}, lines)
+	t.Run(d.name, d.check)
+}
 
-		repaired := maps.Clone(d.env)
-		if d.repair != nil {
-			maps.Copy(repaired, d.repair())
-		} else {
-			maps.Copy(repaired, settingsIn(t, d.want, d.fill))
-		}
-		require.Empty(t, d.arrives(t, repaired), "nothing more to say")
-	})
+func (d diagnosis) check(t *testing.T) {
+	lines := warningsOf(t, d.env, d.also)
+	if d.also != "" {
+		require.Equal(t, "telemetry: "+d.also, lines[0])
+		lines = lines[1:]
+	}
+	require.Equal(t, []string{"telemetry: " + d.want}, lines)
+
+	repaired := maps.Clone(d.env)
+	if d.repair != nil {
+		maps.Copy(repaired, d.repair())
+	} else {
+		maps.Copy(repaired, settingsIn(t, d.want, d.fill))
+	}
+	require.Empty(t, d.arrives(t, repaired), "nothing more to say")
 }
 
 // arrives records one item of each signal in a service with these settings and waits until they are there. It returns the
@@ -86,20 +88,11 @@ func (d diagnosis) arrives(t *testing.T, settings ...map[string]string) []string
 
 func inEnvironment(t *testing.T, env map[string]string) (*telemetry.Guard, *syncBuffer) {
 	t.Helper()
-	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		if name != "OTEL_TRACES_SAMPLER" && (strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_")) {
-			t.Setenv(name, "")
-		}
-	}
-	for name, value := range quietMetrics {
-		t.Setenv(name, value)
-	}
-	for name, value := range env {
-		t.Setenv(name, value)
-	}
+	variables := map[string]string{"OTEL_TRACES_SAMPLER": "always_on"}
+	maps.Copy(variables, quietMetrics)
+	maps.Copy(variables, env)
 	console := &syncBuffer{}
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console), telemetry.WithServiceName("probed"),
+	guard, err := telemetry.Init(testenv.With(t.Context(), variables), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console), telemetry.WithServiceName("probed"),
 		telemetry.WithShutdownTimeout(30*time.Second))
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = guard.Shutdown(context.Background()) })

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -50,6 +52,7 @@ func answerOnce(conn net.Conn, answer func(http.Header) string) {
 // Nobody knows at the start what a token file or a function will hold. What a server repeats of it is in no output all
 // the same, whatever form the answer has.
 func TestRenewedCredentialsStaySecret(t *testing.T) {
+	t.Setenv("OTEL_LOG_LEVEL", "debug")
 	const secret = `s3cr3t"t0ken`
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte(secret), 0o600))
@@ -60,6 +63,8 @@ func TestRenewedCredentialsStaySecret(t *testing.T) {
 		})},
 		"short and long": {telemetry.WithTokenFile(file), telemetry.WithHeaders(map[string]string{"x-short": secret[:6]})},
 	}
+	var all sync.WaitGroup
+	defer all.Wait()
 	for name, answer := range map[string]func(http.Header) string{
 		"a refusal": func(h http.Header) string {
 			return "HTTP/1.1 403 Forbidden\r\nConnection: close\r\n\r\nno " + h.Get("Authorization")
@@ -71,27 +76,28 @@ func TestRenewedCredentialsStaySecret(t *testing.T) {
 		},
 	} {
 		for from, opts := range sources {
-			t.Run(name+" to a "+from, func(t *testing.T) {
-				probed := make(chan []diagnose.Result, 1)
-				ctx := diagnose.WithInspection(t.Context(), diagnose.Inspection{Probed: func(r []diagnose.Result) { probed <- r }})
-				log := &syncBuffer{}
-				t.Setenv("OTEL_LOG_LEVEL", "debug")
-				guard, err := telemetry.Init(ctx, append(opts, telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(),
-					telemetry.WithLogOutput(log), telemetry.WithEndpoint(answering(t, answer)))...)
-				require.NoError(t, err)
-				found := <-probed
-				record(t.Context(), guard, "x")
-				ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-				defer cancel()
-				said := fmt.Sprint(guard.ForceFlush(ctx), guard.Shutdown(ctx), guard.Health().Traces.LastError, guard.Describe(), log)
-				if found[0].Finding != nil {
-					said += found[0].Finding.Text
-				}
-				require.NotContains(t, said, secret)
-				if name == "a redirect" {
-					require.ErrorContains(t, guard.Health().Traces.LastError, "redirects are not followed")
-				}
-				require.NotContains(t, said, secret[7:]) // what quotes and escapes leave of it
+			all.Go(func() {
+				t.Run(name+" to a "+from, func(t *testing.T) {
+					probed := make(chan []diagnose.Result, 1)
+					ctx := diagnose.WithInspection(t.Context(), diagnose.Inspection{Probed: func(r []diagnose.Result) { probed <- r }})
+					log := &syncBuffer{}
+					guard, err := telemetry.Init(ctx, append(slices.Clip(opts), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(),
+						telemetry.WithLogOutput(log), telemetry.WithEndpoint(answering(t, answer)))...)
+					require.NoError(t, err)
+					found := <-probed
+					record(t.Context(), guard, "x")
+					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					defer cancel()
+					said := fmt.Sprint(guard.ForceFlush(ctx), guard.Shutdown(ctx), guard.Health().Traces.LastError, guard.Describe(), log)
+					if found[0].Finding != nil {
+						said += found[0].Finding.Text
+					}
+					require.NotContains(t, said, secret)
+					if name == "a redirect" {
+						require.ErrorContains(t, guard.Health().Traces.LastError, "redirects are not followed")
+					}
+					require.NotContains(t, said, secret[7:]) // what quotes and escapes leave of it
+				})
 			})
 		}
 	}
