@@ -1,0 +1,80 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/tls"
+)
+
+// WithEndpoint sets where OTLP goes: a base URL with scheme http or https, to which v1/traces, v1/metrics and v1/logs
+// are appended over HTTP unless it ends in them already (OTEL_EXPORTER_OTLP_ENDPOINT, and
+// OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_ENDPOINT, which are taken as they are; default http://localhost:4318, and
+// port 4317 for [ProtocolGRPC]). A host without scheme is understood as http:// for this machine and https:// for
+// any other or when TLS is configured, unless OTEL_EXPORTER_OTLP_INSECURE says otherwise; one log line tells which. May be scoped with
+// [ForTraces], [ForMetrics] and [ForLogs].
+func WithEndpoint(url string) Option {
+	return recordExport(func(e *exportOptions) { e.endpoint = &url })
+}
+
+// WithProtocol sets the transport (OTEL_EXPORTER_OTLP_PROTOCOL, OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_PROTOCOL;
+// default [ProtocolHTTP]). May be scoped to one signal.
+func WithProtocol(p Protocol) Option {
+	return recordExport(func(e *exportOptions) { e.protocol = &p })
+}
+
+// WithHeaders sets the headers (over gRPC: the metadata) of each request, such as an API key
+// (OTEL_EXPORTER_OTLP_HEADERS, OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_HEADERS). The most specific source replaces
+// the others, as the specification says; they are not merged. No value ever appears in a log line or in Describe.
+// May be scoped to one signal.
+func WithHeaders(headers map[string]string) Option {
+	return recordExport(func(e *exportOptions) { e.headers = &headers })
+}
+
+// WithTokenFile sends the contents of a file as "Authorization: Bearer …" with each request, in place of an authorization
+// of [WithHeaders] (TELEMETRY_EXPORTER_OTLP_TOKEN_FILE, TELEMETRY_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_TOKEN_FILE). The
+// file is read for each request, so a token that is renewed, as Kubernetes renews that of a service account, is used at
+// once. As long as the file is missing or empty, requests wait as they do for a collector that is down; a file that stops
+// being readable leaves the last token in use. Send tokens over https:// only. May be scoped to one signal.
+func WithTokenFile(path string) Option {
+	return recordExport(func(e *exportOptions) { e.tokenFile = &path })
+}
+
+// WithHeaderFunc adds the headers that headers returns to each request, in place of those of the same name of
+// [WithHeaders] and [WithTokenFile]: for tokens that a library renews, such as golang.org/x/oauth2's TokenSource. It is
+// called for every attempt to send, concurrently and within the attempt's time (OTEL_EXPORTER_OTLP_TIMEOUT), so it should
+// remember what it has until that expires. While it returns an error, requests wait as they do for a collector that is
+// down; when it panics too. Its values appear nowhere; its errors are logged. Nil means none. May be scoped to one signal.
+func WithHeaderFunc(headers func(context.Context) (map[string]string, error)) Option {
+	return recordExport(func(e *exportOptions) {
+		e.headerFunc = nil
+		if headers != nil {
+			e.headerFunc = (*headerFunc)(&headers)
+		}
+	})
+}
+
+// WithTLSConfig sets the TLS configuration for https:// endpoints. It replaces the certificate files of
+// OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY, which are read anew for each connection. The
+// configuration is copied; a minimum version
+// that is not set becomes TLS 1.2; nil means the default. May be scoped to one signal.
+func WithTLSConfig(c *tls.Config) Option {
+	return recordExport(func(e *exportOptions) { e.tls = c })
+}
+
+// WithCompression sets how requests are compressed (OTEL_EXPORTER_OTLP_COMPRESSION,
+// OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_COMPRESSION; default [CompressionGzip], where the SDK's own is none: span
+// batches shrink to about a tenth). May be scoped to one signal.
+func WithCompression(c Compression) Option {
+	return recordExport(func(e *exportOptions) { e.compression = &c })
+}
+
+// ForTraces limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to traces. Any other
+// option inside is an error of Init.
+func ForTraces(opts ...Option) Option { return scope{"ForTraces", traces, opts} }
+
+// ForMetrics limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to metrics. Any other
+// option inside is an error of Init.
+func ForMetrics(opts ...Option) Option { return scope{"ForMetrics", metrics, opts} }
+
+// ForLogs limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to logs, and
+// [WithLogLevel] to the OTLP branch. Any other option inside is an error of Init.
+func ForLogs(opts ...Option) Option { return scope{"ForLogs", logs, opts} }

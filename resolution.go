@@ -1,0 +1,157 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// resolution is one pass over the settings table.
+type resolution struct {
+	opts     *options
+	env      environment
+	cfg      *config
+	notices  []string
+	problems []problem
+}
+
+// resolveConfig decides every setting once. The configuration is complete whatever the problems are: signals that a
+// fatal problem concerns are off, everything else has a usable value.
+func resolveConfig(opts *options, env environment) *resolution {
+	r := &resolution{opts: opts, env: env, cfg: &config{opts: opts}}
+	for _, row := range settings() {
+		row.resolve(r)
+	}
+	r.rejectConfigFile()
+	r.rejectMisplaced()
+	r.checkBatch("span", traces, &r.cfg.spanBatch)
+	r.checkBatch("log", logs, &r.cfg.logBatch)
+	for _, s := range allSignals() {
+		r.finishSignal(s)
+	}
+	r.nameContradictions()
+	r.nearMisses()
+	return r
+}
+
+func (r *resolution) add(p problem) { r.problems = append(r.problems, p) }
+
+// err joins what the caller of Init has to know; warnings are for the log.
+func (r *resolution) err() error {
+	var errs []error
+	for _, p := range r.problems {
+		if p.fatal {
+			errs = append(errs, p)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (r *resolution) warnings() []string {
+	var lines []string
+	for _, p := range r.problems {
+		if !p.fatal {
+			lines = append(lines, strings.TrimPrefix(p.Error(), "telemetry: "))
+		}
+	}
+	return append(lines, r.notices...)
+}
+
+// finishSignal decides what depends on several settings: whether the signal is on, where it goes, and its TLS.
+func (r *resolution) finishSignal(s signal) {
+	sc := &r.cfg.signals[s]
+	if r.cfg.profile.value == ProfileDevelopment && sc.exporters.isDefault() && sc.endpoint.isDefault() {
+		sc.exporters = setting[[]string]{[]string{exporterConsole}, "profile " + string(ProfileDevelopment)}
+	}
+	if r.sendsOTLP(s) {
+		r.finishTarget(s, sc)
+		r.finishTLS(s, sc)
+		sc.headerFunc = firstNonNil(r.opts.signals[s].headerFunc, r.opts.export.headerFunc)
+		r.warnPlainToken(s, sc)
+	}
+	sc.off = r.whyOff(s)
+	sc.on = sc.off == ""
+}
+
+// whyOff is "" for a signal that may run.
+func (r *resolution) whyOff(s signal) string {
+	exporters := r.cfg.signals[s].exporters
+	switch {
+	case r.cfg.disabled.value:
+		return r.cfg.disabled.origin + " is true"
+	case slices.Contains(exporters.value, exporterNone) && isOption(exporters.origin):
+		return exporters.origin
+	case slices.Contains(exporters.value, exporterNone):
+		return exporters.origin + " is none"
+	}
+	var wrong []string
+	for _, p := range r.problems {
+		if p.fatal && slices.Contains(p.signals, s) && !slices.Contains(wrong, p.origin) {
+			wrong = append(wrong, p.origin)
+		}
+	}
+	if wrong == nil {
+		return ""
+	}
+	return "wrong: " + strings.Join(wrong, ", ")
+}
+
+// sendsOTLP tells whether the settings of OTLP matter to a signal. Its exporter is settled first.
+func (r *resolution) sendsOTLP(s signal) bool {
+	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP)
+}
+
+func (r *resolution) isOff(s signal) bool {
+	return slices.ContainsFunc(r.problems, func(p problem) bool { return p.fatal && slices.Contains(p.signals, s) })
+}
+
+// rejectConfigFile speaks up about declarative configuration, which would replace all of this and is not supported:
+// ignoring it would leave the operator with settings that he believes are in force.
+func (r *resolution) rejectConfigFile() {
+	for _, name := range []string{"OTEL_CONFIG_FILE", "OTEL_EXPERIMENTAL_CONFIG_FILE"} {
+		if file, ok := r.env[name]; ok {
+			r.add(problem{
+				setting: "configuration file", origin: name, value: fmt.Sprintf("%q", file), fatal: true,
+				cause:   "declarative configuration is not supported by this library",
+				outcome: "the file is not read: use the OTEL_* variables and the options instead, and unset it",
+			})
+		}
+	}
+}
+
+func (r *resolution) rejectMisplaced() {
+	for _, m := range r.opts.misplaced {
+		r.add(problem{
+			setting: "options", origin: m.scope, fatal: true, signals: []signal{m.signal},
+			cause:   "holds an option that cannot be limited to one signal",
+			outcome: fmt.Sprintf("give it to Init directly; %s are off", m.signal),
+		})
+	}
+}
+
+func isOption(origin string) bool { return strings.HasPrefix(origin, "With") }
+
+// checkBatch keeps a batch within its queue. Whichever of the two was set stands; a queue and a batch that contradict
+// each other are a mistake of whoever set them.
+func (r *resolution) checkBatch(name string, s signal, b *batchConfig) {
+	if b.maxExportBatchSize.value <= b.maxQueueSize.value {
+		return
+	}
+	if b.maxExportBatchSize.isDefault() {
+		b.maxExportBatchSize = setting[int]{b.maxQueueSize.value, b.maxQueueSize.origin}
+		return
+	}
+	p := problem{
+		setting: name + " batch size", origin: b.maxExportBatchSize.origin,
+		value: fmt.Sprint(b.maxExportBatchSize.value),
+		cause: fmt.Sprintf("want at most the queue size, %d (%s)", b.maxQueueSize.value, b.maxQueueSize.origin),
+	}
+	if isOption(b.maxExportBatchSize.origin) && isOption(b.maxQueueSize.origin) {
+		p.fatal, p.signals, p.outcome = true, []signal{s}, fmt.Sprintf("%s are off", s)
+	} else {
+		p.outcome = fmt.Sprintf("%d is used", b.maxQueueSize.value)
+	}
+	b.maxExportBatchSize.value = b.maxQueueSize.value
+	r.add(p)
+}
