@@ -336,6 +336,15 @@ func TestSettingsReportEveryProblemTogether(t *testing.T) {
 	}
 }
 
+func TestAProblemOfAllSignalsIsSaidOnce(t *testing.T) {
+	err := resolve(environment{"OTEL_EXPORTER_OTLP_PROTOCOL": "pigeon", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc"}).err()
+	require.Equal(t, 1, strings.Count(err.Error(), "pigeon"))
+	require.ErrorContains(t, err, `telemetry: traces and metrics protocol: OTEL_EXPORTER_OTLP_PROTOCOL is "pigeon": unknown: want one of grpc, http/protobuf; traces and metrics are off`)
+	warnings := resolve(environment{"OTEL_EXPORTER_OTLP_TIMEOUT": "5s", "OTEL_METRIC_EXPORT_TIMEOUT": "5s"}).warnings()
+	require.Len(t, warnings, 2, "not what another variable says: %v", warnings)
+	require.Contains(t, warnings[0], `traces, metrics and logs timeout: OTEL_EXPORTER_OTLP_TIMEOUT is "5s": want a whole number of milliseconds`)
+}
+
 func TestBatchStaysWithinQueue(t *testing.T) {
 	tests := []struct {
 		name         string
@@ -445,7 +454,7 @@ func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
 	given := []Option{WithSpanExporter(tracetest.NewNoopExporter()), WithMetricReader(sdkmetric.NewManualReader()), WithLogExporter(discardLogs{})}
 	r := resolve(wrong, given...)
 	require.NoError(t, r.err())
-	require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces do not go out over OTLP")
+	require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces, metrics and logs do not go out over OTLP")
 	for _, s := range allSignals() {
 		require.True(t, r.cfg.signals[s].on)
 	}

@@ -37,10 +37,44 @@ func resolveConfig(opts *options, env environment) *resolution {
 
 func (r *resolution) add(p problem) { r.problems = append(r.problems, p) }
 
+// together has one problem in the place of those that a general variable or option makes for each signal.
+func (r *resolution) together() []problem {
+	type shared struct {
+		problem
+		what    string
+		signals []string
+	}
+	var all []shared
+	for _, p := range r.problems {
+		name, what, _ := strings.Cut(p.setting, " ")
+		if _, ok := signalNamed(name); !ok {
+			all = append(all, shared{problem: p})
+			continue
+		}
+		same := slices.IndexFunc(all, func(q shared) bool {
+			return q.what == what && q.origin == p.origin && q.value == p.value && q.cause == p.cause && q.fatal == p.fatal
+		})
+		if same < 0 {
+			all = append(all, shared{p, what, []string{name}})
+			continue
+		}
+		all[same].signals = append(all[same].signals, name)
+	}
+	problems := make([]problem, len(all))
+	for i, p := range all {
+		if len(p.signals) > 1 {
+			p.setting = listed(p.signals) + " " + p.what
+			p.outcome = strings.Replace(p.outcome, p.signals[0], listed(p.signals), 1)
+		}
+		problems[i] = p.problem
+	}
+	return problems
+}
+
 // err joins what the caller of Init has to know; warnings are for the log.
 func (r *resolution) err() error {
 	var errs []error
-	for _, p := range r.problems {
+	for _, p := range r.together() {
 		if p.fatal {
 			errs = append(errs, p)
 		}
@@ -50,7 +84,7 @@ func (r *resolution) err() error {
 
 func (r *resolution) warnings() []string {
 	var lines []string
-	for _, p := range r.problems {
+	for _, p := range r.together() {
 		if !p.fatal {
 			lines = append(lines, strings.TrimPrefix(p.Error(), "telemetry: "))
 		}

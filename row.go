@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strconv"
 )
 
 // row is one line of the settings table.
@@ -168,7 +169,7 @@ func (t typedRow[T]) cause(err error) string {
 	switch {
 	case errors.As(err, new(complete)):
 		return err.Error()
-	case errors.Is(err, errOutOfRange):
+	case errors.Is(err, errOutOfRange), errors.As(err, new(*strconv.NumError)): // what is wanted says it all
 		return t.kind.want
 	case errors.As(err, &unknown):
 		return fmt.Sprintf("%v: %s%s", err, t.kind.want, unknown.hint)
