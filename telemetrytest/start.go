@@ -94,6 +94,7 @@ var environment = map[string]string{
 	"OTEL_SERVICE_NAME":      "test",
 	"OTEL_LOG_LEVEL":         "warn", // no lines about start and stop
 	"TELEMETRY_SELF_METRICS": "false",
+	"TELEMETRY_PROBE":        "false", // the collector is known to be there
 }
 
 // destination comes after a test's options and is scoped to each signal, because the most specific one wins.
