@@ -87,7 +87,7 @@ func replaceFields(ts trace.TraceState, lead string) trace.TraceState {
 		var field string
 		field, old, _ = strings.Cut(old, ";")
 		key, text, _ := strings.Cut(field, ":")
-		if key == thresholdKey || field == "" {
+		if key == thresholdKey || field == "" || strings.HasSuffix(field, " ") { // no member may end in a space
 			continue
 		}
 		if key == randomnessKey {
