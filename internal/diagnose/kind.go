@@ -164,7 +164,8 @@ func connectionKind(err error, t Target) Kind {
 	case errors.Is(err, delivery.ErrAttemptTimeout), errors.Is(err, os.ErrDeadlineExceeded),
 		has("i/o timeout", "TLS handshake timeout", "no answer in time"):
 		return Silent
-	case has("EOF", "connection reset by peer", "broken pipe", "malformed HTTP", "error reading server preface", "server closed idle connection"):
+	case has("EOF", "connection reset by peer", "broken pipe", "malformed HTTP", "error reading server preface", "server closed idle connection",
+		"client conn could not be established", "client connection lost", "use of closed network connection"):
 		return Broken
 	}
 	return Unknown
