@@ -141,21 +141,19 @@ func stdout(t *testing.T, run func()) string {
 
 // Probe and exports meet the same trouble and say it once; when data is lost, that is another line, in the same words.
 func TestOneLineForOneCause(t *testing.T) {
-	for _, protocol := range protocols {
-		t.Run(string(protocol), func(t *testing.T) {
-			address := closedPort(t)
-			guard, console := inEnvironment(t, map[string]string{
-				endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "1500",
-				"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
-			})
-			diagnosed := "nothing listens at " + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
-			require.Eventually(t, func() bool { return len(warnings(console.String())) == 1 }, time.Minute, time.Millisecond)
-			record(t.Context(), guard, "x")
-			require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)
-			require.NoError(t, guard.Shutdown(t.Context()))
-			require.Equal(t, []string{"telemetry: traces: " + diagnosed, "telemetry: 1 span was lost: " + diagnosed, "telemetry: stopped"}, warnings(console.String()))
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, protocol telemetry.Protocol) {
+		address := closedPort(t)
+		guard, console := inEnvironment(t, map[string]string{
+			endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "1500",
+			"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 		})
-	}
+		diagnosed := "nothing listens at " + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
+		require.Eventually(t, func() bool { return len(warnings(console.String())) == 1 }, time.Minute, time.Millisecond)
+		record(t.Context(), guard, "x")
+		require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)
+		require.NoError(t, guard.Shutdown(t.Context()))
+		require.Equal(t, []string{"telemetry: traces: " + diagnosed, "telemetry: 1 span was lost: " + diagnosed, "telemetry: stopped"}, warnings(console.String()))
+	})
 }
 
 // An export that fails first has the line, and the probe keeps silent about the same.
