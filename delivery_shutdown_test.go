@@ -30,18 +30,13 @@ type deadEnd struct {
 
 func deadEnds() []deadEnd {
 	return append(blackHoles(), // no connection comes about; where the system lets a test build one
-		deadEnd{"closed port", closedPort}, // it is refused
-		deadEnd{"silent peer", silentPeer}, // it is accepted, and nothing is ever written to it
+		deadEnd{"closed port", refusingPeer}, // it is refused
+		deadEnd{"silent peer", silentPeer},   // it is accepted, and nothing is ever written to it
 		deadEnd{"hung collector", func(testing.TB) string { return "" }},
 	)
 }
 
-func closedPort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
-}
+func refusingPeer(t testing.TB) string { return otlptest.FreeAddress(t) }
 
 func silentPeer(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")

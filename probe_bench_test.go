@@ -7,12 +7,13 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
 // initEndpoints are endpoints from which no answer comes, in every way there is.
 func initEndpoints(t testing.TB) map[string]string {
 	endpoints := map[string]string{
-		"unreachable":   "http://" + closedPort(t),
+		"unreachable":   "http://" + otlptest.FreeAddress(t),
 		"silent":        "http://" + silentPeer(t),
 		"non-resolving": "http://no-such-host.invalid:4318",
 	}

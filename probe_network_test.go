@@ -52,7 +52,7 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 		in := func(address string) map[string]string {
 			return map[string]string{protocolVariable: protocol, endpointVariable: "http://" + address, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"}
 		}
-		closed, silent, reset := closedPort(t), silentPeer(t), resetPeer(t)
+		closed, silent, reset := otlptest.FreeAddress(t), silentPeer(t), resetPeer(t)
 		cases := []diagnosis{
 			{
 				name: "name that does not resolve", env: in("no-such-host.invalid:4318"),
@@ -142,7 +142,7 @@ func stdout(t *testing.T, run func()) string {
 // Probe and exports meet the same trouble and say it once; when data is lost, that is another line, in the same words.
 func TestOneLineForOneCause(t *testing.T) {
 	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, protocol telemetry.Protocol) {
-		address := closedPort(t)
+		address := otlptest.FreeAddress(t)
 		guard, console := inEnvironment(t, map[string]string{
 			endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "1500",
 			"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
@@ -218,7 +218,7 @@ func cancelled(t testing.TB) context.Context {
 func TestExplainedErrorsKeepTheirCause(t *testing.T) {
 	var mu sync.Mutex
 	var handled []error
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithEndpoint("http://"+closedPort(t)),
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithEndpoint("http://"+otlptest.FreeAddress(t)),
 		telemetry.WithSpanBatch(telemetry.Batch{ScheduleDelay: time.Millisecond, ExportTimeout: 300 * time.Millisecond}),
 		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) {
 			mu.Lock()

@@ -55,7 +55,7 @@ func TestProbeSeesTheProxy(t *testing.T) {
 		collector := otlptest.New(t)
 		proxy := proxyTo(t, address(collector.Endpoint(c.protocol)), c.answer, c.credentials)
 		if c.down {
-			proxy = closedPort(t)
+			proxy = otlptest.FreeAddress(t)
 		}
 		child := func(value string) string {
 			return runTest(t, "TestProbeSeesTheProxy", c.variable+"="+value, endpointVariable+"=http://collector.test:4318", protocolVariable+"="+c.protocol)

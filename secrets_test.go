@@ -106,7 +106,7 @@ func TestRenewedCredentialsStaySecret(t *testing.T) {
 // A caller reads what the log says, and classifies what happened.
 func TestErrorsForCallersAreExplained(t *testing.T) {
 	for _, protocol := range protocols {
-		port := closedPort(t)
+		port := otlptest.FreeAddress(t)
 		s := newSender(t, telemetry.WithProtocol(protocol), telemetry.WithEndpoint("http://"+port), telemetry.WithShutdownTimeout(time.Second))
 		s.send(t, "lost")
 		err := s.guard.Shutdown(context.Background())

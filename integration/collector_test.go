@@ -2,8 +2,6 @@ package integration
 
 import (
 	"bytes"
-	"fmt"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -14,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/otlptest"
 	"github.com/stretchr/testify/require"
 )
 
@@ -48,9 +47,9 @@ func newCollector(t *testing.T, name string, args, env []string) *collector {
 	t.Helper()
 	c := &collector{
 		t: t, name: name, args: args, dir: t.TempDir(),
-		grpc: freeAddress(t), http: freeAddress(t), health: freeAddress(t),
+		grpc: otlptest.FreeAddress(t), http: otlptest.FreeAddress(t), health: otlptest.FreeAddress(t),
 	}
-	metricsHost, metricsPort, err := net.SplitHostPort(freeAddress(t))
+	metricsHost, metricsPort, err := net.SplitHostPort(otlptest.FreeAddress(t))
 	require.NoError(t, err)
 	c.env = append([]string{
 		"PATH=" + os.Getenv("PATH"), "HOME=" + c.dir, "TMPDIR=" + c.dir,
@@ -147,19 +146,4 @@ func validate(t *testing.T, env []string, args ...string) (string, error) {
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir()}, env...)
 	output, err := cmd.CombinedOutput()
 	return strings.TrimSpace(string(output)), err
-}
-
-// freeAddress is one that a process can take, give up and take again: its port is below those that the system hands out to
-// outgoing connections.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		address := fmt.Sprintf("127.0.0.1:%d", 10000+rand.IntN(20000))
-		if listener, err := net.Listen("tcp", address); err == nil {
-			require.NoError(t, listener.Close())
-			return address
-		}
-	}
-	require.Fail(t, "no port is free")
-	return ""
 }

@@ -72,7 +72,7 @@ func TestCheckDelivers(t *testing.T) {
 func TestCheckSaysWhatIsWrong(t *testing.T) {
 	c := otlptest.New(t)
 	at := func(url string) string { return strings.TrimPrefix(url, "http://") }
-	closed := closedPort(t)
+	closed := otlptest.FreeAddress(t)
 	for _, tt := range []struct {
 		name   string
 		env    map[string]string
@@ -160,13 +160,6 @@ func TestUsage(t *testing.T) {
 			require.Empty(t, out)
 		}
 	}
-}
-
-func closedPort(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
 }
 
 // FuzzCheckKeepsSecrets: whatever stands around it in the variable, the secret is in no output, not even when the server

@@ -16,7 +16,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,27 +76,24 @@ func startPostgres(t *testing.T) (url string) {
 	out, err := command(initdb, "-D", data, "-U", "shop", "-A", "trust", "-E", "UTF8", "--no-sync").CombinedOutput()
 	require.NoError(t, err, "%s", out)
 
-	for range 3 { // another process may take the port in between
-		port := freePort(t)
-		var log bytes.Buffer
-		cmd := command(server, "-D", data, "-k", dir, "-h", "127.0.0.1", "-p", port, "-c", "fsync=off")
-		cmd.Stdout, cmd.Stderr = &log, &log
-		require.NoError(t, cmd.Start())
-		ended := make(chan struct{})
-		go func() { _ = cmd.Wait(); close(ended) }()
-		t.Cleanup(func() {
-			_ = cmd.Process.Signal(syscall.SIGINT) // its fast shutdown
-			<-ended
-		})
-		url = fmt.Sprintf("postgres://shop@127.0.0.1:%s/postgres?sslmode=disable", port)
-		if waitPostgres(t, url, ended) {
-			return url
-		}
+	host, port, err := net.SplitHostPort(otlptest.FreeAddress(t))
+	require.NoError(t, err)
+	var log bytes.Buffer
+	cmd := command(server, "-D", data, "-k", dir, "-h", host, "-p", port, "-c", "fsync=off")
+	cmd.Stdout, cmd.Stderr = &log, &log
+	require.NoError(t, cmd.Start())
+	ended := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(ended) }()
+	t.Cleanup(func() {
+		_ = cmd.Process.Signal(syscall.SIGINT) // its fast shutdown
 		<-ended
-		t.Logf("PostgreSQL has ended: %s", &log)
+	})
+	url = fmt.Sprintf("postgres://shop@%s:%s/postgres?sslmode=disable", host, port)
+	if !waitPostgres(t, url, ended) {
+		<-ended
+		t.Fatalf("PostgreSQL has ended: %s", &log)
 	}
-	t.Fatal("PostgreSQL does not start")
-	return ""
+	return url
 }
 
 // postgresBinaries finds Debian's, the newest, or those in the PATH. In CI they must be there: .ci/run installs them.
@@ -163,12 +159,4 @@ func waitPostgres(t *testing.T, url string, ended <-chan struct{}) bool {
 		case <-time.After(50 * time.Millisecond):
 		}
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	return l.Addr().String()[strings.LastIndex(l.Addr().String(), ":")+1:]
 }

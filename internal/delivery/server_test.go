@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/otlptest"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
@@ -63,10 +64,7 @@ type server struct {
 // newServer returns a server that is down.
 func newServer(t *testing.T, protocol string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	s := &server{t: t, protocol: protocol, addr: l.Addr().String(), spans: map[string]int{}}
+	s := &server{t: t, protocol: protocol, addr: otlptest.FreeAddress(t), spans: map[string]int{}}
 	t.Cleanup(s.down)
 	return s
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"testing"
@@ -55,10 +54,7 @@ func overGRPC(t *testing.T, endpoint string) error {
 // real ones.
 func TestExplainNamesThePort(t *testing.T) {
 	c := otlptest.New(t)
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	closed := "http://" + l.Addr().String()
+	closed := "http://" + otlptest.FreeAddress(t)
 	for _, tt := range []struct {
 		err      error
 		target   diagnose.Target

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"sync"
 	"sync/atomic"
 )
@@ -15,9 +16,6 @@ const (
 	protocolHTTP = "http/protobuf"
 	protocolGRPC = "grpc"
 )
-
-// anyPort asks the system for a free port on the loopback interface.
-const anyPort = "127.0.0.1:0"
 
 // TB is the part of testing.TB that New needs; the package does not import testing, so that programs can use it too.
 type TB interface {
@@ -43,13 +41,14 @@ func WithMaxRequestBytes(n int) Option {
 // Collector is a running OTLP server. All methods are safe for concurrent use.
 type Collector struct {
 	tls       *tls.Config // nil: plaintext
-	httpAddr  string      // fixed by Start
-	grpcAddr  string      // fixed by Start
+	httpAddr  string      // claimed by Start until Close
+	grpcAddr  string      // the same
 	maxBytes  atomic.Int64
 	plaintext atomic.Int64
 
 	lifecycle sync.Mutex   // serializes Up, Down and Close
 	down      func() error // stops both servers; nil while they are down
+	claims    []io.Closer  // of both addresses; nil once closed
 	closed    bool
 
 	mu       sync.Mutex
@@ -69,9 +68,16 @@ func Start(opts ...Option) (*Collector, error) {
 	if c.tls != nil && len(c.tls.Certificates) == 0 && c.tls.GetCertificate == nil && c.tls.GetConfigForClient == nil {
 		return nil, errors.New("otlptest: the TLS configuration has no server certificate")
 	}
-	var err error
-	if c.httpAddr, c.grpcAddr, err = c.serve(anyPort, anyPort); err != nil {
-		return nil, err
+	for _, addr := range []*string{&c.httpAddr, &c.grpcAddr} {
+		claimed, err := claim()
+		if err != nil {
+			return nil, errors.Join(err, c.Close())
+		}
+		c.claims = append(c.claims, claimed)
+		*addr = claimed.LocalAddr().String()
+	}
+	if err := c.serve(); err != nil {
+		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
@@ -134,8 +140,8 @@ func (c *Collector) Down() error {
 	return c.stop()
 }
 
-// Up listens again, on the same ports, after Down. It fails if another process has taken a port in the meantime or if the
-// collector is closed. Up is a no-op while up.
+// Up listens again, on the same ports, after Down; no other collector has taken them. It fails if a foreign process has, or
+// if the collector is closed. Up is a no-op while up.
 func (c *Collector) Up() error {
 	c.lifecycle.Lock()
 	defer c.lifecycle.Unlock()
@@ -145,8 +151,7 @@ func (c *Collector) Up() error {
 	case c.down != nil:
 		return nil
 	}
-	_, _, err := c.serve(c.httpAddr, c.grpcAddr)
-	return err
+	return c.serve()
 }
 
 // Close is Down for good; no goroutine is left. What has arrived stays readable. It may be called more than once.
@@ -154,7 +159,12 @@ func (c *Collector) Close() error {
 	c.lifecycle.Lock()
 	defer c.lifecycle.Unlock()
 	c.closed = true
-	return c.stop()
+	errs := []error{c.stop()}
+	for _, claimed := range c.claims {
+		errs = append(errs, claimed.Close())
+	}
+	c.claims = nil
+	return errors.Join(errs...)
 }
 
 // stop stops both servers if they run. The caller holds c.lifecycle.
@@ -167,15 +177,15 @@ func (c *Collector) stop() error {
 	return err
 }
 
-// serve starts both servers, sets c.down, and returns the addresses it listens on.
-func (c *Collector) serve(httpAddr, grpcAddr string) (_, _ string, err error) {
-	web, err := c.listen(httpAddr)
+// serve starts both servers and sets c.down.
+func (c *Collector) serve() error {
+	web, err := c.listen(c.httpAddr)
 	if err != nil {
-		return "", "", fmt.Errorf("otlptest: listen for OTLP/HTTP: %w", err)
+		return fmt.Errorf("otlptest: listen for OTLP/HTTP: %w", err)
 	}
-	rpc, err := c.listen(grpcAddr)
+	rpc, err := c.listen(c.grpcAddr)
 	if err != nil {
-		return "", "", errors.Join(fmt.Errorf("otlptest: listen for OTLP/gRPC: %w", err), web.Close())
+		return errors.Join(fmt.Errorf("otlptest: listen for OTLP/gRPC: %w", err), web.Close())
 	}
 	stopHTTP, stopGRPC := c.serveHTTP(web), c.serveGRPC(rpc)
 	c.down = func() error {
@@ -185,5 +195,5 @@ func (c *Collector) serve(httpAddr, grpcAddr string) (_, _ string, err error) {
 		stopGRPC()
 		return err
 	}
-	return web.Addr().String(), rpc.Addr().String(), nil
+	return nil
 }

@@ -249,6 +249,29 @@ func TestDownAndUpOnTheSamePorts(t *testing.T) {
 	})
 }
 
+// TestPortsAreKeptWhileDown looks for what tells other tests, which may be other processes, that a port is not free.
+func TestPortsAreKeptWhileDown(t *testing.T) {
+	c := otlptest.New(t)
+	require.NoError(t, c.Down())
+	addresses := []string{otlptest.FreeAddress(t)}
+	for _, protocol := range protocols {
+		_, address, _ := strings.Cut(c.Endpoint(protocol), "//")
+		addresses = append(addresses, address)
+	}
+	for _, address := range addresses {
+		_, err := net.Dial("tcp", address)
+		require.ErrorContains(t, err, "connection refused")
+		_, err = net.ListenPacket("udp", address)
+		require.ErrorContains(t, err, "address already in use")
+	}
+	require.NoError(t, c.Close())
+	for _, address := range addresses[1:] {
+		claim, err := net.ListenPacket("udp", address)
+		require.NoError(t, err, "given back")
+		require.NoError(t, claim.Close())
+	}
+}
+
 func TestDownEndsRequestsUnderWay(t *testing.T) {
 	forBothProtocols(t, func(t *testing.T, tr transport) {
 		c := otlptest.New(t)
