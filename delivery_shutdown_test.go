@@ -199,6 +199,48 @@ func TestShutdownWithoutADeadlineTakesItsOwn(t *testing.T) {
 		})
 }
 
+// TestShutdownWithoutAnEndpoint is the first run of a newcomer: nothing is set, and nothing listens.
+func TestShutdownWithoutAnEndpoint(t *testing.T) {
+	skipWithDefaultCollector(t)
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, p telemetry.Protocol) {
+		console := &syncBuffer{}
+		guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console),
+			telemetry.WithProtocol(p), telemetry.WithShutdownTimeout(2*time.Minute))
+		require.NoError(t, err)
+		record(context.Background(), guard, "x")
+		begin := time.Now()
+		err = guard.Shutdown(context.Background())
+		require.Less(t, time.Since(begin), 20*time.Second)
+		require.ErrorContains(t, err, "nothing listens at localhost:431")
+		requireBooks(t, guard)
+		h := guard.Health()
+		for signal, health := range map[otlptest.Signal]telemetry.SignalHealth{otlptest.Traces: h.Traces, otlptest.Metrics: h.Metrics, otlptest.Logs: h.Logs} {
+			require.Positive(t, health.Accepted, signal)
+			require.Equal(t, health.Accepted, health.Lost(), "%s: %+v", signal, health)
+			requireNamed(t, err, signal, health.Lost())
+			require.Contains(t, console.String(), fmt.Sprintf(`"%s":{"exported":0,"lost":%d}`, signal, health.Lost()), "the closing line")
+		}
+	})
+}
+
+// TestShutdownWaitsForTheEndpointThatWasSet is for a collector that is being replaced while the service stops.
+func TestShutdownWaitsForTheEndpointThatWasSet(t *testing.T) {
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, p telemetry.Protocol) {
+		c := otlptest.New(t)
+		require.NoError(t, c.Down())
+		guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(p))), telemetry.WithProtocol(p), telemetry.WithShutdownTimeout(2*time.Minute))
+		record(context.Background(), guard, "x")
+		back := make(chan error, 1)
+		time.AfterFunc(2*time.Second, func() { back <- c.Up() })
+		require.NoError(t, guard.Shutdown(context.Background()))
+		require.NoError(t, <-back)
+		require.Equal(t, []string{"x"}, spanNames(c))
+		require.Equal(t, []string{"x"}, logBodies(c))
+		require.Contains(t, metricNames(c), "x")
+		requireBooks(t, guard)
+	})
+}
+
 // TestShutdownLetsTheMetricsInFlightArrive is for a shutdown that begins while the collector has not answered yet.
 func TestShutdownLetsTheMetricsInFlightArrive(t *testing.T) {
 	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, p telemetry.Protocol) {

@@ -35,6 +35,7 @@ type connections struct {
 	spool     *diskSpool // nil without one
 	http      map[connectionKey]*http.Client
 	grpc      map[connectionKey]*grpc.ClientConn
+	unset     []*delivery.Endpoint // the specification's own, which nobody has set
 }
 
 // connectionKey tells whether two signals may share a connection. Fixed headers travel with each request and do not matter.
@@ -45,6 +46,7 @@ type connectionKey struct {
 	headers     headerSource
 	timeout     time.Duration
 	compression Compression
+	unset       bool // nobody has set the address
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
@@ -61,12 +63,12 @@ func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
 const userAgent = "fleetotel-telemetry/" + Version
 
 func keyOf(s signalConfig) connectionKey {
-	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.headerSource(), s.timeout.value, s.compression.value}
+	return connectionKey{s.target.hostPort(), s.target.secure(), s.tlsSource, s.headerSource(), s.timeout.value, s.compression.value, s.endpoint.isDefault()}
 }
 
 // endpoint is one place to deliver to, whose outages are told.
 func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
-	return delivery.New(delivery.Config{
+	e := delivery.New(delivery.Config{
 		AttemptTimeout: s.timeout.value,
 		Gzip:           s.compression.value == CompressionGzip,
 		Headers:        c.headers(s.headerSource()),
@@ -74,6 +76,17 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 		OnDown:         c.outages.down,
 		OnUp:           c.outages.up,
 	})
+	if s.endpoint.isDefault() {
+		c.unset = append(c.unset, e)
+	}
+	return e
+}
+
+// giveUp ends the wait for collectors that nobody has asked for and nobody has seen.
+func (c *connections) giveUp() {
+	for _, e := range c.unset {
+		e.GiveUp()
+	}
 }
 
 func (c *connections) httpClient(s signalConfig) *http.Client {

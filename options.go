@@ -233,7 +233,8 @@ func WithPropagators(propagators ...propagation.TextMapPropagator) Option {
 
 // WithShutdownTimeout bounds [Guard.Shutdown] when its context has no earlier deadline, at least 1 ms
 // (TELEMETRY_SHUTDOWN_TIMEOUT in milliseconds; default 10 s, so that it fits into the 30 s that Kubernetes grants
-// together with the draining of requests).
+// together with the draining of requests). Where no endpoint is set and nothing has ever listened at the default one,
+// Shutdown takes 1 s of it.
 func WithShutdownTimeout(d time.Duration) Option {
 	return record(func(o *options) { o.shutdownTimeout = &d })
 }

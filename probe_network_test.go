@@ -95,12 +95,7 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 // TestProbeWithoutAnEndpoint runs where nobody has set an endpoint and nothing listens at the default one: the line tells
 // how to get output, and the profile it names gives it.
 func TestProbeWithoutAnEndpoint(t *testing.T) {
-	for _, address := range []string{"localhost:4318", "localhost:4317"} {
-		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
-			_ = conn.Close()
-			t.Skipf("something listens at %s", address)
-		}
-	}
+	skipWithDefaultCollector(t)
 	want := func(port string) string {
 		return "telemetry: traces, metrics and logs: nothing listens at localhost:" + port + " and no endpoint is set: start a collector there (in a container, localhost is the container itself), " +
 			"set OTEL_EXPORTER_OTLP_ENDPOINT, or set TELEMETRY_PROFILE=development to see everything on this console"
@@ -115,6 +110,17 @@ func TestProbeWithoutAnEndpoint(t *testing.T) {
 		require.Contains(t, console.String(), "visible")
 	})
 	require.Contains(t, output, "visible")
+}
+
+// skipWithDefaultCollector skips a test that needs the specification's endpoints to be empty.
+func skipWithDefaultCollector(t *testing.T) {
+	t.Helper()
+	for _, address := range []string{"localhost:4318", "localhost:4317"} {
+		if conn, err := net.DialTimeout("tcp", address, time.Second); err == nil {
+			_ = conn.Close()
+			t.Skipf("something listens at %s", address)
+		}
+	}
 }
 
 // stdout returns what run writes to the process's standard output.

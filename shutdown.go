@@ -31,6 +31,9 @@ const (
 	tooShort = 50 * time.Millisecond
 	// graceAfterEnd is how long a signal may take at most to come back when its share is over.
 	graceAfterEnd = 250 * time.Millisecond
+	// graceForNobody is how long Shutdown waits for an endpoint that nobody has set and at which nothing has ever listened.
+	// A program without a collector ends as it would without telemetry; a collector that was started with it has a moment.
+	graceForNobody = time.Second
 )
 
 // Guard holds what Init started. All methods are safe for concurrent use, and safe on a nil Guard, which does nothing.
@@ -120,6 +123,10 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 // costs the others nothing. With a spool ([WithSpool]) what cannot be delivered in that time goes to disk and is not lost;
 // the error is about what is neither delivered nor spooled.
 //
+// An endpoint that nobody has set (the specification's http://localhost:4318, or 4317 over gRPC) is waited for no longer than
+// 1 s if nothing has listened there since Init: connections are refused, or the name does not resolve. One that was set, if
+// only to the same address, or that has answered before, has the whole time.
+//
 // A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
 // signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
 //
@@ -139,6 +146,8 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
 	defer cancel()
 
+	grace := time.AfterFunc(graceForNobody, g.connections.giveUp)
+	defer grace.Stop()
 	g.prober.stop()
 	var first, last []running
 	for _, r := range g.running {

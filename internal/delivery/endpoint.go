@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/spool"
@@ -55,6 +56,9 @@ type Endpoint struct {
 	gzip  gzipPool
 	mu    sync.Mutex
 	gates map[string]*gate
+
+	present atomic.Bool // an attempt has had another end than that nothing listens there
+	givenUp atomic.Bool
 }
 
 // New returns an endpoint for cfg.
@@ -65,13 +69,30 @@ func New(cfg Config) *Endpoint {
 	return &Endpoint{cfg: cfg, gates: map[string]*gate{}}
 }
 
+// GiveUp ends the wait for an endpoint at which nothing has listened since New:
+// each connection was refused, or its name not found. From then on a request
+// whose attempt fails like that is given up, and spooled if it can be. It changes
+// nothing for an endpoint that has answered, refused or kept silent.
+func (e *Endpoint) GiveUp() {
+	e.givenUp.Store(true)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, g := range e.gates {
+		g.mu.Lock()
+		g.wake()
+		g.mu.Unlock()
+	}
+}
+
+func (e *Endpoint) hopeless() bool { return e.givenUp.Load() && !e.present.Load() }
+
 // gate returns the gate of the requests that go to key: a URL or a gRPC method.
 func (e *Endpoint) gate(key, signal string) *gate {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	g := e.gates[key]
 	if g == nil {
-		g = newGate()
+		g = newGate(e.hopeless)
 		if e.cfg.OnDown != nil {
 			g.onDown = func(err error) { e.cfg.OnDown(signal, err) }
 		}
@@ -100,6 +121,7 @@ type reply struct {
 	rejected int64         // items the server refused although it took the request
 	after    time.Duration // how long the server asks to wait before the next attempt
 	place    bool          // refused for what endpoint, credentials or TLS are, not for what was sent
+	absent   bool          // nothing listens there
 	err      error
 }
 
@@ -117,10 +139,13 @@ var (
 	ErrAttemptTimeout = errors.New("no answer in time")
 	// errNoAnswer is the error of an attempt that the request's end cut short.
 	errNoAnswer = errors.New("no answer yet")
+	// errNobody is the reason why a request is not tried again after GiveUp.
+	errNobody = errors.New("nothing has ever listened there")
 )
 
-// deliver tries until a reply settles the request, the request is on disk, or ctx
-// ends. It returns the last reply, worded for an operator.
+// deliver tries until a reply settles the request, the request is on disk, ctx
+// ends, or the endpoint is given up. It returns the last reply, worded for an
+// operator.
 func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 	if replay := replayOf(ctx); replay != nil {
 		return e.deliverOnce(ctx, c, replay)
@@ -137,6 +162,7 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 		last     reply
 		attempts int
 		relapses int
+		end      error // why there is no further attempt
 	)
 	g.live.Add(1)
 	defer g.live.Add(-1)
@@ -149,6 +175,7 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 		}
 		p, err := g.enter(ctx)
 		if err != nil {
+			end = err
 			if last.err == nil {
 				last.err = g.cause()
 			}
@@ -182,18 +209,23 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 			}
 		}
 	}
+	end = cmp.Or(end, context.Cause(ctx))
 	if c.keeps() {
-		return onDisk(cmp.Or(last.err, context.Cause(ctx)))
+		return onDisk(cmp.Or(last.err, end))
 	}
 	last.verdict = refused
-	return last.worded(c.where, attempts, time.Since(start), context.Cause(ctx))
+	return last.worded(c.where, attempts, time.Since(start), end)
 }
 
 // attempt makes one attempt within its own time.
 func (e *Endpoint) attempt(ctx context.Context, try func(context.Context) reply) reply {
-	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, ErrAttemptTimeout)
+	timed, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, ErrAttemptTimeout)
 	defer cancel()
-	return try(ctx)
+	r := try(timed)
+	if !r.absent && ctx.Err() == nil { // what is cut short has learned nothing
+		e.present.Store(true)
+	}
+	return r
 }
 
 // wait returns after d, or with the cause of ctx's end.

@@ -14,7 +14,9 @@ import (
 type gate struct {
 	onDown func(error)
 	onUp   func(time.Duration, error)
-	live   atomic.Int64 // requests that are being delivered, those from the spool apart
+	// hopeless says that the endpoint is not worth waiting for.
+	hopeless func() bool
+	live     atomic.Int64 // requests that are being delivered, those from the spool apart
 
 	mu       sync.Mutex
 	shut     bool
@@ -27,7 +29,9 @@ type gate struct {
 	changed  chan struct{}
 }
 
-func newGate() *gate { return &gate{changed: make(chan struct{})} }
+func newGate(hopeless func() bool) *gate {
+	return &gate{hopeless: hopeless, changed: make(chan struct{})}
+}
 
 // pass is the leave to make one attempt. Its era tells what the gate knew when
 // it was given: eight workers that fail together are one failure, not eight.
@@ -36,8 +40,9 @@ type pass struct {
 	probe bool
 }
 
-// enter returns when the caller may make an attempt, or with the cause of ctx's
-// end. Each pass must be returned to leave or abandon.
+// enter returns when the caller may make an attempt, or with the reason why it
+// must not: the cause of ctx's end, or that there is nothing to wait for. Each
+// pass must be returned to leave or abandon.
 func (g *gate) enter(ctx context.Context) (pass, error) {
 	for {
 		if ctx.Err() != nil {
@@ -48,6 +53,10 @@ func (g *gate) enter(ctx context.Context) (pass, error) {
 			p := pass{era: g.era}
 			g.mu.Unlock()
 			return p, nil
+		}
+		if g.hopeless() {
+			g.mu.Unlock()
+			return pass{}, errNobody
 		}
 		rest := time.Until(g.until)
 		if !g.probing && rest <= 0 {

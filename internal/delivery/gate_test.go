@@ -17,7 +17,8 @@ import (
 
 // site is an endpoint with a round tripper whose answers a test decides.
 type site struct {
-	rt http.RoundTripper
+	endpoint *delivery.Endpoint
+	rt       http.RoundTripper
 
 	mu       sync.Mutex
 	attempts []time.Duration // since start
@@ -26,8 +27,8 @@ type site struct {
 }
 
 func newSite(cfg delivery.Config) *site {
-	s := &site{start: time.Now()}
-	s.rt = delivery.New(cfg).Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
+	s := &site{start: time.Now(), endpoint: delivery.New(cfg)}
+	s.rt = s.endpoint.Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
 		s.mu.Lock()
 		s.attempts = append(s.attempts, time.Since(s.start))
 		answer := s.answer

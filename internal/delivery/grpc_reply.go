@@ -25,7 +25,7 @@ func grpcReply(ctx context.Context, err error, secrets []string, limit time.Dura
 	after, asked := retryInfo(s)
 	switch s.Code() {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
-		r.verdict, r.after = retry, after
+		r.verdict, r.after, r.absent = retry, after, noListener(s)
 		if badCertificate(s) {
 			r.verdict, r.place = refused, true
 		}
@@ -83,6 +83,16 @@ func badCertificate(s *status.Status) bool {
 	msg := s.Message()
 	return strings.Contains(msg, "authentication handshake failed") &&
 		(strings.Contains(msg, "x509:") || strings.Contains(msg, "first record does not look like a TLS handshake"))
+}
+
+// noListener is absent for gRPC, which keeps nothing of an error but its words.
+// A server's own words about others that it cannot reach have no dialing in them.
+func noListener(s *status.Status) bool {
+	msg := s.Message()
+	if strings.Contains(msg, "Error while dialing: ") {
+		return strings.Contains(msg, "connection refused") || strings.Contains(msg, "cannot assign requested address")
+	}
+	return strings.Contains(msg, "name resolver error: produced zero addresses")
 }
 
 // grpcError words a status: its code, and of gRPC's nested messages about

@@ -30,10 +30,14 @@ const (
 
 // call makes one call of ten items whose attempts are answered by answer.
 func call(ctx context.Context, method string, resp any, answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
+	return callThrough(ctx, delivery.New(delivery.Config{}), method, resp, answer)
+}
+
+func callThrough(ctx context.Context, e *delivery.Endpoint, method string, resp any, answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
 	attempt := 0
 	out := delivery.Outcome{Items: 10}
 	ctx = metadata.AppendToOutgoingContext(delivery.WithOutcome(ctx, &out), "authorization", "Bearer s3cr3t-token")
-	err := delivery.New(delivery.Config{}).Interceptor()(ctx, method, nil, resp, nil,
+	err := e.Interceptor()(ctx, method, nil, resp, nil,
 		func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
 			attempt++
 			return answer(ctx, attempt)

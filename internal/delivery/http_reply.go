@@ -9,9 +9,11 @@ import (
 	"errors"
 	"fmt"
 	"mime"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
+	"syscall"
 	"time"
 
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -147,11 +149,19 @@ func bodyMessage(resp *http.Response, body []byte) string {
 // tried again within the request's time, also where Go does not call it
 // temporary: refused, reset and closed connections, DNS failures, timeouts.
 func connectionReply(ctx context.Context, err error, secrets []string, limit time.Duration) reply {
-	r := reply{verdict: retry, err: ended(ctx, masked(err, secrets), limit)}
+	r := reply{verdict: retry, absent: absent(err), err: ended(ctx, masked(err, secrets), limit)}
 	if misconfigured(err) {
 		r.verdict, r.place = refused, true
 	}
 	return r
+}
+
+// absent reports whether a connection fails because nothing listens there, or
+// there is no such place: no such host, or an address that this machine does not
+// have, as [::1] in a container without IPv6.
+func absent(err error) bool {
+	var dns *net.DNSError
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &dns) && dns.IsNotFound
 }
 
 // misconfigured reports whether a connection fails for a reason that only a

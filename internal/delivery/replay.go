@@ -73,7 +73,7 @@ func (e *Endpoint) deliverOnce(ctx context.Context, c call, r *replay) reply {
 // Replayer sends what the spool holds of one signal, oldest first, one request at
 // a time. While live requests are on their way it rests after each as long as that
 // one took, so that it takes at most half a place beside theirs. It has one
-// goroutine, until Close.
+// goroutine, until Close or until the endpoint is given up.
 type Replayer struct {
 	store  *spool.Store
 	signal spool.Signal
@@ -209,8 +209,9 @@ func (r *Replayer) replay(seg *spool.Segment) time.Duration {
 	took := time.Since(start)
 	r.down.Store(call.reply.verdict == retry)
 	switch v := call.reply; {
-	case call.cut:
+	case call.cut: // the replay is over, or the endpoint given up
 		r.store.Release(seg)
+		r.leave()
 		return 0
 	case v.verdict == retry:
 		r.failures++

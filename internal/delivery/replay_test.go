@@ -27,11 +27,12 @@ import (
 
 // depot is a spool under an HTTP endpoint whose answers a test decides.
 type depot struct {
-	t      *testing.T
-	store  *spool.Store
-	dir    string
-	client *http.Client
-	replay *delivery.Replayer
+	t        *testing.T
+	store    *spool.Store
+	dir      string
+	endpoint *delivery.Endpoint
+	client   *http.Client
+	replay   *delivery.Replayer
 
 	mu     sync.Mutex
 	full   error // of the disk
@@ -53,9 +54,9 @@ func newDepot(t *testing.T) *depot {
 	}})
 	require.NoError(t, err)
 	d.store = store
-	endpoint := delivery.New(delivery.Config{Gzip: true, Spool: store})
+	d.endpoint = delivery.New(delivery.Config{Gzip: true, Spool: store})
 	d.client = &http.Client{
-		Transport:     endpoint.Transport(roundTrip(d.serve)),
+		Transport:     d.endpoint.Transport(roundTrip(d.serve)),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	return d
