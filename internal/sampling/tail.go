@@ -14,8 +14,9 @@ const (
 	// spans that outlive it.
 	minHold = 30 * time.Second
 	linger  = 5 * time.Second
-	// maxSpans and maxBytes are what is held of one trace; failed spans and local roots may take as much again. A fragment
-	// of that size is a loop, of which a thousand turns tell what there is to tell.
+	// maxSpans and maxBytes are what is held of one trace; failed spans may take as much again, and local roots, without
+	// which the rest cannot be read, as much once more. A fragment of that size is a loop, of which a thousand turns tell
+	// what there is to tell.
 	maxSpans = 1000
 	maxBytes = 512 << 10
 	// tailSets is the size of the table of interesting operations: 64, by name and reason.
@@ -162,6 +163,7 @@ func (t *Tail) OnEnd(span sdktrace.ReadOnlySpan) {
 
 // take adds an ended span to its fragment.
 func (t *Tail) take(f *fragment, span sdktrace.ReadOnlySpan, o *observed) {
+	held := f.held()
 	f.open--
 	if o.root {
 		f.roots = max(f.roots-1, 0)
@@ -170,12 +172,14 @@ func (t *Tail) take(f *fragment, span sdktrace.ReadOnlySpan, o *observed) {
 		}
 	}
 	f.reason = max(f.reason, o.reason)
-	essential := o.root || o.reason != notInteresting
-	spans, bytes := maxSpans, min(maxBytes, t.limit/4)
-	if essential {
-		spans, bytes = 2*spans, 2*bytes
+	share := 1
+	switch {
+	case o.root:
+		share = 3
+	case o.reason != notInteresting:
+		share = 2
 	}
-	if len(f.spans) >= spans || f.bytes+o.bytes > bytes {
+	if len(f.spans) >= share*maxSpans || held+o.bytes > int64(share)*min(maxBytes, t.limit/4) {
 		f.dropped++
 		t.counts.Truncated++
 		t.charge(f, -spanBytes)
@@ -217,6 +221,9 @@ func (t *Tail) begin(id trace.TraceID, r uint64) *fragment {
 	t.charge(f, fragmentBytes)
 	return f
 }
+
+// held is what the ended spans of an undecided fragment take.
+func (f *fragment) held() int64 { return f.bytes - fragmentBytes - int64(f.open)*spanBytes }
 
 func (t *Tail) charge(f *fragment, bytes int64) {
 	f.bytes += bytes

@@ -77,6 +77,31 @@ func TestSpansOfOneTraceAreLimited(t *testing.T) {
 	})
 }
 
+// TestTheRootIsHeldWhateverElseIs: without its local root a trace has no name, no reason and no count of what it lacks.
+func TestTheRootIsHeldWhateverElseIs(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		ctx, root := p.start(unsampled, "failed children", trace.WithAttributes(serverAttributes(1)...))
+		for range 2*maxSpans + 500 {
+			_, s := p.start(ctx, "child")
+			fail(s)
+		}
+		fail(root)
+		p.out.find(t, "failed children")
+
+		ctx, root = p.start(unsampled, "open children", trace.WithAttributes(serverAttributes(1)...))
+		var open []trace.Span
+		for range 3 * maxSpans {
+			_, s := p.start(ctx, "child")
+			open = append(open, s)
+		}
+		fail(root)
+		p.out.find(t, "open children")
+		for _, s := range open {
+			s.End()
+		}
+	})
+}
+
 func TestFlushAndShutdown(t *testing.T) {
 	inProcess(t, Config{}, func(t *testing.T, p *process) {
 		open := func(ctx context.Context, name string) trace.Span {
