@@ -12,8 +12,9 @@ import (
 type fragment struct {
 	id     trace.TraceID
 	random uint64
-	entry  uint64 // the floor it has passed to get in
-	born   uint64 // the tick from which the memory floor counts
+	began  uint64 // a tick, like since
+	passed uint64 // the highest floor it has passed to get in, and until since
+	since  uint64
 
 	spans   []sdktrace.ReadOnlySpan // those that have ended
 	bytes   int64

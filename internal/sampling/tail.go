@@ -11,9 +11,11 @@ import (
 
 const (
 	// minHold is how long a trace is held at least while its local root does not end; linger, how long after that for
-	// spans that outlive it.
+	// spans that outlive it. maxHold is for local roots whose duration is no reason to keep them: after so long they are
+	// taken for spans that nobody ends, which would fill the memory in time.
 	minHold = 30 * time.Second
 	linger  = 5 * time.Second
+	maxHold = time.Hour
 	// maxSpans and maxBytes are what is held of one trace; failed spans may take as much again, and local roots, without
 	// which the rest cannot be read, as much once more. A fragment of that size is a loop, of which a thousand turns tell
 	// what there is to tell.
@@ -52,7 +54,7 @@ type Tail struct {
 	bytes    int64
 	limit    int64 // of bytes
 	floor    uint64
-	floors   []uint64 // the highest floor of each tick, for as long as a fragment may live
+	floors   []uint64 // the highest floor of each tick, for as long as a fragment waits
 	tokens   float64  // interesting traces that are kept before law is asked
 	saving   bool
 	number   uint64 // of the running tick
@@ -120,10 +122,9 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	if root {
 		f.roots++
 		f.slow = shorter(f.slow, slow)
-		f.entry = max(f.entry, t.sampler.floor.atStart())
+		f.passed = max(f.passed, t.sampler.floor.atStart())
 		if f.queue == &t.waiting {
-			f.leave()
-			t.holding.push(f, t.number+t.ticks.hold)
+			t.hold(f)
 		}
 	}
 	out := t.shrink()
@@ -197,7 +198,7 @@ func (t *Tail) decide(f *fragment, rootEnded bool) *batch {
 	switch {
 	case f.reason != notInteresting && (rootEnded || f.roots == 0):
 		return t.keep(f)
-	case f.open <= 0:
+	case f.open <= 0 && f.roots == 0: // a span that outlived an earlier fragment may have ended in the place of the root
 		return t.letGo(f)
 	case f.roots == 0 && f.queue == &t.holding:
 		f.leave()
@@ -214,12 +215,20 @@ func (t *Tail) begin(id trace.TraceID, r uint64) *fragment {
 	} else {
 		f = &fragment{}
 	}
-	*f = fragment{id: id, random: r, born: t.number, root: -1, spans: f.spans[:0]}
+	*f = fragment{id: id, random: r, began: t.number, since: t.number, root: -1, spans: f.spans[:0]}
 	t.live[id] = f
 	t.shelves.put(f)
-	t.holding.push(f, t.number+t.ticks.hold)
+	t.hold(f)
 	t.charge(f, fragmentBytes)
 	return f
+}
+
+// hold lets a fragment wait for the end of a local root. It takes the floors along that it has passed so far, which the
+// tail remembers for one such time only.
+func (t *Tail) hold(f *fragment) {
+	f.passed, f.since = max(f.passed, t.highestFloor(f.since)), t.number
+	f.leave()
+	t.holding.push(f, t.number+t.ticks.hold)
 }
 
 // held is what the ended spans of an undecided fragment take.
