@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -71,6 +72,42 @@ func TestHeldBytesAreHeap(t *testing.T) {
 	assert.LessOrEqual(t, grown, int64(limit*11/10))
 	runtime.KeepAlive(roots)
 	require.NoError(t, provider.Shutdown(context.Background()))
+}
+
+// TestHeldBytesCountWhatASpanCarries holds spans that carry ten kilobytes in one place or another.
+func TestHeldBytesCountWhatASpanCarries(t *testing.T) {
+	const size = 10_000
+	text := func(i int) string { return fmt.Sprintf("%0*d", size, i) }
+	numbers := make([]int64, size/8)
+	values := make([]attribute.Value, size/valueBytes)
+	for name, carry := range map[string]func(s trace.Span, i int){
+		"name":            func(s trace.Span, i int) { s.SetName(text(i)) },
+		"status":          func(s trace.Span, i int) { s.SetStatus(codes.Error, text(i)) },
+		"attribute":       func(s trace.Span, i int) { s.SetAttributes(attribute.String("k", text(i))) },
+		"numbers":         func(s trace.Span, _ int) { s.SetAttributes(attribute.Int64Slice("k", numbers)) },
+		"values":          func(s trace.Span, _ int) { s.SetAttributes(attribute.Slice("k", values...)) },
+		"event":           func(s trace.Span, i int) { s.AddEvent(text(i)) },
+		"event attribute": func(s trace.Span, i int) { s.AddEvent("e", trace.WithAttributes(attribute.String("k", text(i)))) },
+		"link": func(s trace.Span, i int) {
+			s.AddLink(trace.Link{SpanContext: s.SpanContext(), Attributes: []attribute.KeyValue{attribute.String("k", text(i))}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inProcess(t, Config{}, func(t *testing.T, p *process) {
+				before := heapInUse()
+				ctx, root := p.start(unsampled, "root")
+				for i := range 40 {
+					_, s := p.start(ctx, "child")
+					carry(s, i)
+					s.End()
+				}
+				grown, held := heapInUse()-before, p.Snapshot().HeldBytes
+				assert.Greater(t, grown, int64(40*size*3/4))
+				assert.InEpsilon(t, grown, held, 0.3)
+				root.End()
+			})
+		})
+	}
 }
 
 // TestTailUnderLoad has real goroutines, clock and evictions: everything that is sampled or failed and fits is exported
