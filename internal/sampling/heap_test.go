@@ -110,6 +110,39 @@ func TestHeldBytesCountWhatASpanCarries(t *testing.T) {
 	}
 }
 
+// TestFragmentsForReuseHoldNoNames has as many long names as there are fragments for reuse, and as many again of kept
+// traces whose children are open.
+func TestFragmentsForReuseHoldNoNames(t *testing.T) {
+	const size = 10_000
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		before := heapInUse()
+		var children []trace.Span
+		for _, failed := range []bool{false, true} {
+			var roots []trace.Span
+			for i := range pooledFragments {
+				ctx, root := p.start(unsampled, fmt.Sprintf("%0*d", size, i))
+				roots = append(roots, root)
+				if failed {
+					_, child := p.start(ctx, "open")
+					children = append(children, child)
+				}
+			}
+			for _, root := range roots {
+				if failed {
+					root.SetStatus(codes.Error, "")
+				}
+				root.End()
+			}
+			clear(p.out.spans)
+			p.out.spans = nil
+		}
+		assert.Less(t, heapInUse()-before, int64(pooledFragments*size/2))
+		for _, child := range children {
+			child.End()
+		}
+	})
+}
+
 // TestTailUnderLoad has real goroutines, clock and evictions: everything that is sampled or failed and fits is exported
 // once, and nothing is left behind.
 func TestTailUnderLoad(t *testing.T) {

@@ -112,7 +112,7 @@ func (f *fragment) empty() *batch {
 // detach takes the spans out of a fragment.
 func (f *fragment) detach() *batch {
 	b := &batch{spans: f.spans, random: f.random, root: f.root, dropped: f.dropped}
-	f.spans, f.root, f.dropped = nil, -1, 0
+	f.spans, f.root, f.dropped, f.name = nil, -1, 0, ""
 	return b
 }
 

@@ -215,7 +215,7 @@ func (t *Tail) begin(id trace.TraceID, r uint64) *fragment {
 	} else {
 		f = &fragment{}
 	}
-	*f = fragment{id: id, random: r, began: t.number, since: t.number, root: -1, spans: f.spans[:0]}
+	*f = fragment{id: id, random: r, began: t.number, since: t.number, root: -1, spans: f.spans}
 	t.live[id] = f
 	t.shelves.put(f)
 	t.hold(f)
@@ -251,10 +251,11 @@ func (t *Tail) forget(f *fragment) {
 	if f.kept {
 		t.late.add(f.id, f.threshold)
 	}
-	if cap(f.spans) > pooledSpans {
-		f.spans = nil
-	}
 	if len(t.pool) < pooledFragments {
+		*f = fragment{spans: f.spans[:0]}
+		if cap(f.spans) > pooledSpans {
+			f.spans = nil
+		}
 		t.pool = append(t.pool, f)
 	}
 }
