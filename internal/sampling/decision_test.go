@@ -2,8 +2,10 @@ package sampling
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -236,6 +238,14 @@ func TestConfigReportsEverything(t *testing.T) {
 		_, err := New(Config{Rules: []Rule{r}})
 		assert.ErrorContains(t, err, "rule 1", "%+v", r)
 	}
+}
+
+func TestLabelAtTheBoundAndOnePastIt(t *testing.T) {
+	bound := strings.Repeat("é", maxLabel/2)
+	assert.Equal(t, bound, label(bound))
+	assert.Equal(t, bound[:len(bound)-4]+"…", label(bound+"x"), "cut between characters")
+	assert.Equal(t, "x"+bound[:len(bound)-4]+"…", label("x"+bound))
+	assert.NotSame(t, unsafe.StringData(bound), unsafe.StringData(label(bound)), "a copy")
 }
 
 func TestKeysOfOperations(t *testing.T) {

@@ -143,6 +143,39 @@ func TestFragmentsForReuseHoldNoNames(t *testing.T) {
 	})
 }
 
+// TestNamesWithoutEndTakeLittleMemory is a service that puts identifiers into its span names: 5,000 new names per second,
+// short ones and then such of 10 kB. Every tenth request fails. The long version is a minute, without much difference.
+//
+//	SAMPLING_FIGURES=1 go test ./internal/sampling -run NamesWithoutEndTake -v
+func TestNamesWithoutEndTakeLittleMemory(t *testing.T) {
+	length := 4 * time.Second
+	if os.Getenv(figures) != "" {
+		length = time.Minute
+	}
+	simulation(t)
+	const bound = 1 << 20
+	for _, digits := range []int{20, 10_000} {
+		s := newService(t, 1, Config{}, func(sdktrace.ReadOnlySpan) {})
+		before := heapInUse()
+		n := 0
+		run(newRandom(1), s.clock, s.tick, []phase{{length, []float64{5000}}}, func(a arrival) {
+			n++
+			s.request(context.Background(), fmt.Sprintf("order %0*d", digits, n), s.traceID(a.r), time.Millisecond, n%10 == 0)
+		})
+		s.endUntil(s.clock.now + time.Second)
+		s.params = sdktrace.SamplingParameters{}
+		grown := heapInUse() - before
+		t.Logf("names of %d digits: %d KiB for %d operations of %d, and %d kept errors",
+			digits, grown>>10, len(s.head.classes), n, s.Snapshot().Tail.Kept)
+		assert.Len(t, s.head.classes, headSets*ways+2)
+		assert.Len(t, s.tail.law.classes, tailSets*ways+2)
+		assert.LessOrEqual(t, grown, int64(bound))
+		for _, cl := range s.head.classes {
+			assert.LessOrEqual(t, len(cl.name), maxLabel)
+		}
+	}
+}
+
 // TestTailUnderLoad has real goroutines, clock and evictions: everything that is sampled or failed and fits is exported
 // once, and nothing is left behind.
 func TestTailUnderLoad(t *testing.T) {
