@@ -38,7 +38,7 @@ func (t *Tail) tick(now time.Duration) uint64 {
 func (t *Tail) expire() (out *batch) {
 	for f := t.holding.due(t.number); f != nil; f = t.holding.due(t.number) {
 		if f.slow > 0 {
-			f.reason = max(f.reason, isSlow)
+			f.notice(isSlow)
 		}
 		if f.reason == notInteresting && t.number-f.began < uint64(maxHold/tickInterval) {
 			out = t.holdOn(f).before(out)

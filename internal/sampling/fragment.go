@@ -24,6 +24,7 @@ type fragment struct {
 	root    int // index of the last local root in spans, -1: none has ended
 	name    string
 	slow    slowness
+	counts  bool // its outcome does
 	reason  reason
 	sampled bool // some of the spans are
 
@@ -50,6 +51,12 @@ const (
 
 func (r reason) String() string {
 	return [...]string{"", "slow", "keep", "panic", "error"}[r]
+}
+
+func (f *fragment) notice(r reason) {
+	if f.counts {
+		f.reason = max(f.reason, r)
+	}
 }
 
 // queue is a list of fragments by deadline. All that enter one queue wait equally long, so that the first is always the

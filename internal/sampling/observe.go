@@ -113,15 +113,21 @@ type slowness time.Duration
 
 func (s slowness) isSlow(d time.Duration) bool { return s > 0 && d >= time.Duration(s) }
 
-// slowThreshold is that of a local root that starts.
-func (s *Sampler) slowThreshold(span sdktrace.ReadOnlySpan) slowness {
-	threshold := s.cfg.SlowThreshold
-	if s.rules.anySlow {
+// terms are those on which the tail watches a local root that starts: when it is slow, and whether its outcome counts.
+// It does not if a rule drops such traces unless their caller has sampled them: those that it has not are unseen, and
+// only the caller's threshold says how many.
+func (s *Sampler) terms(span sdktrace.ReadOnlySpan) (slow slowness, counts bool) {
+	threshold, counts := s.cfg.SlowThreshold, true
+	followed := span.Parent().IsValid() && span.SpanContext().IsSampled()
+	if s.rules.anySlow || followed {
 		var req request
 		req.read(span.Name(), span.SpanKind(), span.Attributes())
-		if rule := s.rules.match(&req); rule != nil && rule.SlowThreshold != 0 {
-			threshold = rule.SlowThreshold
+		if rule := s.rules.match(&req); rule != nil {
+			if rule.SlowThreshold != 0 {
+				threshold = rule.SlowThreshold
+			}
+			counts = !(followed && rule.Drop)
 		}
 	}
-	return slowness(max(threshold, 0))
+	return slowness(max(threshold, 0)), counts
 }

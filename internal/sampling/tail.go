@@ -95,9 +95,9 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	t.next.OnStart(ctx, span)
 	sc := span.SpanContext()
 	root := isLocalRoot(span.Parent())
-	slow := slowness(0)
+	slow, counts := slowness(0), false
 	if root {
-		slow = t.sampler.slowThreshold(span)
+		slow, counts = t.sampler.terms(span)
 	}
 
 	t.mu.Lock()
@@ -122,6 +122,7 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	if root {
 		f.roots++
 		f.slow = shorter(f.slow, slow)
+		f.counts = f.counts || counts
 		f.passed = max(f.passed, t.sampler.floor.atStart())
 		if f.queue == &t.waiting {
 			t.hold(f)
@@ -169,10 +170,10 @@ func (t *Tail) take(f *fragment, span sdktrace.ReadOnlySpan, o *observed) {
 	if o.root {
 		f.roots = max(f.roots-1, 0)
 		if f.slow.isSlow(o.duration) {
-			f.reason = max(f.reason, isSlow)
+			f.notice(isSlow)
 		}
 	}
-	f.reason = max(f.reason, o.reason)
+	f.notice(o.reason)
 	share := 1
 	switch {
 	case o.root:
