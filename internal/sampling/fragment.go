@@ -31,6 +31,7 @@ type fragment struct {
 	// A kept fragment lives on, without spans, for those that are still open.
 	kept      bool
 	threshold uint64
+	late      int // spans that have ended since
 
 	deadline       uint64 // a tick
 	queue          *queue

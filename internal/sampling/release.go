@@ -63,14 +63,26 @@ func (t *Tail) tailThreshold(f *fragment) uint64 {
 	weight := uint64(min(adjustedCount(min(t.floor, whole-1)), 1<<bucketOctaves) + 0.5)
 	key := t.sampler.hash.text(uint64(f.reason), f.name)
 	pt := t.law.decide(max(key, 1), f.name, f.random, weight)
-	t.tokens--
-	if t.tokens <= 0 {
-		t.saving = true
-	}
+	t.spend()
 	if !t.saving {
 		return 0
 	}
 	return pt.threshold
+}
+
+// spend counts a trace, or another request of one that is kept.
+func (t *Tail) spend() {
+	t.tokens--
+	if t.tokens <= 0 {
+		t.saving = true
+	}
+}
+
+// follows reports whether a span that has ended in a kept fragment goes the same way. One trace ID may stand for as many
+// requests as somebody likes, and one failure among them must not take all along for ever.
+func (t *Tail) follows(f *fragment) bool {
+	f.late++
+	return !t.saving || f.late <= maxSpans
 }
 
 // highestFloor is the highest memory floor since a tick.

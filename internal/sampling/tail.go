@@ -123,6 +123,9 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 		f.roots++
 		f.slow = shorter(f.slow, slow)
 		f.counts = f.counts || counts
+		if f.kept {
+			t.spend()
+		}
 		f.passed = max(f.passed, t.sampler.floor.atStart())
 		if f.queue == &t.waiting {
 			t.hold(f)
@@ -149,12 +152,15 @@ func (t *Tail) OnEnd(span sdktrace.ReadOnlySpan) {
 		return
 	case f.kept:
 		f.open--
-		threshold := f.threshold
+		threshold, follows := f.threshold, t.follows(f)
+		if !follows && !o.sampled {
+			t.counts.Truncated++
+		}
 		if f.open <= 0 {
 			t.forget(f)
 		}
 		t.mu.Unlock()
-		t.releaseLate(span, threshold, true)
+		t.releaseLate(span, threshold, follows)
 		return
 	}
 	t.take(f, span, &o)
