@@ -224,6 +224,7 @@ func (t *Tail) begin(id trace.TraceID, r uint64) *fragment {
 	}
 	*f = fragment{id: id, random: r, began: t.number, since: t.number, root: -1, spans: f.spans}
 	t.live[id] = f
+	t.sampler.stir()
 	t.shelves.put(f)
 	t.hold(f)
 	t.charge(f, fragmentBytes)
