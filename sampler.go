@@ -24,9 +24,9 @@ import (
 // times a second, and half goes by volume. When traffic grows the share of traces that is kept falls, and when it
 // shrinks it rises. A rise from 10 to 10,000 requests per second at 50 traces per second keeps fewer than 100 traces in its
 // first second and is settled within two; so is the fall. A process that makes up a new span name for every request stays
-// within TracesPerSecond too, and within 1 MiB of memory: beyond 512 operations the rest share one rate. Per second the number fluctuates by its square
-// root (50 ± 7), as any random sample does. Bursts of up to 16 traces of a new operation are kept before anything is known
-// about it.
+// within TracesPerSecond too, and within 1 MiB of memory: beyond 512 operations the rest share one rate. Per second the
+// number fluctuates by its square root (50 ± 7), as any random sample does. Bursts of up to 16 traces of a new operation
+// are kept before anything is known about it.
 //
 // TracesPerSecond is for one process, and for the traces that begin in it. A trace whose caller has been sampled is
 // kept because the caller is.
