@@ -30,7 +30,8 @@ func allocate(rates, p []float64, target, fairness float64) {
 }
 
 // waterLevel solves Σ min(rate, a + b·rate) = target for a. The sum is concave and piecewise linear in a, so that going
-// from the solution without caps to the one with the caps found, and so on, rises to it in a few rounds.
+// from the solution without caps to the one with the caps found, and so on, rises to it in a few rounds. Rounding may
+// make it fall by a hair and take a cap off again: that is the end too.
 func waterLevel(rates []float64, target, b float64) (a float64) {
 	capped := -1
 	for {
@@ -43,7 +44,7 @@ func waterLevel(rates []float64, target, b float64) (a float64) {
 				sharedRates += rate
 			}
 		}
-		if n == capped || n == len(rates) {
+		if n <= capped || n == len(rates) {
 			return a
 		}
 		capped = n

@@ -33,13 +33,18 @@ func (t *Tail) tick(now time.Duration) uint64 {
 	return floor
 }
 
-// expire decides the fragments that have waited long enough. One whose local root is still open after so long is slow.
+// expire decides the fragments that have waited long enough. One whose local root is still open after so long is slow,
+// unless its duration is no reason to keep it: then only its end can tell.
 func (t *Tail) expire() (out *batch) {
 	for f := t.holding.due(t.number); f != nil; f = t.holding.due(t.number) {
 		if f.slow > 0 {
-			f.reason = max(f.reason, isSlow)
+			f.notice(isSlow)
 		}
-		out = t.conclude(f).before(out)
+		if f.reason == notInteresting && t.number-f.began < uint64(maxHold/tickInterval) {
+			out = t.holdOn(f).before(out)
+		} else {
+			out = t.conclude(f).before(out)
+		}
 	}
 	for f := t.waiting.due(t.number); f != nil; f = t.waiting.due(t.number) {
 		out = t.conclude(f).before(out)

@@ -111,7 +111,7 @@ func (c *controller) admit(key uint64, name string) *class {
 	}
 	if c.mu.TryLock() {
 		defer c.mu.Unlock()
-		c.claim(key, name)
+		c.claim(key, label(name))
 	}
 	return c.newcomer
 }

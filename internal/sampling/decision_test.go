@@ -2,8 +2,10 @@ package sampling
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
@@ -209,6 +211,21 @@ func TestWhatRulesDo(t *testing.T) {
 	assert.Zero(t, snap.Arrivals, "rules are outside the common target")
 }
 
+// TestCountsOfTracesThatARuleDrops: the rule drops them unless their caller has sampled them. A failed one must then
+// not count as if the failed ones that were dropped had been seen.
+func TestCountsOfTracesThatARuleDrops(t *testing.T) {
+	inProcess(t, Config{Rules: []Rule{{SpanName: "poll", Drop: true}}}, func(t *testing.T, p *process) {
+		for _, name := range []string{"poll", "request"} {
+			_, s := p.start(trace.ContextWithSpanContext(unsampled, trace.NewSpanContext(trace.SpanContextConfig{
+				TraceID: trace.TraceID{1, 9: 0xf0}, SpanID: trace.SpanID{9}, Remote: true, TraceFlags: trace.FlagsSampled, TraceState: stateOf(t, "ot=th:c"),
+			})), name)
+			fail(s)
+		}
+		assert.Equal(t, "ot=th:c", p.out.find(t, "poll").SpanContext().TraceState().String())
+		assert.Equal(t, "ot=th:0", p.out.find(t, "request").SpanContext().TraceState().String())
+	})
+}
+
 func TestLimitRule(t *testing.T) {
 	s := newService(t, 1, Config{HeadOnly: true, Rules: []Rule{{SpanName: "slow lane", TracesPerSecond: 5}}}, func(sdktrace.ReadOnlySpan) {})
 	var kept perSecond
@@ -236,6 +253,14 @@ func TestConfigReportsEverything(t *testing.T) {
 		_, err := New(Config{Rules: []Rule{r}})
 		assert.ErrorContains(t, err, "rule 1", "%+v", r)
 	}
+}
+
+func TestLabelAtTheBoundAndOnePastIt(t *testing.T) {
+	bound := strings.Repeat("é", maxLabel/2)
+	assert.Equal(t, bound, label(bound))
+	assert.Equal(t, bound[:len(bound)-4]+"…", label(bound+"x"), "cut between characters")
+	assert.Equal(t, "x"+bound[:len(bound)-4]+"…", label("x"+bound))
+	assert.NotSame(t, unsafe.StringData(bound), unsafe.StringData(label(bound)), "a copy")
 }
 
 func TestKeysOfOperations(t *testing.T) {

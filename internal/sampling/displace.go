@@ -41,7 +41,7 @@ func (c *controller) propose(key uint64, name string) {
 			least = cand
 		}
 	}
-	*least = candidate{key: key, name: name, count: least.count + 1, error: least.count}
+	*least = candidate{key: key, name: label(name), count: least.count + 1, error: least.count}
 }
 
 // makeRoom frees the classes of operations that have gone, and gives busy operations the places of quiet ones.

@@ -8,8 +8,8 @@
 // thresholds on R too: the memory floor (floor.go) rises from the bottom, so that what survives is a sample whose
 // probability is known.
 //
-// Everything here is safe for concurrent use unless a comment says otherwise. Time is an argument: only sampler.go reads
-// the clock.
+// Everything here is safe for concurrent use unless a comment says otherwise. Time is an argument: only sampler.go and
+// ticking.go know the clock.
 //
 // Sources: OpenTelemetry specification, trace/tracestate-probability-sampling.md and trace/tracestate-handling.md;
 // N. Duffield, C. Lund, M. Thorup, "Priority sampling for estimation of arbitrary subset sums" (J. ACM 54, 2007);

@@ -63,6 +63,7 @@ func TestAllocation(t *testing.T) {
 		{"skewed", zipf(500, 1e6, 2), 50},
 		{"alike", uniform(512, 100), 50},
 		{"exactly the target", uniform(50, 1), 50},
+		{"one at the water level but for rounding", []float64{0.1, 0.1, 0.1, 0.1, 0.15}, 0.5},
 	} {
 		for _, fairness := range []float64{0, 0.25, 0.5, 1} {
 			p := make([]float64, len(tc.rates))

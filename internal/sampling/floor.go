@@ -42,13 +42,19 @@ func newFloor(spansPerSecond float64, now func() time.Duration) *floor {
 	return f
 }
 
+// threshold is the floor now.
+func (f *floor) threshold() uint64 {
+	threshold := f.memory.Load()
+	if f.saving.Load() {
+		threshold = max(threshold, f.cpu.overflow.current.Load().threshold)
+	}
+	return threshold
+}
+
 // admits reports whether an undecided local root with this R is to be recorded.
 func (f *floor) admits(r uint64) bool {
-	threshold := f.memory.Load()
-	cpu := f.cpu.decide(0, "", r, 1)
-	if f.saving.Load() {
-		threshold = max(threshold, cpu.threshold)
-	}
+	f.cpu.decide(0, "", r, 1)
+	threshold := f.threshold()
 	if threshold > 0 {
 		raise(&f.starts[f.tickNumber.Load()%uint64(len(f.starts))], threshold)
 	}
@@ -69,11 +75,11 @@ func (f *floor) record() {
 	}
 }
 
-// atStart is the highest floor that a fragment that starts now can have passed. The tick before counts as well, for the
-// moment between the decision to record and the start.
+// atStart is the highest floor that a fragment that starts now can have passed, or would have had to pass if the head had
+// not sampled it. The tick before counts as well, for the moment between the decision to record and the start.
 func (f *floor) atStart() uint64 {
 	n, size := f.tickNumber.Load(), uint64(len(f.starts))
-	return max(f.starts[n%size].Load(), f.starts[(n+size-1)%size].Load())
+	return max(f.threshold(), f.starts[n%size].Load(), f.starts[(n+size-1)%size].Load())
 }
 
 // tick refills the credit and tells the controller how many roots the spans per second are.

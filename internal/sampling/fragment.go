@@ -12,8 +12,9 @@ import (
 type fragment struct {
 	id     trace.TraceID
 	random uint64
-	entry  uint64 // the floor it has passed to get in
-	born   uint64 // the tick from which the memory floor counts
+	began  uint64 // a tick, like since
+	passed uint64 // the highest floor it has passed to get in, and until since
+	since  uint64
 
 	spans   []sdktrace.ReadOnlySpan // those that have ended
 	bytes   int64
@@ -23,12 +24,14 @@ type fragment struct {
 	root    int // index of the last local root in spans, -1: none has ended
 	name    string
 	slow    slowness
+	counts  bool // its outcome does
 	reason  reason
 	sampled bool // some of the spans are
 
 	// A kept fragment lives on, without spans, for those that are still open.
 	kept      bool
 	threshold uint64
+	late      int // spans that have ended since
 
 	deadline       uint64 // a tick
 	queue          *queue
@@ -49,6 +52,12 @@ const (
 
 func (r reason) String() string {
 	return [...]string{"", "slow", "keep", "panic", "error"}[r]
+}
+
+func (f *fragment) notice(r reason) {
+	if f.counts {
+		f.reason = max(f.reason, r)
+	}
 }
 
 // queue is a list of fragments by deadline. All that enter one queue wait equally long, so that the first is always the

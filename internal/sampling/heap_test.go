@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
@@ -71,6 +72,108 @@ func TestHeldBytesAreHeap(t *testing.T) {
 	assert.LessOrEqual(t, grown, int64(limit*11/10))
 	runtime.KeepAlive(roots)
 	require.NoError(t, provider.Shutdown(context.Background()))
+}
+
+// TestHeldBytesCountWhatASpanCarries holds spans that carry ten kilobytes in one place or another.
+func TestHeldBytesCountWhatASpanCarries(t *testing.T) {
+	const size = 10_000
+	text := func(i int) string { return fmt.Sprintf("%0*d", size, i) }
+	numbers := make([]int64, size/8)
+	values := make([]attribute.Value, size/valueBytes)
+	for name, carry := range map[string]func(s trace.Span, i int){
+		"name":            func(s trace.Span, i int) { s.SetName(text(i)) },
+		"status":          func(s trace.Span, i int) { s.SetStatus(codes.Error, text(i)) },
+		"attribute":       func(s trace.Span, i int) { s.SetAttributes(attribute.String("k", text(i))) },
+		"numbers":         func(s trace.Span, _ int) { s.SetAttributes(attribute.Int64Slice("k", numbers)) },
+		"values":          func(s trace.Span, _ int) { s.SetAttributes(attribute.Slice("k", values...)) },
+		"event":           func(s trace.Span, i int) { s.AddEvent(text(i)) },
+		"event attribute": func(s trace.Span, i int) { s.AddEvent("e", trace.WithAttributes(attribute.String("k", text(i)))) },
+		"link": func(s trace.Span, i int) {
+			s.AddLink(trace.Link{SpanContext: s.SpanContext(), Attributes: []attribute.KeyValue{attribute.String("k", text(i))}})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inProcess(t, Config{}, func(t *testing.T, p *process) {
+				before := heapInUse()
+				ctx, root := p.start(unsampled, "root")
+				for i := range 40 {
+					_, s := p.start(ctx, "child")
+					carry(s, i)
+					s.End()
+				}
+				grown, held := heapInUse()-before, p.Snapshot().HeldBytes
+				assert.Greater(t, grown, int64(40*size*3/4))
+				assert.InEpsilon(t, grown, held, 0.3)
+				root.End()
+			})
+		})
+	}
+}
+
+// TestFragmentsForReuseHoldNoNames has as many long names as there are fragments for reuse, and as many again of kept
+// traces whose children are open.
+func TestFragmentsForReuseHoldNoNames(t *testing.T) {
+	const size = 10_000
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		before := heapInUse()
+		var children []trace.Span
+		for _, failed := range []bool{false, true} {
+			var roots []trace.Span
+			for i := range pooledFragments {
+				ctx, root := p.start(unsampled, fmt.Sprintf("%0*d", size, i))
+				roots = append(roots, root)
+				if failed {
+					_, child := p.start(ctx, "open")
+					children = append(children, child)
+				}
+			}
+			for _, root := range roots {
+				if failed {
+					root.SetStatus(codes.Error, "")
+				}
+				root.End()
+			}
+			clear(p.out.spans)
+			p.out.spans = nil
+		}
+		assert.Less(t, heapInUse()-before, int64(pooledFragments*size/2))
+		for _, child := range children {
+			child.End()
+		}
+	})
+}
+
+// TestNamesWithoutEndTakeLittleMemory is a service that puts identifiers into its span names: 5,000 new names per second,
+// short ones and then such of 10 kB. Every tenth request fails. The long version is a minute, without much difference.
+//
+//	SAMPLING_FIGURES=1 go test ./internal/sampling -run NamesWithoutEndTake -v
+func TestNamesWithoutEndTakeLittleMemory(t *testing.T) {
+	length := 4 * time.Second
+	if os.Getenv(figures) != "" {
+		length = time.Minute
+	}
+	simulation(t)
+	const bound = 1 << 20
+	for _, digits := range []int{20, 10_000} {
+		s := newService(t, 1, Config{}, func(sdktrace.ReadOnlySpan) {})
+		before := heapInUse()
+		n := 0
+		run(newRandom(1), s.clock, s.tick, []phase{{length, []float64{5000}}}, func(a arrival) {
+			n++
+			s.request(context.Background(), fmt.Sprintf("order %0*d", digits, n), s.traceID(a.r), time.Millisecond, n%10 == 0)
+		})
+		s.endUntil(s.clock.now + time.Second)
+		s.params = sdktrace.SamplingParameters{}
+		grown := heapInUse() - before
+		t.Logf("names of %d digits: %d KiB for %d operations of %d, and %d kept errors",
+			digits, grown>>10, len(s.head.classes), n, s.Snapshot().Tail.Kept)
+		assert.Len(t, s.head.classes, headSets*ways+2)
+		assert.Len(t, s.tail.law.classes, tailSets*ways+2)
+		assert.LessOrEqual(t, grown, int64(bound))
+		for _, cl := range s.head.classes {
+			assert.LessOrEqual(t, len(cl.name), maxLabel)
+		}
+	}
 }
 
 // TestTailUnderLoad has real goroutines, clock and evictions: everything that is sampled or failed and fits is exported

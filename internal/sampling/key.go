@@ -4,6 +4,8 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"math/bits"
+	"strings"
+	"unicode/utf8"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/trace"
@@ -75,6 +77,22 @@ func (h hasher) key(req *request) uint64 {
 		return 1 // 0 marks a free way of the table
 	}
 	return sum
+}
+
+// maxLabel bounds what is kept of an operation's name, in bytes.
+const maxLabel = 128
+
+// label is what is kept of a span's name. It is a copy, since the name may be a part of a request's buffer.
+func label(name string) string {
+	if len(name) <= maxLabel {
+		return strings.Clone(name)
+	}
+	const ellipsis = "…"
+	end := maxLabel - len(ellipsis)
+	for end > 0 && !utf8.RuneStart(name[end]) {
+		end--
+	}
+	return name[:end] + ellipsis
 }
 
 func onlyMethod(name string) bool {

@@ -3,6 +3,8 @@ package sampling
 import (
 	"context"
 	"errors"
+	"slices"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
@@ -52,15 +54,18 @@ func (s *Sampler) RegisterMetrics(meter metric.Meter) (metric.Registration, erro
 	by := func(key, value string) metric.MeasurementOption {
 		return metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))
 	}
+	var unsampled atomic.Uint64 // a counter must not fall, as the difference of an estimate and a count may
 	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		snap := s.Snapshot()
+		raise(&unsampled, snap.Arrivals-snap.Kept)
 		o.ObserveFloat64(target, snap.Target)
-		for _, op := range snap.Operations[:min(len(snap.Operations), observedOperations)] {
+		operations := byName(snap.Operations)
+		for _, op := range operations[:min(len(operations), observedOperations)] {
 			o.ObserveFloat64(rate, op.Rate, by("operation", op.Name))
 			o.ObserveFloat64(ratio, op.Probability, by("operation", op.Name))
 		}
 		for decision, n := range map[string]uint64{
-			"sampled": snap.Kept, "unsampled": snap.Arrivals - snap.Kept, "rule_sampled": snap.RuleKept,
+			"sampled": snap.Kept, "unsampled": unsampled.Load(), "rule_sampled": snap.RuleKept,
 			"rule_dropped": snap.RuleDropped, "caller_sampled": snap.Followed, "caller_refused": snap.Refused,
 		} {
 			o.ObserveInt64(decisions, int64(n), by("decision", decision))
@@ -80,4 +85,25 @@ func (s *Sampler) RegisterMetrics(meter metric.Meter) (metric.Registration, erro
 		o.ObserveFloat64(floor, snap.CPUFloor, by("bound", "cpu"))
 		return nil
 	}, target, rate, ratio, decisions, inconsistent, outcomes, spans, held, bytes, floor)
+}
+
+// byName joins the operations of one name, such as "GET" with several paths: an observer takes one value for each. The
+// busiest come first.
+func byName(operations []Operation) (joined []Operation) {
+	index := make(map[string]int)
+	for _, op := range operations {
+		i, known := index[op.Name]
+		if !known {
+			index[op.Name] = len(joined)
+			joined = append(joined, op)
+			continue
+		}
+		sum := &joined[i]
+		if rate := sum.Rate + op.Rate; rate > 0 {
+			sum.Probability = (sum.Probability*sum.Rate + op.Probability*op.Rate) / rate
+			sum.Rate = rate
+		}
+	}
+	slices.SortStableFunc(joined, busier)
+	return joined
 }

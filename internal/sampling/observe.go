@@ -18,6 +18,7 @@ const (
 	fragmentBytes  = 512
 	spanBytes      = 768
 	attributeBytes = 72
+	valueBytes     = 48
 	eventBytes     = 96
 	linkBytes      = 128
 )
@@ -33,13 +34,13 @@ type observed struct {
 }
 
 func observe(s sdktrace.ReadOnlySpan) observed {
-	sc := s.SpanContext()
-	attributes, events := s.Attributes(), s.Events()
+	sc, status := s.SpanContext(), s.Status()
+	attributes, events, links := s.Attributes(), s.Events(), s.Links()
 	o := observed{
 		id:       sc.TraceID(),
 		sampled:  sc.IsSampled(),
 		root:     isLocalRoot(s.Parent()),
-		bytes:    spanBytes + attributesSize(attributes) + int64(len(s.Links()))*linkBytes,
+		bytes:    spanBytes + int64(len(s.Name())+len(status.Description)) + attributesSize(attributes),
 		duration: s.EndTime().Sub(s.StartTime()),
 	}
 	for i := range attributes {
@@ -48,12 +49,15 @@ func observe(s sdktrace.ReadOnlySpan) observed {
 		}
 	}
 	for i := range events {
-		o.bytes += eventBytes + attributesSize(events[i].Attributes)
+		o.bytes += eventBytes + int64(len(events[i].Name)) + attributesSize(events[i].Attributes)
+	}
+	for i := range links {
+		o.bytes += linkBytes + attributesSize(links[i].Attributes)
 	}
 	if n := len(events); n > 0 && isPanicEvent(&events[n-1], s.EndTime()) {
 		o.reason = isPanic
 	}
-	if s.Status().Code == codes.Error {
+	if status.Code == codes.Error {
 		o.reason = isError
 	}
 	return o
@@ -71,18 +75,35 @@ func isLocalRoot(parent trace.SpanContext) bool {
 
 func attributesSize(attributes []attribute.KeyValue) (bytes int64) {
 	for i := range attributes {
-		bytes += attributeBytes
-		switch v := &attributes[i].Value; v.Type() {
-		case attribute.BOOL, attribute.INT64, attribute.FLOAT64:
-		case attribute.STRING:
-			bytes += int64(len(v.AsString()))
-		case attribute.STRINGSLICE:
-			for _, s := range v.AsStringSlice() {
-				bytes += 16 + int64(len(s))
-			}
-		default:
-			bytes += int64(len(v.String()))
+		bytes += attributeBytes + valueSize(&attributes[i].Value)
+	}
+	return bytes
+}
+
+// valueSize is what a value takes beyond its place in a KeyValue.
+func valueSize(v *attribute.Value) (bytes int64) {
+	const word = 8
+	switch v.Type() {
+	case attribute.BOOL, attribute.INT64, attribute.FLOAT64:
+	case attribute.STRING:
+		bytes = int64(len(v.AsString()))
+	case attribute.STRINGSLICE:
+		for _, s := range v.AsStringSlice() {
+			bytes += 2*word + int64(len(s))
 		}
+	case attribute.INT64SLICE:
+		bytes = word * int64(len(v.AsInt64Slice()))
+	case attribute.FLOAT64SLICE:
+		bytes = word * int64(len(v.AsFloat64Slice()))
+	case attribute.SLICE:
+		values := v.AsSlice()
+		for i := range values {
+			bytes += valueBytes + valueSize(&values[i])
+		}
+	case attribute.MAP:
+		bytes = attributesSize(v.AsMap())
+	default:
+		bytes = int64(len(v.String())) // at least as long as the booleans or bytes that it shows
 	}
 	return bytes
 }
@@ -92,15 +113,21 @@ type slowness time.Duration
 
 func (s slowness) isSlow(d time.Duration) bool { return s > 0 && d >= time.Duration(s) }
 
-// slowThreshold is that of a local root that starts.
-func (s *Sampler) slowThreshold(span sdktrace.ReadOnlySpan) slowness {
-	threshold := s.cfg.SlowThreshold
-	if s.rules.anySlow {
+// terms are those on which the tail watches a local root that starts: when it is slow, and whether its outcome counts.
+// It does not if a rule drops such traces unless their caller has sampled them: those that it has not are unseen, and
+// only the caller's threshold says how many.
+func (s *Sampler) terms(span sdktrace.ReadOnlySpan) (slow slowness, counts bool) {
+	threshold, counts := s.cfg.SlowThreshold, true
+	followed := span.Parent().IsValid() && span.SpanContext().IsSampled()
+	if s.rules.anySlow || followed {
 		var req request
 		req.read(span.Name(), span.SpanKind(), span.Attributes())
-		if rule := s.rules.match(&req); rule != nil && rule.SlowThreshold != 0 {
-			threshold = rule.SlowThreshold
+		if rule := s.rules.match(&req); rule != nil {
+			if rule.SlowThreshold != 0 {
+				threshold = rule.SlowThreshold
+			}
+			counts = !(followed && rule.Drop)
 		}
 	}
-	return slowness(max(threshold, 0))
+	return slowness(max(threshold, 0)), counts
 }

@@ -64,13 +64,13 @@ func inProcess(t *testing.T, cfg Config, body func(t *testing.T, p *process)) {
 		cfg.Rules = append(cfg.Rules, Rule{Ratio: 0.5})
 		s, err := New(cfg)
 		require.NoError(t, err)
+		defer s.Close() // also when body gives up: a bubble must not be left with its goroutine
 		p := &process{Sampler: s, out: &collected{}}
 		p.provider = sdktrace.NewTracerProvider(sdktrace.WithSampler(s), sdktrace.WithIDGenerator(&ids{}),
 			sdktrace.WithSpanProcessor(s.Processor(exported(p.out.add))))
 		p.tracer = p.provider.Tracer("test")
 		body(t, p)
 		require.NoError(t, p.provider.Shutdown(context.Background()))
-		s.Close()
 	})
 }
 

@@ -31,13 +31,13 @@ type batch struct {
 // keep decides a fragment that is interesting. Its threshold is the highest that it has had to pass: the tail's own,
 // and the floor over its whole life. The head's threshold counts only if it is lower, see batch.weigh.
 func (t *Tail) keep(f *fragment) *batch {
-	threshold := max(f.entry, t.highestFloor(f.born), t.tailThreshold(f))
+	threshold := max(f.passed, t.highestFloor(f.since), t.tailThreshold(f))
 	if f.random < threshold {
 		t.counts.Outbid++
 		return t.letGo(f)
 	}
 	t.counts.Kept++
-	b := t.detach(f)
+	b := f.detach()
 	b.interest, b.threshold = f.reason, threshold
 	f.kept, f.threshold = true, threshold
 	t.shelves.remove(f)
@@ -63,14 +63,26 @@ func (t *Tail) tailThreshold(f *fragment) uint64 {
 	weight := uint64(min(adjustedCount(min(t.floor, whole-1)), 1<<bucketOctaves) + 0.5)
 	key := t.sampler.hash.text(uint64(f.reason), f.name)
 	pt := t.law.decide(max(key, 1), f.name, f.random, weight)
-	t.tokens--
-	if t.tokens <= 0 {
-		t.saving = true
-	}
+	t.spend()
 	if !t.saving {
 		return 0
 	}
 	return pt.threshold
+}
+
+// spend counts a trace, or another request of one that is kept.
+func (t *Tail) spend() {
+	t.tokens--
+	if t.tokens <= 0 {
+		t.saving = true
+	}
+}
+
+// follows reports whether a span that has ended in a kept fragment goes the same way. One trace ID may stand for as many
+// requests as somebody likes, and one failure among them must not take all along for ever.
+func (t *Tail) follows(f *fragment) bool {
+	f.late++
+	return !t.saving || f.late <= maxSpans
 }
 
 // highestFloor is the highest memory floor since a tick.
@@ -83,21 +95,36 @@ func (t *Tail) highestFloor(since uint64) (highest uint64) {
 }
 
 // letGo decides a fragment that is not interesting, or not kept for it: what the head has sampled goes on.
-func (t *Tail) letGo(f *fragment) (b *batch) {
-	if f.sampled {
-		b = t.detach(f)
-	} else {
+func (t *Tail) letGo(f *fragment) *batch {
+	if !f.sampled {
 		t.counts.Discarded++
-		clear(f.spans)
 	}
+	b := f.empty()
 	t.forget(f)
 	return b
 }
 
+// holdOn empties a fragment like letGo, for it would grow without end, and goes on waiting for its local root.
+func (t *Tail) holdOn(f *fragment) *batch {
+	t.charge(f, -f.held())
+	t.hold(f)
+	return f.empty()
+}
+
+// empty takes the spans out of a fragment that is not interesting, for the next processor if it is sampled.
+func (f *fragment) empty() *batch {
+	if f.sampled {
+		return f.detach()
+	}
+	clear(f.spans)
+	f.spans, f.root = f.spans[:0], -1
+	return nil
+}
+
 // detach takes the spans out of a fragment.
-func (t *Tail) detach(f *fragment) *batch {
+func (f *fragment) detach() *batch {
 	b := &batch{spans: f.spans, random: f.random, root: f.root, dropped: f.dropped}
-	f.spans, f.root, f.dropped = nil, -1, 0
+	f.spans, f.root, f.dropped, f.name = nil, -1, 0, ""
 	return b
 }
 

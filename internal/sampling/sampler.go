@@ -3,7 +3,6 @@ package sampling
 import (
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -31,6 +30,8 @@ type Sampler struct {
 	followed     atomic.Uint64 // sampled because the caller was
 
 	tailsOn atomic.Bool
+	stirred atomic.Bool   // something has begun since the last tick
+	wake    chan struct{} // has room for one
 	mu      sync.Mutex
 	tails   []*Tail
 	retired TailCounts // of those shut down
@@ -58,6 +59,7 @@ func New(cfg Config) (*Sampler, error) {
 		head:   newController(cfg.TracesPerSecond, defaultFairness, headSets, now),
 		remote: newRemoteCap(cfg.RemoteTracesPerSecond, now()),
 		floor:  newFloor(cfg.RecordedSpansPerSecond, now),
+		wake:   make(chan struct{}, 1),
 		stop:   make(chan struct{}),
 		done:   make(chan struct{}),
 	}
@@ -90,41 +92,6 @@ func (s *Sampler) Close() {
 	}
 	s.mu.Unlock()
 	<-s.done
-}
-
-func (s *Sampler) run() {
-	defer close(s.done)
-	ticker := time.NewTicker(tickInterval)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-s.stop:
-			return
-		case <-ticker.C:
-			s.Tick()
-		}
-	}
-}
-
-// Tick does what is due every 200 ms. Only a sampler with a Now of its own needs to be told.
-func (s *Sampler) Tick() {
-	now := s.now()
-	s.head.tick(now)
-	for i := range s.rules.list {
-		if limit := s.rules.list[i].limit; limit != nil {
-			limit.tick(now)
-		}
-	}
-	s.remote.tick(now)
-	s.floor.tick(now)
-	s.mu.Lock()
-	tails := slices.Clone(s.tails)
-	s.mu.Unlock()
-	highest := uint64(0)
-	for _, t := range tails {
-		highest = max(highest, t.tick(now))
-	}
-	s.floor.memory.Store(highest)
 }
 
 // ShouldSample implements the SDK's Sampler. It decides in one place what ParentBased and its delegates would: copying
@@ -194,13 +161,15 @@ func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
 	var req request
 	req.read(p.Name, p.Kind, p.Attributes)
 	rule := s.rules.match(&req)
-	var pt *point
-	switch {
-	case rule == nil || !rule.Drop && rule.fixed == nil && rule.limit == nil:
-		return s.head.decide(s.hash.key(&req), req.name, r, 1)
-	case rule.Drop:
+	if rule != nil && rule.Drop {
 		s.dropped.Add(1)
 		return nil
+	}
+	s.stir()
+	var pt *point
+	switch {
+	case rule == nil || rule.fixed == nil && rule.limit == nil:
+		return s.head.decide(s.hash.key(&req), req.name, r, 1)
 	case rule.fixed != nil:
 		pt = rule.fixed
 	default:
@@ -222,6 +191,7 @@ func (s *Sampler) undecided(r uint64, ts trace.TraceState) (sdktrace.SamplingDec
 
 // sampledCaller follows a trusted caller, within the cap.
 func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+	s.stir()
 	state := readState(ts)
 	r := state.random(p.TraceID)
 	if state.hasThreshold && r >= state.threshold && adjustedCount(state.threshold) <= maxAdjustedCount {

@@ -65,6 +65,26 @@ func TestFloodOfOneTraceID(t *testing.T) {
 	}
 }
 
+// TestFloodOfOneTraceIDInTheTail has unsampled requests that overlap, so that one failure keeps the trace of them all.
+func TestFloodOfOneTraceIDInTheTail(t *testing.T) {
+	simulation(t)
+	for _, cfg := range []Config{{}, {Untrusted: func(context.Context) bool { return true }}} {
+		cfg.Rules = []Rule{{Ratio: 1e-9}}
+		var exports perSecond
+		var s *service
+		s = newService(t, 1, cfg, func(sdktrace.ReadOnlySpan) { exports.add(s.clock.now) })
+		caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{7, 15: 1}, SpanID: trace.SpanID{1}, Remote: true})
+		ctx, n := trace.ContextWithSpanContext(context.Background(), caller), 0
+		run(newRandom(1), s.clock, s.tick, []phase{{time.Minute, []float64{5000}}}, func(a arrival) {
+			n++
+			s.request(ctx, "request", caller.TraceID(), 300*time.Millisecond, n%100 == 0)
+		})
+		t.Logf("%.0f, %d truncated", exports, s.Snapshot().Tail.Truncated)
+		assert.LessOrEqual(t, exports[0]+exports[1]+exports[2], 1.5*tailBurstSeconds*s.cfg.TailTracesPerSecond)
+		assert.LessOrEqual(t, exports.mean(3, 60), s.cfg.TailTracesPerSecond)
+	}
+}
+
 func TestNobodyClaimsAHugeCount(t *testing.T) {
 	simulation(t)
 	_, largest, s := attack(t, Config{}, func(s *service, _ uint64) trace.SpanContextConfig {

@@ -1,6 +1,9 @@
 package sampling
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // TailCounts is what a tail has done with the traces it has held, since its start.
 type TailCounts struct {
@@ -104,14 +107,8 @@ func (c *controller) operations() (list []Operation, arrivals, kept uint64) {
 			list = append(list, op)
 		}
 	}
-	slices.SortStableFunc(list, func(a, b Operation) int {
-		switch {
-		case a.Rate > b.Rate:
-			return -1
-		case a.Rate < b.Rate:
-			return 1
-		}
-		return 0
-	})
+	slices.SortStableFunc(list, busier)
 	return list, arrivals, kept
 }
+
+func busier(a, b Operation) int { return cmp.Compare(b.Rate, a.Rate) }

@@ -11,11 +11,14 @@ import (
 
 const (
 	// minHold is how long a trace is held at least while its local root does not end; linger, how long after that for
-	// spans that outlive it.
+	// spans that outlive it. maxHold is for local roots whose duration is no reason to keep them: after so long they are
+	// taken for spans that nobody ends, which would fill the memory in time.
 	minHold = 30 * time.Second
 	linger  = 5 * time.Second
-	// maxSpans and maxBytes are what is held of one trace; failed spans and local roots may take as much again. A fragment
-	// of that size is a loop, of which a thousand turns tell what there is to tell.
+	maxHold = time.Hour
+	// maxSpans and maxBytes are what is held of one trace; failed spans may take as much again, and local roots, without
+	// which the rest cannot be read, as much once more. A fragment of that size is a loop, of which a thousand turns tell
+	// what there is to tell.
 	maxSpans = 1000
 	maxBytes = 512 << 10
 	// tailSets is the size of the table of interesting operations: 64, by name and reason.
@@ -51,7 +54,7 @@ type Tail struct {
 	bytes    int64
 	limit    int64 // of bytes
 	floor    uint64
-	floors   []uint64 // the highest floor of each tick, for as long as a fragment may live
+	floors   []uint64 // the highest floor of each tick, for as long as a fragment waits
 	tokens   float64  // interesting traces that are kept before law is asked
 	saving   bool
 	number   uint64 // of the running tick
@@ -92,9 +95,9 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	t.next.OnStart(ctx, span)
 	sc := span.SpanContext()
 	root := isLocalRoot(span.Parent())
-	slow := slowness(0)
+	slow, counts := slowness(0), false
 	if root {
-		slow = t.sampler.slowThreshold(span)
+		slow, counts = t.sampler.terms(span)
 	}
 
 	t.mu.Lock()
@@ -119,10 +122,13 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	if root {
 		f.roots++
 		f.slow = shorter(f.slow, slow)
-		f.entry = max(f.entry, t.sampler.floor.atStart())
+		f.counts = f.counts || counts
+		if f.kept {
+			t.spend()
+		}
+		f.passed = max(f.passed, t.sampler.floor.atStart())
 		if f.queue == &t.waiting {
-			f.leave()
-			t.holding.push(f, t.number+t.ticks.hold)
+			t.hold(f)
 		}
 	}
 	out := t.shrink()
@@ -146,12 +152,15 @@ func (t *Tail) OnEnd(span sdktrace.ReadOnlySpan) {
 		return
 	case f.kept:
 		f.open--
-		threshold := f.threshold
+		threshold, follows := f.threshold, t.follows(f)
+		if !follows && !o.sampled {
+			t.counts.Truncated++
+		}
 		if f.open <= 0 {
 			t.forget(f)
 		}
 		t.mu.Unlock()
-		t.releaseLate(span, threshold, true)
+		t.releaseLate(span, threshold, follows)
 		return
 	}
 	t.take(f, span, &o)
@@ -162,20 +171,23 @@ func (t *Tail) OnEnd(span sdktrace.ReadOnlySpan) {
 
 // take adds an ended span to its fragment.
 func (t *Tail) take(f *fragment, span sdktrace.ReadOnlySpan, o *observed) {
+	held := f.held()
 	f.open--
 	if o.root {
 		f.roots = max(f.roots-1, 0)
 		if f.slow.isSlow(o.duration) {
-			f.reason = max(f.reason, isSlow)
+			f.notice(isSlow)
 		}
 	}
-	f.reason = max(f.reason, o.reason)
-	essential := o.root || o.reason != notInteresting
-	spans, bytes := maxSpans, min(maxBytes, t.limit/4)
-	if essential {
-		spans, bytes = 2*spans, 2*bytes
+	f.notice(o.reason)
+	share := 1
+	switch {
+	case o.root:
+		share = 3
+	case o.reason != notInteresting:
+		share = 2
 	}
-	if len(f.spans) >= spans || f.bytes+o.bytes > bytes {
+	if len(f.spans) >= share*maxSpans || held+o.bytes > int64(share)*min(maxBytes, t.limit/4) {
 		f.dropped++
 		t.counts.Truncated++
 		t.charge(f, -spanBytes)
@@ -193,7 +205,7 @@ func (t *Tail) decide(f *fragment, rootEnded bool) *batch {
 	switch {
 	case f.reason != notInteresting && (rootEnded || f.roots == 0):
 		return t.keep(f)
-	case f.open <= 0:
+	case f.open <= 0 && f.roots == 0: // a span that outlived an earlier fragment may have ended in the place of the root
 		return t.letGo(f)
 	case f.roots == 0 && f.queue == &t.holding:
 		f.leave()
@@ -210,13 +222,25 @@ func (t *Tail) begin(id trace.TraceID, r uint64) *fragment {
 	} else {
 		f = &fragment{}
 	}
-	*f = fragment{id: id, random: r, born: t.number, root: -1, spans: f.spans[:0]}
+	*f = fragment{id: id, random: r, began: t.number, since: t.number, root: -1, spans: f.spans}
 	t.live[id] = f
+	t.sampler.stir()
 	t.shelves.put(f)
-	t.holding.push(f, t.number+t.ticks.hold)
+	t.hold(f)
 	t.charge(f, fragmentBytes)
 	return f
 }
+
+// hold lets a fragment wait for the end of a local root. It takes the floors along that it has passed so far, which the
+// tail remembers for one such time only.
+func (t *Tail) hold(f *fragment) {
+	f.passed, f.since = max(f.passed, t.highestFloor(f.since)), t.number
+	f.leave()
+	t.holding.push(f, t.number+t.ticks.hold)
+}
+
+// held is what the ended spans of an undecided fragment take.
+func (f *fragment) held() int64 { return f.bytes - fragmentBytes - int64(f.open)*spanBytes }
 
 func (t *Tail) charge(f *fragment, bytes int64) {
 	f.bytes += bytes
@@ -235,10 +259,11 @@ func (t *Tail) forget(f *fragment) {
 	if f.kept {
 		t.late.add(f.id, f.threshold)
 	}
-	if cap(f.spans) > pooledSpans {
-		f.spans = nil
-	}
 	if len(t.pool) < pooledFragments {
+		*f = fragment{spans: f.spans[:0]}
+		if cap(f.spans) > pooledSpans {
+			f.spans = nil
+		}
 		t.pool = append(t.pool, f)
 	}
 }

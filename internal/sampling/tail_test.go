@@ -174,3 +174,19 @@ func TestSeveralLocalRootsOfOneTrace(t *testing.T) {
 		assert.Equal(t, []string{"new root"}, p.out.names()[3:], "a new root is a trace of its own")
 	})
 }
+
+func TestSpanThatOutlivesItsFragmentEndsInAnother(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		caller := trace.ContextWithSpanContext(unsampled, trace.NewSpanContext(trace.SpanContextConfig{
+			TraceID: trace.TraceID{9, 9: 0x40}, SpanID: trace.SpanID{9}, Remote: true,
+		}))
+		ctx, first := p.start(caller, "first")
+		_, child := p.start(ctx, "child of the first")
+		first.End()
+		time.Sleep(linger + time.Second)
+		_, second := p.start(caller, "second")
+		child.End()
+		fail(second)
+		assert.Equal(t, []string{"child of the first", "second"}, p.out.names(), "the second is not ended by it")
+	})
+}

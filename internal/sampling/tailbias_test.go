@@ -192,3 +192,29 @@ func TestRecordedSpansAreBounded(t *testing.T) {
 	assert.LessOrEqual(t, recorded[0], burstSeconds*limit+limit)
 	assert.InDelta(t, limit, recorded.mean(2, 30), 0.1*limit)
 }
+
+// TestCountsOfFewLargeTraces has two traces per second of a hundred spans each, twice what may be recorded, and half of
+// them sampled: most of the time nothing but the trace itself can tell the floor.
+func TestCountsOfFewLargeTraces(t *testing.T) {
+	var errors stats
+	for seed := range runsOf(t, 60, 1000) {
+		truth, estimate := 0.0, 0.0
+		cfg := Config{RecordedSpansPerSecond: 50, Rules: []Rule{{Ratio: 0.5}}}
+		s := newService(t, seedOf(seed), cfg, func(span sdktrace.ReadOnlySpan) {
+			count, _ := AdjustedCount(span.SpanContext())
+			estimate += count
+		})
+		run(newRandom(seedOf(seed)), s.clock, s.tick, []phase{{3 * time.Minute, []float64{2}}}, func(a arrival) {
+			truth++
+			if s.request(context.Background(), "job", s.traceID(a.r), 10*time.Millisecond, true) == sdktrace.RecordOnly {
+				for range 99 {
+					s.floor.record()
+				}
+			}
+		})
+		s.finish(t)
+		errors.add(estimate/truth - 1)
+	}
+	t.Logf("bias %+.4f ± %.4f", errors.mean(), errors.standardError())
+	assertUnbiased(t, "errors", &errors, 0.03)
+}

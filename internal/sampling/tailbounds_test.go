@@ -24,11 +24,79 @@ func TestTraceThatDoesNotEnd(t *testing.T) {
 		message.End()
 		time.Sleep(minHold + time.Second)
 		assert.Equal(t, []string{"child"}, p.out.names(), "after so long it is slow")
-		assert.Equal(t, 1, p.Snapshot().HeldTraces)
+		snap := p.Snapshot()
+		assert.Equal(t, 2, snap.HeldTraces)
+		assert.Equal(t, int64(fragmentBytes+fragmentBytes+spanBytes), snap.HeldBytes, "of the stream, nothing but its root")
 		root.End()
 		stream.End()
 		assert.Equal(t, []string{"child", "endless"}, p.out.names())
 		assert.Zero(t, p.Snapshot().HeldBytes)
+	})
+}
+
+// TestTraceThatFailsLate has traces whose duration is no reason to keep them, as streams have.
+func TestTraceThatFailsLate(t *testing.T) {
+	inProcess(t, Config{SlowThreshold: -1}, func(t *testing.T, p *process) {
+		ctx, stream := p.start(unsampled, "stream")
+		_, early := p.start(ctx, "early")
+		early.End()
+		ctxSampled, sampledStream := p.start(sampled, "sampled stream")
+		_, sampledEarly := p.start(ctxSampled, "sampled early")
+		sampledEarly.End()
+		time.Sleep(3*minHold + time.Second)
+		assert.Equal(t, []string{"sampled early"}, p.out.names(), "what is sampled does not wait for ever")
+		_, last := p.start(ctx, "last")
+		last.End()
+		fail(stream)
+		fail(sampledStream)
+		assert.Equal(t, []string{"sampled early", "last", "stream", "sampled stream"}, p.out.names())
+		for _, s := range p.out.spans[1:] {
+			assert.Equal(t, "ot=th:0", s.SpanContext().TraceState().String(), s.Name())
+		}
+		assert.Equal(t, "ot=th:8", p.out.spans[0].SpanContext().TraceState().String())
+		snap := p.Snapshot()
+		assert.Zero(t, snap.HeldBytes)
+		assert.Equal(t, TailCounts{Kept: 2}, snap.Tail)
+
+		_, _ = p.start(unsampled, "never ended")
+		time.Sleep(maxHold - minHold)
+		assert.Equal(t, 1, p.Snapshot().HeldTraces)
+		time.Sleep(2 * minHold)
+		assert.Zero(t, p.Snapshot().HeldTraces, "it does not take room for ever")
+	})
+}
+
+// TestFloorsOfALongLife keeps one trace in the tail by ever new local roots, long after a floor that it has passed.
+func TestFloorsOfALongLife(t *testing.T) {
+	inProcess(t, Config{HeldBytes: minHeldBytes}, func(t *testing.T, p *process) {
+		caller := func(r byte) context.Context {
+			return trace.ContextWithSpanContext(unsampled, trace.NewSpanContext(trace.SpanContextConfig{
+				TraceID: trace.TraceID{9, 9: r}, SpanID: trace.SpanID{9}, Remote: true,
+			}))
+		}
+		ctx, root := p.start(caller(0xf0), "request")
+		_, child := p.start(ctx, "child")
+		root.End()
+		var others []trace.Span
+		for r := byte(0); r < 0xe0; r++ {
+			_, s := p.start(caller(r), "other")
+			others = append(others, s)
+		}
+		floor := p.Snapshot().MemoryFloor
+		assert.Greater(t, floor, 0.5)
+		for _, s := range others {
+			s.End()
+		}
+		for range 30 {
+			time.Sleep(2 * time.Second)
+			_, root := p.start(caller(0xf0), "request")
+			root.End()
+		}
+		assert.Zero(t, p.Snapshot().MemoryFloor)
+		fail(child)
+		count, ok := AdjustedCount(p.out.find(t, "child").SpanContext())
+		assert.True(t, ok)
+		assert.GreaterOrEqual(t, count, 1/(1-floor), "a trace with a lower R would not have lived to see it")
 	})
 }
 
@@ -74,6 +142,31 @@ func TestSpansOfOneTraceAreLimited(t *testing.T) {
 		dropped := maxSpans + 502 - spans
 		assert.Contains(t, p.out.find(t, "root").Attributes(), attribute.Int("sampling.dropped_spans", dropped))
 		assert.Equal(t, uint64(dropped), p.Snapshot().Tail.Truncated)
+	})
+}
+
+// TestTheRootIsHeldWhateverElseIs: without its local root a trace has no name, no reason and no count of what it lacks.
+func TestTheRootIsHeldWhateverElseIs(t *testing.T) {
+	inProcess(t, Config{}, func(t *testing.T, p *process) {
+		ctx, root := p.start(unsampled, "failed children", trace.WithAttributes(serverAttributes(1)...))
+		for range 2*maxSpans + 500 {
+			_, s := p.start(ctx, "child")
+			fail(s)
+		}
+		fail(root)
+		p.out.find(t, "failed children")
+
+		ctx, root = p.start(unsampled, "open children", trace.WithAttributes(serverAttributes(1)...))
+		var open []trace.Span
+		for range 3 * maxSpans {
+			_, s := p.start(ctx, "child")
+			open = append(open, s)
+		}
+		fail(root)
+		p.out.find(t, "open children")
+		for _, s := range open {
+			s.End()
+		}
 	})
 }
 
