@@ -278,6 +278,7 @@ func TestTwoGuardsOnOneSpool(t *testing.T) {
 
 // A collector that accepts connections and never answers: Shutdown puts what is on its way and what waits on disk.
 func TestShutdownSpoolsWhatItCannotDeliver(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
 			t.Parallel()
@@ -309,6 +310,7 @@ func TestShutdownSpoolsWhatItCannotDeliver(t *testing.T) {
 
 // The periodic reader is in the middle of an export that hangs, and collects once more at the end.
 func TestShutdownSpoolsMetricsOfTheLastMinute(t *testing.T) {
+	t.Parallel()
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
 			t.Parallel()
