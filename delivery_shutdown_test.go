@@ -90,6 +90,7 @@ func (l loss) healthy(s otlptest.Signal) bool { return !slices.Contains(l.sick, 
 // TestShutdownNamesWhatItLost is every way in which the stock SDK's shutdown was seen to be late, to be silent, or to
 // let one signal eat another's time.
 func TestShutdownNamesWhatItLost(t *testing.T) {
+	t.Parallel()
 	const items = 20
 	cases := overProtocols(losses()...)
 	var ready sync.WaitGroup // nobody's start-up takes the processor from another one's shutdown

@@ -123,26 +123,24 @@ func TestSettingsTakeEffect(t *testing.T) {
 
 // TestTimesTakeEffect needs no flush and no shutdown: what is due goes by itself.
 func TestTimesTakeEffect(t *testing.T) {
-	for _, protocol := range protocols {
-		t.Run(string(protocol), func(t *testing.T) {
-			t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
-			t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "20")
-			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
-			c := otlptest.New(t)
-			c.SetFault(otlptest.Fault{Hang: true, Times: 1}) // one attempt of each signal has no answer, the next one does
-			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
-				telemetry.WithMetricInterval(20*time.Millisecond)) // by option: the SDK would read the variable itself
-			record(t.Context(), guard, "x")
-			ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // the defaults are 60 s, 3 s and 10 s
-			defer cancel()
-			_, err := c.WaitSpans(ctx, 1)
-			require.NoError(t, err)
-			_, err = c.WaitLogRecords(ctx, 1)
-			require.NoError(t, err)
-			_, err = c.WaitMetric(ctx, "x")
-			require.NoError(t, err)
-		})
-	}
+	t.Setenv("OTEL_BSP_SCHEDULE_DELAY", "20")
+	t.Setenv("OTEL_BLRP_SCHEDULE_DELAY", "20")
+	t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "200")
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, protocol telemetry.Protocol) {
+		c := otlptest.New(t)
+		c.SetFault(otlptest.Fault{Hang: true, Times: 1}) // one attempt of each signal has no answer, the next one does
+		guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
+			telemetry.WithMetricInterval(20*time.Millisecond)) // by option: the SDK would read the variable itself
+		record(t.Context(), guard, "x")
+		ctx, cancel := context.WithTimeout(t.Context(), 8*time.Second) // the defaults are 60 s, 3 s and 10 s
+		defer cancel()
+		_, err := c.WaitSpans(ctx, 1)
+		require.NoError(t, err)
+		_, err = c.WaitLogRecords(ctx, 1)
+		require.NoError(t, err)
+		_, err = c.WaitMetric(ctx, "x")
+		require.NoError(t, err)
+	})
 }
 
 // recordRichly makes items in which every limit shows.

@@ -2,9 +2,11 @@ package telemetry_test
 
 import (
 	"context"
+	"flag"
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,7 +22,17 @@ func TestMain(m *testing.M) {
 		scrubEnvironment()
 		delegateGlobals()
 	}
+	waitTogether()
 	goleak.VerifyTestMain(m)
+}
+
+// waitTogether lets more parallel tests run at a time than there are processors. Parallel are those that wait most of the
+// time, for time-outs and for processes of their own: what works, such as a compiler or a service under load, would take the
+// processors from them. A -parallel on the command line is parsed later and counts; beside -fuzz, it is the number of workers.
+func waitTogether() {
+	if !slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzz") }) {
+		_ = flag.Set("test.parallel", "4")
+	}
 }
 
 // childVariable marks a test binary that a test has started, as a process with an environment and globals of its own.

@@ -14,6 +14,7 @@ import (
 )
 
 func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
+	t.Parallel()
 	cfg := resolve(nil, WithProtocol(ProtocolGRPC)).cfg
 	cfg.signals[traces].target.url.Host = "no%zzhost:1"
 	res, _ := buildResource(t.Context(), cfg)

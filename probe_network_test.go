@@ -47,10 +47,16 @@ func resetPeer(t *testing.T) string {
 }
 
 func TestProbeTellsWhyNothingAnswers(t *testing.T) {
+	t.Parallel()
 	var all []diagnosis
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		in := func(address string) map[string]string {
-			return map[string]string{protocolVariable: protocol, endpointVariable: "http://" + address, "OTEL_EXPORTER_OTLP_TIMEOUT": "1000"}
+			return map[string]string{protocolVariable: protocol, endpointVariable: "http://" + address}
+		}
+		waiting := func(address string) map[string]string {
+			env := in(address)
+			env[timeoutVariable] = "1000"
+			return env
 		}
 		closed, silent, reset := otlptest.FreeAddress(t), silentPeer(t), resetPeer(t)
 		cases := []diagnosis{
@@ -63,7 +69,7 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 				want: "nothing listens at " + closed + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
 			},
 			{
-				name: "silent peer", env: in(silent),
+				name: "silent peer", env: waiting(silent),
 				want: silent + " does not answer within 1s: something else listens there, or the collector is stuck: check OTEL_EXPORTER_OTLP_ENDPOINT, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
 			},
 			{
@@ -74,7 +80,7 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 		for _, hole := range blackHoles() {
 			address := hole.open(t)
 			cases = append(cases, diagnosis{
-				name: hole.name, env: in(address),
+				name: hole.name, env: waiting(address),
 				want: "no connection to " + address + " comes about within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
 			})
 		}
@@ -86,7 +92,7 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 	atOnce(t, all, func(d diagnosis) string { return d.name }, func(t *testing.T, d diagnosis) {
 		d.collector = otlptest.New(t)
 		d.repair = func() map[string]string {
-			return map[string]string{endpointVariable: d.collector.Endpoint(d.env[protocolVariable])}
+			return map[string]string{endpointVariable: d.collector.Endpoint(d.env[protocolVariable]), timeoutVariable: "10000"}
 		}
 		d.check(t)
 	})
@@ -147,10 +153,11 @@ func stdout(t *testing.T, run func()) string {
 
 // Probe and exports meet the same trouble and say it once; when data is lost, that is another line, in the same words.
 func TestOneLineForOneCause(t *testing.T) {
+	t.Parallel()
 	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, protocol telemetry.Protocol) {
 		address := otlptest.FreeAddress(t)
 		guard, console := inEnvironment(t, map[string]string{
-			endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "1500",
+			endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "3000",
 			"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 		})
 		diagnosed := "nothing listens at " + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"

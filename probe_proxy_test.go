@@ -51,6 +51,7 @@ func TestProbeSeesTheProxy(t *testing.T) {
 		childBehindProxy(t)
 		return
 	}
+	t.Parallel()
 	atOnce(t, proxiedCases(), func(c proxied) string { return c.protocol + ": " + c.name }, func(t *testing.T, c proxied) {
 		collector := otlptest.New(t)
 		proxy := proxyTo(t, address(collector.Endpoint(c.protocol)), c.answer, c.credentials)

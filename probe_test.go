@@ -139,6 +139,7 @@ const (
 	endpointVariable = "OTEL_EXPORTER_OTLP_ENDPOINT"
 	protocolVariable = "OTEL_EXPORTER_OTLP_PROTOCOL"
 	caVariable       = "OTEL_EXPORTER_OTLP_CERTIFICATE"
+	timeoutVariable  = "OTEL_EXPORTER_OTLP_TIMEOUT"
 )
 
 // address is host and port of a URL.

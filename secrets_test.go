@@ -20,6 +20,7 @@ import (
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/testenv"
 )
 
 // answering is a server that reads a request and writes what answer makes of its headers, HTTP or not.
@@ -52,7 +53,8 @@ func answerOnce(conn net.Conn, answer func(http.Header) string) {
 // Nobody knows at the start what a token file or a function will hold. What a server repeats of it is in no output all
 // the same, whatever form the answer has.
 func TestRenewedCredentialsStaySecret(t *testing.T) {
-	t.Setenv("OTEL_LOG_LEVEL", "debug")
+	t.Parallel()
+	environment := map[string]string{"OTEL_TRACES_SAMPLER": "always_on", "OTEL_LOG_LEVEL": "debug"}
 	const secret = `s3cr3t"t0ken`
 	file := filepath.Join(t.TempDir(), "token")
 	require.NoError(t, os.WriteFile(file, []byte(secret), 0o600))
@@ -79,14 +81,14 @@ func TestRenewedCredentialsStaySecret(t *testing.T) {
 			all.Go(func() {
 				t.Run(name+" to a "+from, func(t *testing.T) {
 					probed := make(chan []diagnose.Result, 1)
-					ctx := diagnose.WithInspection(t.Context(), diagnose.Inspection{Probed: func(r []diagnose.Result) { probed <- r }})
+					ctx := diagnose.WithInspection(testenv.With(t.Context(), environment), diagnose.Inspection{Probed: func(r []diagnose.Result) { probed <- r }})
 					log := &syncBuffer{}
 					guard, err := telemetry.Init(ctx, append(slices.Clip(opts), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(),
 						telemetry.WithLogOutput(log), telemetry.WithEndpoint(answering(t, answer)))...)
 					require.NoError(t, err)
 					found := <-probed
 					record(t.Context(), guard, "x")
-					ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+					ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 					defer cancel()
 					said := fmt.Sprint(guard.ForceFlush(ctx), guard.Shutdown(ctx), guard.Health().Traces.LastError, guard.Describe(), log)
 					if found[0].Finding != nil {
@@ -105,9 +107,10 @@ func TestRenewedCredentialsStaySecret(t *testing.T) {
 
 // A caller reads what the log says, and classifies what happened.
 func TestErrorsForCallersAreExplained(t *testing.T) {
-	for _, protocol := range protocols {
+	t.Parallel()
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, protocol telemetry.Protocol) {
 		port := otlptest.FreeAddress(t)
-		s := newSender(t, telemetry.WithProtocol(protocol), telemetry.WithEndpoint("http://"+port), telemetry.WithShutdownTimeout(time.Second))
+		s := newSender(t, telemetry.WithProtocol(protocol), telemetry.WithEndpoint("http://"+port), telemetry.WithShutdownTimeout(3*time.Second))
 		s.send(t, "lost")
 		err := s.guard.Shutdown(context.Background())
 		const advice = ": start the collector, or correct host and port in WithEndpoint"
@@ -118,7 +121,7 @@ func TestErrorsForCallersAreExplained(t *testing.T) {
 			require.ErrorIs(t, err, syscall.ECONNREFUSED)
 			require.ErrorIs(t, last, syscall.ECONNREFUSED)
 		}
-	}
+	})
 }
 
 // A shutdown that is too short to tell is no finding about the collector.

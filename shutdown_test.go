@@ -35,6 +35,7 @@ func TestShutdownWithAContextThatIsOver(t *testing.T) {
 }
 
 func TestShutdownOfAHungSignalCostsTheOthersNothing(t *testing.T) {
+	t.Parallel()
 	for _, hung := range []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs} {
 		for _, protocol := range protocols {
 			t.Run(fmt.Sprintf("%s %s", hung, protocol), func(t *testing.T) {
@@ -128,6 +129,7 @@ func (s stubborn) OnEnd(sdktrace.ReadOnlySpan)                     {}
 func (s stubborn) Shutdown(context.Context) error                  { <-s.release; return nil }
 
 func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
+	t.Parallel()
 	c := otlptest.New(t)
 	processor := stubborn{release: make(chan struct{})}
 	defer close(processor.release)

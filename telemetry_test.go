@@ -454,6 +454,7 @@ func TestMalformedHeaderNeverAppears(t *testing.T) {
 		log.Print(guard.Shutdown(t.Context()))
 		return
 	}
+	t.Parallel()
 	atOnce(t, overProtocols("with", "without"), func(c protocolCase[string]) string { return c.of + " globals over " + string(c.protocol) },
 		func(t *testing.T, c protocolCase[string]) {
 			output := runTest(t, "TestMalformedHeaderNeverAppears", "GLOBALS="+c.of, "OTEL_EXPORTER_OTLP_PROTOCOL="+string(c.protocol),

@@ -58,8 +58,9 @@ type Request struct {
 // it answers; while it is down or misbehaves, that takes up to 15 s. Of a service that was started in another way, such as a process of its own, it knows what has arrived so far;
 // the Require methods wait for what is on its way.
 type Collector struct {
-	server *otlptest.Collector
-	tb     testing.TB
+	server     *otlptest.Collector
+	tb         testing.TB
+	flushLimit time.Duration // how long a question waits for a collector that is down, slow or hangs
 
 	mu        sync.Mutex
 	recorders []*Recorder
@@ -70,7 +71,7 @@ type Collector struct {
 // own; [Start] has one already.
 func NewCollector(tb testing.TB) *Collector {
 	tb.Helper()
-	return &Collector{server: otlptest.New(tb), tb: tb}
+	return &Collector{server: otlptest.New(tb), tb: tb, flushLimit: flushLimit}
 }
 
 // HTTPEndpoint returns the base URL for OTLP over HTTP, for OTEL_EXPORTER_OTLP_ENDPOINT.
@@ -124,14 +125,13 @@ func (c *Collector) Requests() []Request {
 	})
 }
 
-// flushLimit bounds what a question waits for a collector that is down, slow or hangs. It is long, because machines that run
-// tests are busy.
+// flushLimit is long, because machines that run tests are busy.
 const flushLimit = 15 * time.Second
 
 // flush delivers what has been recorded so far with Start. The error says what was not delivered; a test that has made the
 // collector misbehave expects it.
 func (c *Collector) flush() error {
-	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	ctx, cancel := context.WithTimeout(context.Background(), c.flushLimit)
 	defer cancel()
 	recorders := c.started()
 	errs := make([]error, len(recorders))

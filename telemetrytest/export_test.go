@@ -13,3 +13,6 @@ func (r *Recorder) HasOpenSpans() bool { return r.open.count() > 0 }
 
 // Rebind gives the collector to another test.
 func Rebind(c *Collector, tb testing.TB) { c.tb = tb }
+
+// SetFlushLimit shortens what questions wait for a collector that is down; before the first of them.
+func SetFlushLimit(c *Collector, d time.Duration) { c.flushLimit = d }

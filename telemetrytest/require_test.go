@@ -272,6 +272,7 @@ func TestFailuresSayWhatDidNotGetThrough(t *testing.T) {
 	t.Parallel()
 	message := failure(t, func(tb testing.TB) {
 		r := telemetrytest.Start(tb, telemetry.WithoutGlobals())
+		telemetrytest.SetFlushLimit(r.Collector, time.Second)
 		r.Down()
 		order(r.Guard)
 		r.RequireSpan(tb, "POST /orders")
