@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"io"
 	"log/slog"
 	"os"
@@ -12,6 +13,7 @@ import (
 	"go.opentelemetry.io/otel/exporters/stdout/stdoutmetric"
 	"go.opentelemetry.io/otel/exporters/stdout/stdouttrace"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"golang.org/x/term"
 
@@ -125,13 +127,14 @@ func (b *builder) consoleSpans(export, add func(sdktrace.SpanProcessor)) error {
 	return nil
 }
 
-// metricExporter is the view's, or writes JSON.
+// metricExporter is the view's, or writes JSON. Neither has what nobody has asked for.
 func (v *consoleView) metricExporter(cfg *config) (sdkmetric.Exporter, error) {
 	aggregation := aggregationSelector(cfg.histogramAggregation.value)
 	if v == nil {
-		return stdoutmetric.New(stdoutmetric.WithWriter(os.Stdout),
+		exporter, err := stdoutmetric.New(stdoutmetric.WithWriter(os.Stdout),
 			stdoutmetric.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
 			stdoutmetric.WithAggregationSelector(aggregation))
+		return askedMetrics{exporter, unasked(cfg)}, err
 	}
 	return console.NewMetrics(v.screen, aggregation, unasked(cfg)), nil
 }
@@ -148,4 +151,24 @@ func unasked(cfg *config) func(scope, name string) bool {
 		}
 		return false
 	}
+}
+
+// askedMetrics exports all but what hide names, and nothing if that is all.
+type askedMetrics struct {
+	sdkmetric.Exporter
+	hide func(scope, name string) bool
+}
+
+func (e askedMetrics) Export(ctx context.Context, all *metricdata.ResourceMetrics) error {
+	asked := &metricdata.ResourceMetrics{Resource: all.Resource}
+	for _, scope := range all.ScopeMetrics {
+		kept := slices.DeleteFunc(slices.Clone(scope.Metrics), func(m metricdata.Metrics) bool { return e.hide(scope.Scope.Name, m.Name) })
+		if len(kept) > 0 {
+			asked.ScopeMetrics = append(asked.ScopeMetrics, metricdata.ScopeMetrics{Scope: scope.Scope, Metrics: kept})
+		}
+	}
+	if len(asked.ScopeMetrics) == 0 {
+		return nil
+	}
+	return e.Exporter.Export(ctx, asked)
 }

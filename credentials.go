@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/fleetotel/telemetry/internal/credential"
+	"github.com/fleetotel/telemetry/internal/redact"
 )
 
 // headerSource tells whether two signals get their renewed headers from the same place and may share a connection.
@@ -45,12 +46,15 @@ func (c *connections) headers(source headerSource) func(context.Context) (map[st
 	}
 }
 
-// validated keeps a header that cannot be sent from costing the connection, and names the one.
+// validated keeps a header that cannot be sent from costing the connection, and names the one. What goes wrong is logged,
+// and the error of a token's source quotes its request: the URL with the client's secret in it, or the answer.
 func validated(function headerFunc) headerFunc {
+	secrets := redact.New(redact.Config{})
 	return func(ctx context.Context) (map[string]string, error) {
-		given, err := function(ctx)
+		given, err := called(ctx, function)
 		if err != nil {
-			return nil, fmt.Errorf("WithHeaderFunc: %w", err)
+			text, _ := secrets.Text(err.Error())
+			return nil, &headerFuncError{"WithHeaderFunc: " + text, err}
 		}
 		headers := make(map[string]string, len(given))
 		for name, value := range given {
@@ -62,6 +66,22 @@ func validated(function headerFunc) headerFunc {
 		return headers, nil
 	}
 }
+
+func called(ctx context.Context, function headerFunc) (headers map[string]string, err error) {
+	if p := panicOf(func() { headers, err = function(ctx) }); p != nil {
+		return nil, fmt.Errorf("panic: %v", p)
+	}
+	return headers, err
+}
+
+// headerFuncError has the text that may be logged. It unwraps to the error that it is about.
+type headerFuncError struct {
+	text  string
+	cause error
+}
+
+func (e *headerFuncError) Error() string { return e.text }
+func (e *headerFuncError) Unwrap() error { return e.cause }
 
 // tls returns the TLS configuration of a signal's connection; certificates from files follow their files.
 func (c *connections) tls(s signalConfig) *tls.Config {

@@ -267,9 +267,18 @@ func TestConsoleExporters(t *testing.T) {
 	require.Contains(t, output, `"Name":"on.the.console","Description"`)
 	require.Equal(t, 1, strings.Count(output, `"msg":"on.the.console"`), "a slog record is written once")
 	require.Contains(t, output, `"level":"ERROR","msg":"from another bridge","n":1`)
+	for _, unasked := range []string{`"otel.sdk.`, `"telemetry.sampler.`, `"go.goroutine.count"`} {
+		require.NotContains(t, output, unasked)
+	}
 	require.Equal(t, []string{"on.the.console"}, spanNames(c), "a list sends to both")
 	require.Empty(t, c.Metrics())
 	require.Empty(t, c.LogRecords())
+
+	output = runChild(t, "OTEL_LOGS_EXPORTER=none", "OTEL_METRICS_EXPORTER=console", "OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint(),
+		"TELEMETRY_RUNTIME_METRICS=true", "TELEMETRY_SELF_METRICS=true")
+	for _, asked := range []string{`"Name":"on.the.console"`, `"Name":"otel.sdk.`, `"Name":"go.goroutine.count"`} {
+		require.Contains(t, output, asked)
+	}
 }
 
 func TestGuardForTheMiddleware(t *testing.T) {

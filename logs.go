@@ -115,15 +115,12 @@ func (h *correlatedHandler) Handle(ctx context.Context, r slog.Record) error {
 
 // nest moves the record's attributes into the open groups.
 func (h *correlatedHandler) nest(r slog.Record) slog.Record {
-	inner := make([]slog.Attr, 0, r.NumAttrs())
-	r.Attrs(func(a slog.Attr) bool { inner = append(inner, a); return true })
+	inner := attrsOf(r)
 	for _, g := range slices.Backward(h.groups) {
 		attrs := append(slices.Clip(g.attrs), inner...)
 		inner = []slog.Attr{{Key: g.name, Value: slog.GroupValue(attrs...)}}
 	}
-	nested := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	nested.AddAttrs(inner...)
-	return nested
+	return withAttrs(r, inner)
 }
 
 func (h *correlatedHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
@@ -160,17 +157,28 @@ func (h *bridgeHandler) Enabled(ctx context.Context, level slog.Level) bool {
 func (h *bridgeHandler) Handle(ctx context.Context, r slog.Record) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("telemetry: a log attribute panicked: %v", p)
+			err = fmt.Errorf("telemetry: a log record panicked: %v", p)
 		}
 	}()
 	if hasError(r) {
-		r = keepErrors(r)
+		r = withAttrs(r, withErrorTexts(attrsOf(r)))
 	}
-	return h.next.Handle(ctx, r)
+	if panicOf(func() { err = h.next.Handle(ctx, r) }) != nil {
+		return h.next.Handle(ctx, withAttrs(r, soundAttrs(h.next, attrsOf(r))))
+	}
+	return err
 }
 
+// WithAttrs resolves the attributes here and now, in the middle of the service.
 func (h *bridgeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	return &bridgeHandler{next: h.next.WithAttrs(withErrorTexts(attrs)), level: h.level}
+	with := *h
+	add := func() { with.next = h.next.WithAttrs(attrs) }
+	attrs = withErrorTexts(attrs)
+	if panicOf(add) != nil {
+		attrs = soundAttrs(h.next, attrs)
+		_ = panicOf(add) // a value that panics only now and then is left out
+	}
+	return &with
 }
 
 func (h *bridgeHandler) WithGroup(name string) slog.Handler {
@@ -193,14 +201,6 @@ func asError(a slog.Attr) (error, bool) {
 	return err, ok
 }
 
-func keepErrors(r slog.Record) slog.Record {
-	attrs := make([]slog.Attr, 0, r.NumAttrs())
-	r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a); return true })
-	kept := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-	kept.AddAttrs(withErrorTexts(attrs)...)
-	return kept
-}
-
 // withErrorTexts adds the text of each error as an attribute of its own; the first error itself stays, for
 // exception.type and exception.message.
 func withErrorTexts(attrs []slog.Attr) []slog.Attr {
@@ -212,22 +212,14 @@ func withErrorTexts(attrs []slog.Attr) []slog.Attr {
 			kept = append(kept, a)
 			continue
 		}
-		text, sound := errorText(err)
-		if sound && !seen {
+		var text string
+		if p := panicOf(func() { text = err.Error() }); p != nil { // such as that of a nil pointer
+			text = panicNote(p)
+		} else if !seen {
 			kept = append(kept, a)
 			seen = true
 		}
 		kept = append(kept, slog.String(a.Key, text))
 	}
 	return kept
-}
-
-// errorText survives an Error method that panics, such as that of a nil pointer.
-func errorText(err error) (text string, sound bool) {
-	defer func() {
-		if p := recover(); p != nil {
-			text, sound = fmt.Sprintf("!PANIC: %v", p), false
-		}
-	}()
-	return err.Error(), true
 }

@@ -28,26 +28,25 @@ func (h shallowHandler) Enabled(ctx context.Context, level slog.Level) bool {
 func (h shallowHandler) Handle(ctx context.Context, r slog.Record) error {
 	deep := false
 	r.Attrs(func(a slog.Attr) bool {
-		deep = deep || isDeep(a.Value, maxDepth)
+		deep = isDeep(a.Value, maxDepth)
 		return !deep
 	})
 	if deep {
-		shallow := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
-		r.Attrs(func(a slog.Attr) bool {
-			shallow.AddAttrs(shallowAttr(a))
-			return true
-		})
-		r = shallow
+		r = withAttrs(r, shallowAttrs(attrsOf(r)))
 	}
 	return h.next.Handle(ctx, r)
 }
 
 func (h shallowHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
+	return shallowHandler{h.next.WithAttrs(shallowAttrs(attrs))}
+}
+
+func shallowAttrs(attrs []slog.Attr) []slog.Attr {
 	shallow := make([]slog.Attr, len(attrs))
 	for i, a := range attrs {
 		shallow[i] = shallowAttr(a)
 	}
-	return shallowHandler{h.next.WithAttrs(shallow)}
+	return shallow
 }
 
 func (h shallowHandler) WithGroup(name string) slog.Handler {

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"log/slog"
@@ -149,6 +150,58 @@ func TestBranchesDoNotHarmEachOther(t *testing.T) {
 	require.Len(t, memory.records, 2)
 	require.Contains(t, memory.attributes(1)["error"], "PANIC")
 	require.Contains(t, buf.String(), "a value panics")
+}
+
+// noLogValue is a nil pointer by the time somebody asks for it.
+type noLogValue struct{}
+
+func (noLogValue) LogValue() slog.Value { return slog.AnyValue(error((*fs.PathError)(nil))) }
+
+func TestAValueThatPanicsCostsOnlyItself(t *testing.T) {
+	var none error = (*fs.PathError)(nil)
+	for name, value := range map[string]any{
+		"in a group":            slog.GroupValue(slog.Any("deep", slog.GroupValue(slog.Any("error", none), slog.Int("n", 2)))),
+		"in a map":              map[string]any{"error": none},
+		"in a slice":            []error{none},
+		"what a LogValuer says": noLogValue{},
+	} {
+		memory, otlp := otlpBranch(slog.LevelInfo)
+		logger := slog.New(shallowHandler{otlp})
+		logger.Info("paid", "value", value, "n", 1)
+		logger.With("value", value, "n", 1).Info("paid")
+		logger.With("value", value, "n", 1).WithGroup("g").With("value", value).Info("paid", "another", value)
+		require.Len(t, memory.records, 3, name)
+		for i := range memory.records {
+			require.EqualValues(t, 1, memory.attributes(i)["n"], name)
+			require.Contains(t, fmt.Sprint(memory.attributes(i)["value"]), "!PANIC: runtime error", name)
+		}
+		inGroup := fmt.Sprint(memory.attributes(2)["g"])
+		require.Equal(t, 2, strings.Count(inGroup, "!PANIC: runtime error"), name)
+		if name == "in a group" {
+			require.Contains(t, inGroup, "2", "what stands beside it in the group stays")
+		}
+	}
+}
+
+// unsteady panics the second time it is asked, and every second time after that.
+type unsteady struct{ asked *int }
+
+func (u unsteady) Error() string {
+	if *u.asked++; *u.asked%2 == 0 {
+		panic("not now")
+	}
+	return "well"
+}
+
+func TestAValueThatPanicsNowAndThenPanicsNowhereElse(t *testing.T) {
+	for first := range 2 {
+		asked := first
+		memory, otlp := otlpBranch(slog.LevelInfo)
+		group := slog.Group("g", "error", unsteady{&asked})
+		require.NotPanics(t, func() { slog.New(otlp).With(group).Info("with") })
+		require.Len(t, memory.records, 1)
+		require.NotPanics(t, func() { slog.New(otlp).Info("record", group) })
+	}
 }
 
 func TestLevels(t *testing.T) {

@@ -177,11 +177,15 @@ type callerKey struct{}
 type publicPropagator struct{ propagation.TextMapPropagator }
 
 func (p publicPropagator) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
-	caller := trace.SpanContextFromContext(p.TextMapPropagator.Extract(ctx, carrier))
-	if !caller.IsRemote() {
-		return ctx
-	}
 	// An outer handler may have extracted already: what ctx holds of the caller is as foreign as the header.
-	ctx = trace.ContextWithSpanContext(baggage.ContextWithoutBaggage(ctx), randomRoot)
-	return context.WithValue(ctx, callerKey{}, caller)
+	own := baggage.ContextWithoutBaggage(ctx)
+	received := p.TextMapPropagator.Extract(own, carrier)
+	caller := trace.SpanContextFromContext(received)
+	switch {
+	case caller.IsRemote():
+		return context.WithValue(trace.ContextWithSpanContext(own, randomRoot), callerKey{}, caller)
+	case baggage.FromContext(received).Len() > 0:
+		return own
+	}
+	return ctx
 }

@@ -183,8 +183,25 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 			require.Empty(t, outgoing.Links(), "only the root links to the caller")
 			require.Len(t, sampler.shown, 1, "a root is for the root sampler to decide, whatever the caller wants")
 			require.Len(t, sampler.shown[0].Links, 1, "the sampler sees the link")
+
+			bag = "unset"
+			request(t, server, "GET", "/", http.Header{"Baggage": {"role=admin"}})
+			require.Empty(t, bag, "a stranger need not say which trace he belongs to")
 		})
 	}
+	t.Run("the service's own baggage stays", func(t *testing.T) {
+		recordGlobals(t)
+		own, err := baggage.Parse("team=cards")
+		require.NoError(t, err)
+		bag := "unset"
+		public := telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			bag = baggage.FromContext(r.Context()).String()
+		}), telemetry.WithPublicEndpoint())
+		request(t, serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			public.ServeHTTP(w, r.WithContext(baggage.ContextWithBaggage(r.Context(), own)))
+		})), "GET", "/", nil)
+		require.Equal(t, "team=cards", bag)
+	})
 	t.Run("host", func(t *testing.T) {
 		sdk := recordGlobals(t)
 		var host string

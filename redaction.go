@@ -36,7 +36,8 @@ import (
 //     numbers (EAN, GTIN) stay.
 //   - IBANs with their country's length and check digits.
 //   - JSON Web Tokens, and what follows Bearer or Basic.
-//   - User and password of a URL; the values of sensitive keys in its query, there signatures of pre-signed URLs, too.
+//   - User and password of a URL; the values of sensitive keys in its query, there signatures of pre-signed URLs, too, also
+//     where the keys are escaped, or the URL is the parameter of another one.
 //   - The values of sensitive keys elsewhere in a text: key=value, JSON, HTTP header lines, and %+v of structs and maps. In
 //     prose, "password: hunter2" stays, for "password: too short" is what is found there.
 //

@@ -171,7 +171,7 @@ type memoryLogExporter struct{ texts []string }
 
 func (e *memoryLogExporter) Export(_ context.Context, records []sdklog.Record) error {
 	for _, r := range records {
-		e.texts = append(e.texts, r.Body().String())
+		e.texts = append(e.texts, r.Body().String(), r.EventName())
 		r.WalkAttributes(func(kv attribute.KeyValue) bool { e.texts = append(e.texts, kv.String()); return true })
 	}
 	return nil
@@ -186,10 +186,12 @@ func TestGivenExportersGetNoSecrets(t *testing.T) {
 		telemetry.WithLogExporter(records), telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithSpanProcessors(seen))
 	require.NoError(t, err)
 	leak(t.Context(), guard)
+	guard.LoggerProvider().Logger("other").Emit(t.Context(), bridged())
 	require.NoError(t, guard.ForceFlush(t.Context()))
 	require.Len(t, spans.GetSpans(), 1)
 	requireClean(t, fmt.Sprintf("%+v", spans.GetSpans()))
 	require.Contains(t, strings.Join(records.texts, "\n"), "paid with "+masked)
+	require.Contains(t, records.texts, "bridged."+masked)
 	requireClean(t, strings.Join(records.texts, "\n"))
 	held := seen.Ended()[0] // by the service's own processors
 	require.Equal(t, "GET /cards/"+card, held.Name())
@@ -365,6 +367,7 @@ func TestDroppedAttributesAreStillCounted(t *testing.T) {
 func bridged() (r otellog.Record) {
 	r.SetSeverity(otellog.SeverityInfo)
 	r.SetBody(attribute.StringValue("bridged " + card))
+	r.SetEventName("bridged." + card)
 	r.AddAttributes(attribute.String("token", password))
 	return r
 }

@@ -55,8 +55,8 @@ type Request struct {
 // Collector is an OTLP server in this process. All methods are safe for concurrent use.
 //
 // Every question asked of it first flushes what was started with [Start], so that what has ended by then has arrived when
-// it answers; while it is down or misbehaves, that takes up to 15 s. Of a service that was started in another way, such as a process of its own, it knows what has arrived so far;
-// the Require methods wait for what is on its way.
+// it answers; while it is down or misbehaves, that takes up to 15 s. Of a service that was started in another way, such as
+// a process of its own, it knows what has arrived so far; the Require methods wait for what is on its way.
 type Collector struct {
 	server     *otlptest.Collector
 	tb         testing.TB

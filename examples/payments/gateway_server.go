@@ -51,7 +51,7 @@ func newGateway(guard *telemetry.Guard, thinks time.Duration) http.Handler {
 			log.InfoContext(r.Context(), "charge declined", "reference", c.Reference, "reason", a.Decline)
 			answer(w, http.StatusPaymentRequired, a)
 		default:
-			log.InfoContext(r.Context(), "charge authorized", "reference", c.Reference, "authorization", a.ID)
+			log.InfoContext(r.Context(), "charge authorized", "reference", c.Reference, "authorization_id", a.ID)
 			answer(w, http.StatusOK, a)
 		}
 	})

@@ -39,6 +39,8 @@ func TestQuickstartShowsAllThreeSignals(t *testing.T) {
 	require.Contains(t, span, line[1], "the trace id of the log line")
 	require.Contains(t, span, line[2], "the span id of the log line")
 	require.Contains(t, counter, "greetings")
+	require.NotContains(t, counter, "telemetry.sampler", "metrics that nobody has asked for")
+	require.NotContains(t, counter, "otel.sdk")
 	require.NotContains(t, stderr.String(), "WARN")
 	require.NotContains(t, stderr.String(), "ERROR")
 }

@@ -76,13 +76,15 @@ func (r *report) names() []string {
 	return names
 }
 
-// printOperations compares requests with the estimate from the sampled spans, and errors with the traces that were kept.
+// printOperations compares requests with the estimate from the sampled spans and its standard error, and errors and slow
+// requests with the traces that were kept.
 func (r *report) printOperations(out io.Writer) {
 	fmt.Fprintf(out, "\nRequests, as the services counted them, and as the spans that arrived say\n")
-	fmt.Fprintf(out, "  %-11s %-26s %7s %7s %10s %8s %7s %6s %6s %6s\n",
-		"SERVICE", "OPERATION", "MADE", "SAMPLED", "ESTIMATE", "STD.ERR.", "FAILED", "KEPT", "SLOW", "KEPT")
+	fmt.Fprintf(out, "  %-27s %6s %7s %8s %4s %6s %4s %4s %4s\n",
+		"OPERATION", "MADE", "SAMPLED", "ESTIMATE", "±", "FAILED", "KEPT", "SLOW", "KEPT")
 	for _, name := range r.names() {
 		counts := r.did.Services[name].Operations
+		fmt.Fprintf(out, "  %s\n", name)
 		for _, op := range slices.Sorted(maps.Keys(counts)) {
 			r.printOperation(out, operation{name, op}, counts[op])
 		}
@@ -91,14 +93,13 @@ func (r *report) printOperations(out io.Writer) {
 
 func (r *report) printOperation(out io.Writer, op operation, made platform.Count) {
 	if r.arrived == nil {
-		fmt.Fprintf(out, "  %-11s %-26s %7d %7s %10s %8s %7d %6s %6d %6s\n",
-			op.service, op.name, made.Made, "-", "-", "-", made.Failed, "-", made.Slow, "-")
+		fmt.Fprintf(out, "    %-25s %6d %7s %8s %4s %6d %4s %4d %4s\n", op.name, made.Made, "-", "-", "-", made.Failed, "-", made.Slow, "-")
 		return
 	}
 	got := r.arrived.at(op)
 	deviation := math.Sqrt(got.variance)
-	fmt.Fprintf(out, "  %-11s %-26s %7d %7d %10.0f %8.0f %7d %6d %6d %6d\n",
-		op.service, op.name, made.Made, got.roots, got.estimate, deviation, made.Failed, got.failed, made.Slow, got.slow)
+	fmt.Fprintf(out, "    %-25s %6d %7d %8.0f %4.0f %6d %4d %4d %4d\n",
+		op.name, made.Made, got.roots, got.estimate, deviation, made.Failed, got.failed, made.Slow, got.slow)
 	if !r.adaptive {
 		return
 	}
@@ -120,8 +121,8 @@ func (r *report) printOperation(out io.Writer, op operation, made platform.Count
 // printSignals compares what the services sent with what arrived, and counts the log records that lead to a trace.
 func (r *report) printSignals(out io.Writer) {
 	fmt.Fprintf(out, "\nWhat the services sent (their Health after Shutdown), and what arrived\n")
-	fmt.Fprintf(out, "  %-11s %7s %7s %5s %8s %7s %5s %9s %11s %7s %6s\n",
-		"SERVICE", "SPANS", "ARRIVED", "LOST", "RECORDS", "ARRIVED", "LOST", "IN TRACES", "TRACE KEPT", "PROBES", "SPANS")
+	fmt.Fprintf(out, "  %-10s %7s %7s %4s %7s %7s %4s %6s %4s %6s %5s\n",
+		"SERVICE", "SPANS", "ARRIVED", "LOST", "RECORDS", "ARRIVED", "LOST", "TRACED", "KEPT", "PROBES", "SPANS")
 	for _, name := range r.names() {
 		sent, probes := r.did.Services[name], r.did.Probes[name]
 		if name == "storefront" {
@@ -136,12 +137,12 @@ func (r *report) printSignals(out io.Writer) {
 			r.miss("%s: a part of telemetry was off: %s", name, sent.Degraded)
 		}
 		if r.arrived == nil {
-			fmt.Fprintf(out, "  %-11s %7d %7s %5d %8d %7s %5d %9s %11s %7d %6s\n", name, sent.Traces.Exported, "-", sent.Traces.Lost,
+			fmt.Fprintf(out, "  %-10s %7d %7s %4d %7d %7s %4d %6s %4s %6d %5s\n", name, sent.Traces.Exported, "-", sent.Traces.Lost,
 				sent.Logs.Exported, "-", sent.Logs.Lost, "-", "-", probes, "-")
 			continue
 		}
 		got := r.arrived.of(name)
-		fmt.Fprintf(out, "  %-11s %7d %7d %5d %8d %7d %5d %9d %11d %7d %6d\n", name, sent.Traces.Exported, got.spans, sent.Traces.Lost,
+		fmt.Fprintf(out, "  %-10s %7d %7d %4d %7d %7d %4d %6d %4d %6d %5d\n", name, sent.Traces.Exported, got.spans, sent.Traces.Lost,
 			sent.Logs.Exported, got.records, sent.Logs.Lost, got.correlated, got.kept, probes, got.probes)
 		r.compareSignals(name, sent, got)
 	}
@@ -170,7 +171,7 @@ func (r *report) compareSignals(name string, sent *platform.Closing, got *signal
 
 // printCost compares CPU time and memory with a run without telemetry.
 func (r *report) printCost(out io.Writer) {
-	fmt.Fprintf(out, "\nCPU time (user and system) and peak resident memory of each process, start and stop included\n")
+	fmt.Fprintf(out, "\nCPU time and peak resident memory of each process, start and stop included\n")
 	fmt.Fprintf(out, "  %-11s %8s %8s %9s %9s %8s %9s\n", "SERVICE", "CPU", "WITHOUT", "TELEMETRY", "MEMORY", "WITHOUT", "TELEMETRY")
 	for _, name := range r.names() {
 		cpu, memory := r.did.CPU[name], r.did.Services[name].PeakMemory
@@ -183,8 +184,9 @@ func (r *report) printCost(out io.Writer) {
 			megabytes(memory), megabytes(memoryWithout), megabytes(memory-memoryWithout))
 	}
 	if r.without != nil {
-		fmt.Fprintf(out, "  TELEMETRY is the difference of two runs of the same load, as the operating system counts them. The services do\n"+
-			"  little else, and the start of both is in it: a share of this CPU time says nothing about a service with work to do.\n")
+		fmt.Fprintf(out, "  TELEMETRY is the difference of two runs of the same load, as the operating\n"+
+			"  system counts them. The services do little else, and the start of both is in\n"+
+			"  it: a share of this CPU time says nothing about a service with work to do.\n")
 	}
 }
 

@@ -2,7 +2,9 @@ package main
 
 import (
 	"bytes"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 
@@ -44,7 +46,11 @@ func TestReportFindsWhatIsMissing(t *testing.T) {
 	}
 	out, err := print(func(*arrival, *platform.Closing) {})
 	require.NoError(t, err)
-	require.Regexp(t, `payment +shop.v1.Payment/Charge +4 +2 +4 +2 +1 +1 +1 +1\n`, out, "two samples that stand for two each")
+	require.Regexp(t, `  payment\n +shop.v1.Payment/Charge +4 +2 +4 +2 +1 +1 +1 +1\n`, out, "two samples that stand for two each")
+
+	for line := range strings.Lines(out) {
+		require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 80, line)
+	}
 
 	op := operation{"payment", "shop.v1.Payment/Charge"}
 	for want, change := range map[string]func(*arrival, *platform.Closing){

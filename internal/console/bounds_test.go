@@ -196,3 +196,12 @@ func (sameIDs) NewIDs(context.Context) (trace.TraceID, trace.SpanID) {
 	return trace.TraceID{7}, trace.SpanID{7}
 }
 func (sameIDs) NewSpanID(context.Context, trace.TraceID) trace.SpanID { return trace.SpanID{7} }
+
+// What stands before a name grows with the depth of its span, and so do the names that need it cut.
+func TestLinesOfDeepSpansTakeNoLongTime(t *testing.T) {
+	lead := strings.Repeat("│  ", 1<<20)
+	require.Equal(t, "  │  ", lastColumns(lead, 5))
+	require.Equal(t, "│  ", lastColumns("│  ", 5))
+	require.Equal(t, "文", lastColumns("文文", 3), "what takes two columns is not halved")
+	require.Empty(t, lastColumns("│", 0))
+}

@@ -125,9 +125,12 @@ func firstColumns(text string, n int) string {
 
 // lastColumns is the end of a text.
 func lastColumns(text string, n int) string {
-	for columns(text) > n {
-		_, size := utf8.DecodeRuneInString(text)
-		text = text[size:]
+	for i := len(text); i > 0; {
+		r, size := utf8.DecodeLastRuneInString(text[:i])
+		if n -= runeColumns(r); n < 0 {
+			return text[i:]
+		}
+		i -= size
 	}
 	return text
 }

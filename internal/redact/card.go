@@ -84,6 +84,10 @@ const maxGroups = 5
 
 // cardAt finds a card number that begins at s[i], a digit that no other precedes; end is behind it.
 func cardAt(s string, i, runEnd int) (end int, found bool) {
+	if endsEscape(s, i) {
+		end, found = cardAt(s[i:], 0, runEnd-i)
+		return i + end, found
+	}
 	if n := runEnd - i; n >= 12 {
 		if n <= maxCard && standsAlone(s, i, runEnd) {
 			digits := []byte(s[i:runEnd]) // does not escape
@@ -180,6 +184,9 @@ func digitsEnd(s string, i, limit int) int {
 // longer number. With 15 or 16 digits, which nearly all cards have, a word or a number with a dash may stand beside it.
 func standsAlone(s string, i, j int) bool {
 	before, after := at(s, i-1), at(s, j)
+	if after == '^' {
+		return true // track 1 of a magnetic stripe: %B4111111111111111^DOE/JOHN^…
+	}
 	if before == '.' && isDigit(at(s, i-2)) || after == '.' && isDigit(at(s, j+1)) {
 		return false
 	}

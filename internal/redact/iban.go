@@ -17,7 +17,7 @@ const maxIBAN = 34
 // ibanAt finds an IBAN whose country stands at s[i]: without spaces, or in groups of four.
 func ibanAt(s string, i int) (end int, found bool) {
 	length := ibanLengths[s[i:i+2]]
-	if length == 0 || isAlnum(at(s, i-1)) {
+	if length == 0 || isAlnum(at(s, i-1)) && !endsEscape(s, i) {
 		return 0, false
 	}
 	var text [maxIBAN]byte

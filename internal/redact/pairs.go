@@ -1,6 +1,9 @@
 package redact
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
 // assignment is at the = of a pair in a text: the query of a URL, a form, a connection string, logfmt, TOML, SQL. Spaces
 // around it are allowed before a quoted value only.
@@ -22,13 +25,11 @@ func (p *pass) assignment(i int) int {
 	}
 	before := at(p.s, end-len(key)-1)
 	query := before == '?' || before == '&' || end == len(key)
-	v := p.keys.decide(key)
+	v := p.keys.decide(unescaped(key))
 	if v == inQuery && query {
 		v = mask
 	}
-	switch v {
-	case mask, skip:
-	default:
+	if v != mask && v != skip {
 		return i + 1
 	}
 	if quote != "" {
@@ -41,13 +42,27 @@ func (p *pass) assignment(i int) int {
 		stops = " \t\r\n&#\"'`<>\\"
 	}
 	to := untilAny(p.s, from, stops)
-	for to > from && strings.IndexByte(")]}", p.s[to-1]) >= 0 && !isPlaceholder(p.s[from:to]) && !strings.HasSuffix(p.s[from:to], Marker) {
-		to-- // what closes a bracket around the pair
+	if at(p.s, to) == ' ' && isScheme(p.s[from:to]) {
+		to = untilAny(p.s, to+1, stops)
 	}
+	to = p.insideBrackets(from, to)
 	if value := p.s[from:to]; v == mask && !query && strings.Contains(value, ".") && allOf(value, isColumnByte) && p.keys.decide(value) == mask {
 		return to // a comparison of columns: u.token=t.token
 	}
 	return p.verdict(v, from, to)
+}
+
+// maxBrackets is how many brackets are looked at from behind.
+const maxBrackets = 8
+
+// insideBrackets leaves out of the value s[from:to] what closes brackets around the pair.
+func (p *pass) insideBrackets(from, to int) int {
+	for least := max(from, to-maxBrackets); to > least && strings.IndexByte(")]}", p.s[to-1]) >= 0; to-- {
+		if value := p.s[from:to]; isPlaceholder(value) || strings.HasSuffix(value, Marker) {
+			break
+		}
+	}
+	return to
 }
 
 // verdict masks s[from:to], if that is what v says and it is a value; it returns to.
@@ -58,13 +73,50 @@ func (p *pass) verdict(v verdict, from, to int) int {
 	return max(to, from)
 }
 
+// percent is at a %. In front of a digit it would be a part of the number, and the = of a pair may be written so, too: in
+// the URL that a parameter of another one holds, ?next=%2Fcart%3Ftoken%3Dabc.
+func (p *pass) percent(i int) int {
+	from := i + len("%XX")
+	if at(p.s, i+1) == 'B' && at(p.s, digitsEnd(p.s, i+2, maxCard)) == '^' {
+		return i + len("%B") // track 1 of a magnetic stripe
+	}
+	if !endsEscape(p.s, from) {
+		return i + 1
+	}
+	key := p.keyBefore(i)
+	if !strings.EqualFold(p.s[i:from], "%3D") || key == "" {
+		return from
+	}
+	if v := p.keys.decide(unescaped(key)); v != mask && v != inQuery {
+		return from
+	}
+	to := from
+	for to < len(p.s) && strings.IndexByte(" \t\r\n&#\"'`<>\\", p.s[to]) < 0 && !strings.HasPrefix(p.s[to:], "%26") && !strings.HasPrefix(p.s[to:], "%23") {
+		to++
+	}
+	return p.verdict(mask, from, p.insideBrackets(from, to))
+}
+
+// endsEscape tells whether a %XX of a URL ends before s[i].
+func endsEscape(s string, i int) bool {
+	return i >= 3 && i <= len(s) && s[i-3] == '%' && isHex(s[i-2]) && isHex(s[i-1])
+}
+
+// unescaped is a key as it was before it was put into a URL: user%5Bpassword%5D.
+func unescaped(key string) string {
+	if plain, err := url.PathUnescape(key); err == nil {
+		return plain
+	}
+	return key
+}
+
 // colon is at a : of JSON, of a header, of %+v, or of a URL.
 func (p *pass) colon(i int) int {
 	if strings.HasPrefix(p.s[i+1:], "//") {
 		return p.userinfo(i)
 	}
-	if quote := closingQuote(p.s, i); quote != "" {
-		return p.member(i, quote)
+	if end, quote := closingQuote(p.s, i); quote != "" {
+		return p.member(end, i+1, quote)
 	}
 	if i == 0 || !isAlnum(p.s[i-1]) {
 		return i + 1
@@ -75,72 +127,54 @@ func (p *pass) colon(i int) int {
 	} else if v == skip {
 		return untilAny(p.s, i+1, " ,;\r\n\"}")
 	}
-	before := at(p.s, i-len(key)-1)
-	if isHeader(key, at(p.s, i+1)) {
-		from := i + 1
+	from, before := i+1, at(p.s, i-len(key)-1)
+	quote := quoteAt(p.s, from)
+	if quote == "" && at(p.s, from) != ' ' && (before == '{' || before == '[' || before == ' ' && p.isDump()) {
+		return p.dumped(from, before == ' ')
+	}
+	if isHeader(key, p.s[from:]) {
 		for at(p.s, from) == ' ' && from < len(p.s) {
 			from++
 		}
 		return p.verdict(mask, from, untilAny(p.s, from, "\r\n\\\""))
 	}
-	from := i + 1
 	structured := i == len(key) || strings.IndexByte("\n{[,(", before) >= 0
 	if structured && at(p.s, from) == ' ' {
 		from++
+		quote = quoteAt(p.s, from)
 	}
-	if quote := quoteAt(p.s, from); quote != "" {
-		from += len(quote)
-		return p.verdict(mask, from, quoteEnd(p.s, from, quote))
-	}
-	// {Password:hunter2 Cookies:[a b]} and map[password:hunter2]
-	if from != i+1 || !(before == '{' || before == '[' || before == ' ' && p.isDump()) {
+	if quote == "" {
 		return i + 1
 	}
-	if at(p.s, from) == '[' && !strings.HasPrefix(p.s[from:], Marker) {
-		if from++; strings.HasPrefix(p.s[from:], Marker) {
-			return from
-		}
-		return p.verdict(mask, from, untilAny(p.s, from, "]"))
-	}
-	if at(p.s, from) == '{' || strings.HasPrefix(p.s[from:], "map[") || strings.HasPrefix(p.s[from:], "&{") {
-		return from
-	}
-	if strings.HasPrefix(p.s[from:], Marker) {
-		return from + len(Marker)
-	}
-	return p.verdict(mask, from, untilAny(p.s, from, " \t\r\n,}])"))
+	from += len(quote)
+	return p.verdict(mask, from, quoteEnd(p.s, from, quote))
 }
 
-// isDump tells whether Go's own %+v of a struct or map may be in the text. In "GET token:17" it is not.
-func (p *pass) isDump() bool {
-	if !p.dumpKnown {
-		p.dump, p.dumpKnown = strings.Contains(p.s, "{") || strings.Contains(p.s, "map["), true
-	}
-	return p.dump
-}
-
-// isHeader tells whether a key is written as HTTP headers are. In "invalid token: unexpected end" it is not.
-func isHeader(key string, next byte) bool {
-	if next == '[' || next == '{' {
-		return false
+// isHeader tells whether a key is written as HTTP headers are. In "invalid token: unexpected end" it is not. HTTP/2 has all
+// names in lower case, but "cookie: none" is a sentence.
+func isHeader(key, rest string) bool {
+	if key == "cookie" {
+		rest = strings.TrimLeft(rest[:min(len(rest), maxKey)], " ")
+		name := strings.TrimLeftFunc(rest, func(r rune) bool { return r < 0x80 && isWebTokenByte(byte(r)) })
+		return name != rest && strings.HasPrefix(name, "=")
 	}
 	return strings.Contains(key, "-") || key == "Authorization" || key == "Cookie"
 }
 
-// member is at the colon of a member of a JSON object, whose key has this quote behind it; in a JSON string that holds
-// JSON the quote is \".
-func (p *pass) member(i int, quote string) int {
-	end := i - len(quote)
+// member is at a member of a JSON object: the key and this quote end before s[end], its value begins at s[from] or behind
+// white space.
+func (p *pass) member(end, from int, quote string) int {
+	end -= len(quote)
 	key := p.keyBefore(end)
 	if key == "" || !strings.HasSuffix(p.s[:end-len(key)], quote) {
-		return i + 1
+		return from
 	}
 	v := p.keys.decide(key)
 	if v != mask && v != skip {
-		return i + 1
+		return from
 	}
-	from := i + 1
-	for from < len(p.s) && from < i+16 && strings.IndexByte(" \t\r\n", p.s[from]) >= 0 {
+	start := from
+	for from < len(p.s) && from < start+maxBlanks && isBlank(p.s[from]) {
 		from++
 	}
 	switch c := at(p.s, from); {
@@ -148,7 +182,7 @@ func (p *pass) member(i int, quote string) int {
 		from += len(quote)
 		return p.verdict(v, from, quoteEnd(p.s, from, quote))
 	case c == '[' || c == '{':
-		to := valueEnd(p.s, from)
+		to := valueEnd(p.s, from, quote)
 		if inner := strings.Trim(p.s[from:to], "[]{} "); v == mask && inner != "" && inner != quote+Marker+quote {
 			p.mask(from, to, quote+Marker+quote)
 		}
@@ -160,28 +194,7 @@ func (p *pass) member(i int, quote string) int {
 		}
 		return to
 	}
-	return i + 1
-}
-
-// valueEnd is the end of the JSON array or object that begins at s[i].
-func valueEnd(s string, i int) int {
-	depth, inString := 0, false
-	for ; i < len(s); i++ {
-		switch c := s[i]; {
-		case c == '\\' && at(s, i+1) != '"':
-			i++
-		case c == '"':
-			inString = !inString
-		case inString:
-		case c == '[' || c == '{':
-			depth++
-		case c == ']' || c == '}':
-			if depth--; depth == 0 {
-				return i + 1
-			}
-		}
-	}
-	return len(s)
+	return start
 }
 
 // keyBefore is the key that ends before s[end], of which the last part may be all that matters.
@@ -197,58 +210,12 @@ func (p *pass) keyBefore(end int) string {
 	return strings.TrimLeft(key, "-]") // --key=value
 }
 
-// isKeyByte also takes the brackets of forms: card[number].
+// isKeyByte also takes the brackets of forms, card[number], and what URLs write for them.
 func isKeyByte(c byte) bool {
-	return isAlnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']'
+	return isAlnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']' || c == '%'
 }
 
 func isColumnByte(c byte) bool { return kinds[c] == lower || isDigit(c) || c == '_' || c == '.' }
-
-// quoteAt is the quote that stands at s[i], "" if none does.
-func quoteAt(s string, i int) string {
-	switch at(s, i) {
-	case '"':
-		return `"`
-	case '\'':
-		return `'`
-	case '\\':
-		if at(s, i+1) == '"' {
-			return `\"`
-		}
-	}
-	return ""
-}
-
-// closingQuote is the quote that ends before s[i].
-func closingQuote(s string, i int) string {
-	switch {
-	case at(s, i-1) == '\'':
-		return `'`
-	case at(s, i-1) != '"':
-		return ""
-	case at(s, i-2) == '\\':
-		return `\"`
-	}
-	return `"`
-}
-
-// quoteEnd is where the quoted value that begins at s[i] ends; without a closing quote it is the end of the text.
-func quoteEnd(s string, i int, quote string) int {
-	if len(quote) == 2 {
-		if n := strings.Index(s[i:], quote); n >= 0 {
-			return i + n
-		}
-		return len(s)
-	}
-	for ; i < len(s); i++ {
-		if s[i] == '\\' {
-			i++
-		} else if s[i] == quote[0] {
-			return i
-		}
-	}
-	return len(s)
-}
 
 func untilAny(s string, i int, stops string) int {
 	for i < len(s) && strings.IndexByte(stops, s[i]) < 0 {

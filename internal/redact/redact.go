@@ -3,7 +3,9 @@ package redact
 import (
 	"errors"
 	"fmt"
+	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -107,7 +109,10 @@ func (r *Redactor) isHarmless(parent string, kv *attribute.KeyValue) bool {
 	case attribute.INT64:
 		n := kv.Value.AsInt64()
 		return n < leastCard || n > mostCard
-	case attribute.BOOL, attribute.FLOAT64:
+	case attribute.FLOAT64:
+		n := kv.Value.AsFloat64()
+		return n < leastCard || n > mostCard
+	case attribute.BOOL:
 		return true
 	}
 	return false
@@ -164,11 +169,17 @@ func (r *Redactor) look(key string, value attribute.Value) (masked attribute.Val
 		if isCardNumber(value.AsInt64()) {
 			return attribute.StringValue(Marker), 1
 		}
+	case attribute.FLOAT64:
+		if isCardFloat(value.AsFloat64()) {
+			return attribute.StringValue(Marker), 1
+		}
 	case attribute.INT64SLICE:
-		for _, number := range value.AsInt64Slice() {
-			if isCardNumber(number) {
-				return attribute.StringValue(Marker), 1
-			}
+		if slices.ContainsFunc(value.AsInt64Slice(), isCardNumber) {
+			return attribute.StringValue(Marker), 1
+		}
+	case attribute.FLOAT64SLICE:
+		if slices.ContainsFunc(value.AsFloat64Slice(), isCardFloat) {
+			return attribute.StringValue(Marker), 1
 		}
 	case attribute.STRINGSLICE:
 		return mapStrings(value, r.Text)
@@ -218,4 +229,9 @@ func isCardNumber(n int64) bool {
 	}
 	var buf [maxCard + 1]byte
 	return isCard(strconv.AppendInt(buf[:0], n, 10))
+}
+
+// isCardFloat is for what encoding/json makes of every number. All cards of this length are exact in a float64.
+func isCardFloat(f float64) bool {
+	return f >= leastCard && f <= mostCard && f == math.Trunc(f) && isCardNumber(int64(f))
 }

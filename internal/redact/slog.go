@@ -44,6 +44,10 @@ func (r *Redactor) slog(groups []string, a slog.Attr, asJSON bool) slog.Attr {
 		if n := a.Value.Uint64(); n <= math.MaxInt64 && isCardNumber(int64(n)) {
 			return slog.String(a.Key, Marker)
 		}
+	case slog.KindFloat64:
+		if isCardFloat(a.Value.Float64()) {
+			return slog.String(a.Key, Marker)
+		}
 	case slog.KindAny:
 		return r.slogAny(a, asJSON)
 	}

@@ -96,6 +96,7 @@ func (r *Redactor) Records(records []sdklog.Record) (hits int) {
 
 func (r *Redactor) record(record *sdklog.Record) (hits int) {
 	body, inBody := r.look("", record.Body())
+	event, inEvent := r.Text(record.EventName())
 	inAttributes := 0
 	record.WalkAttributes(func(kv attribute.KeyValue) bool {
 		if r.isHarmless("", &kv) {
@@ -105,18 +106,21 @@ func (r *Redactor) record(record *sdklog.Record) (hits int) {
 		inAttributes += n
 		return true
 	})
-	if inBody+inAttributes == 0 {
+	if inBody+inEvent+inAttributes == 0 {
 		return 0
 	}
 	clone := record.Clone()
 	if inBody > 0 {
 		clone.SetBody(body)
 	}
+	if inEvent > 0 {
+		clone.SetEventName(event)
+	}
 	if inAttributes > 0 {
 		r.setAttributes(&clone)
 	}
 	*record = clone
-	return inBody + inAttributes
+	return inBody + inEvent + inAttributes
 }
 
 // setAttributes masks the attributes of a record. The SDK counts anew what it has dropped when all attributes are set, so

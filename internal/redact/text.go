@@ -8,7 +8,6 @@ const Marker = "[redacted]"
 
 // The bytes at which something sensitive can begin, or that tell what stands beside them.
 const (
-	plain   = 0
 	number  = 1 << iota // a card or an IBAN
 	equals              // key=value
 	colon               // JSON, a header, a URL with userinfo
@@ -16,13 +15,15 @@ const (
 	space               // behind them; plain without
 	capital             // the J that begins every JSON Web Token as "eyJ"
 	atSign              // user:password@tcp(host)
+	percent             // what a URL has for other bytes
+	plain   = 0
 )
 
 var marks = func() (table [256]uint8) {
 	for c := '0'; c <= '9'; c++ {
 		table[c] = number
 	}
-	table['='], table[':'], table['J'], table['@'] = equals, colon, capital, atSign
+	table['='], table[':'], table['J'], table['@'], table['%'] = equals, colon, capital, atSign, percent
 	table['b'], table['B'], table[' '] = scheme, scheme, space
 	return table
 }()
@@ -39,7 +40,7 @@ func isHarmless(s string) bool {
 	for i := range len(s) {
 		m := marks[s[i]]
 		seen |= m
-		if digits += m & number >> 1; digits >= leastDigits {
+		if digits += m & number; digits >= leastDigits {
 			return false
 		}
 	}
@@ -117,6 +118,8 @@ func (p *pass) run() {
 			i = p.webToken(i)
 		case atSign:
 			i = p.address(i)
+		case percent:
+			i = p.percent(i)
 		}
 	}
 }
@@ -144,11 +147,15 @@ func (p *pass) number(i int) int {
 		}
 	}
 	if end, found := cardAt(p.s, i, runEnd); found {
-		// Where JSON has a number, the marker has to be a string.
-		if before := at(p.s, i-1); before == ':' && at(p.s, i-2) == '"' {
-			return p.mask(i, end, `"`+Marker+`"`)
+		quote := "" // where JSON has a number, the marker has to be a string
+		colon := i - 1
+		if at(p.s, colon) == ' ' {
+			colon--
 		}
-		return p.mask(i, end, Marker)
+		if at(p.s, colon) == ':' {
+			_, quote = closingQuote(p.s, colon)
+		}
+		return p.mask(i, end, quote+Marker+quote)
 	}
 	return runEnd
 }
@@ -222,13 +229,11 @@ const maxAddress = 128
 
 // address is at an @, before which MySQL's drivers have user:password.
 func (p *pass) address(i int) int {
-	if rest := p.s[i+1:]; !strings.HasPrefix(rest, "tcp(") && !strings.HasPrefix(rest, "unix(") {
+	if rest := p.s[i+1:]; !strings.HasPrefix(rest, "tcp(") && !strings.HasPrefix(rest, "unix(") && !strings.HasPrefix(rest, "(") {
 		return i + 1
 	}
-	from := i
-	for from > max(p.done, i-maxAddress) && !strings.ContainsRune(" \t\r\n\"'`=", rune(p.s[from-1])) {
-		from--
-	}
+	from := max(p.done, i-maxAddress)
+	from += strings.LastIndexAny(p.s[from:i], " \t\r\n\"'`") + 1
 	user, password, found := strings.Cut(p.s[from:i], ":")
 	if !found || isPlaceholder(password) {
 		return i + 1

@@ -20,6 +20,15 @@ func isTokenByte(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~+/="
 
 func isWebTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' || c == '.' }
 
+// isScheme tells whether a value is the name of a scheme, behind which the credentials are still to come.
+func isScheme(value string) bool {
+	switch strings.ToLower(value) {
+	case "bearer", "basic", "token", "digest", "apikey", "negotiate":
+		return true
+	}
+	return false
+}
+
 // isBasic tells whether a token is user:password in base64, and not the next word of a sentence.
 func isBasic(token string) bool {
 	if len(token) < 4 || len(token) > 4096 {

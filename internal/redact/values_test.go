@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"regexp"
 	"testing"
 	"time"
@@ -30,7 +31,13 @@ func TestValuesOfEveryType(t *testing.T) {
 		{attribute.Int64("a", 378282246310005), attribute.String("a", masked)},
 		{attribute.Int64("a", 6205500000000000004), attribute.Int64("a", 6205500000000000004)},
 		{attribute.Int64("a", -4111111111111111), attribute.Int64("a", -4111111111111111)},
-		{attribute.Float64("a", 4111111111111111), attribute.Float64("a", 4111111111111111)},
+		{attribute.Float64("a", 4111111111111111), attribute.String("a", masked)},
+		{attribute.Float64("a", 4111111111111112), attribute.Float64("a", 4111111111111112)},
+		{attribute.Float64("a", 378282246310005.5), attribute.Float64("a", 378282246310005.5)},
+		{attribute.Float64("a", math.Inf(1)), attribute.Float64("a", math.Inf(1))},
+		{attribute.Float64("a", 1e300), attribute.Float64("a", 1e300)},
+		{attribute.Float64Slice("a", []float64{1, 4111111111111111}), attribute.String("a", masked)},
+		{attribute.Float64Slice("a", []float64{1}), attribute.Float64Slice("a", []float64{1})},
 		{attribute.Bool("password", true), attribute.Bool("password", true)},
 		{attribute.String("password", ""), attribute.String("password", "")},
 		{attribute.String("password", masked), attribute.String("password", masked)},
@@ -70,6 +77,9 @@ func TestPatterns(t *testing.T) {
 	require.Equal(t, 4, hits)
 	text, hits = r.Text(text)
 	require.Zero(t, hits, text)
+	attrs, hits := r.Attributes([]attribute.KeyValue{attribute.String("plain", "red"), attribute.Bool("on", true)})
+	require.Equal(t, []attribute.KeyValue{attribute.String("plain", masked), attribute.Bool("on", true)}, attrs)
+	require.Equal(t, 1, hits)
 
 	for _, p := range []*regexp.Regexp{nil, {}, regexp.MustCompile(""), regexp.MustCompile("a*")} {
 		require.Error(t, redact.CheckPattern(p))
@@ -115,7 +125,12 @@ func TestSlog(t *testing.T) {
 		{nil, slog.String("msg", "paid "+card), "paid " + masked, "paid " + masked},
 		{nil, slog.String("password", ""), "", ""},
 		{nil, slog.Int64("n", 4111111111111111), masked, masked},
+		{nil, slog.Int64("n", 6205500000000000004), "6205500000000000004", "6205500000000000004"},
 		{nil, slog.Uint64("n", 4111111111111111), masked, masked},
+		{nil, slog.Float64("n", 4111111111111111), masked, masked},
+		{nil, slog.Float64("n", 17.5), "17.5", "17.5"},
+		{nil, slog.Any("v", map[string]any{"n": 4111111111111111.0}), `{"n":"[redacted]"}`, "map[n:4.111111111111111e+15]"},
+		{nil, slog.Any("v", struct{ User, Password string }{"bob", "correct horse"}), `{"User":"bob","Password":"[redacted]"}`, "{User:bob Password:[redacted]}"},
 		{nil, slog.Uint64("n", 1<<63), "9223372036854775808", "9223372036854775808"},
 		{nil, slog.Int("cvv", 1), masked, masked},
 		{nil, slog.Bool("token", true), "true", "true"},
@@ -149,6 +164,17 @@ func TestSlog(t *testing.T) {
 		require.Equal(t, []string{test.in.Key, test.in.Key}, []string{asJSON.Key, asText.Key})
 		require.Equal(t, []string{test.json, test.text}, []string{got, asText.Value.String()}, "%v", test.in)
 	}
+}
+
+// A group counts as a map of OTLP does: by its own key first.
+func TestSlogGroupsThatAreAllowed(t *testing.T) {
+	r := redact.New(redact.Config{AllowKeys: []string{"form"}})
+	password := slog.String("password", "x")
+	require.Equal(t, "x", r.SlogJSON([]string{"form", "login"}, password).Value.String())
+	require.Equal(t, masked, r.SlogJSON([]string{"login"}, password).Value.String())
+	in := []attribute.KeyValue{attribute.Map("form", attribute.Map("login", attribute.String("password", "x")))}
+	out, _ := r.Attributes(in)
+	require.Equal(t, in, out)
 }
 
 func TestMetricsOfEveryKind(t *testing.T) {
