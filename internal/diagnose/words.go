@@ -46,3 +46,12 @@ func were(n int64, unit string) string {
 	}
 	return Thousands(n) + " " + unit + " were"
 }
+
+// Listed is "a", "a and b" or "a, b and c".
+func Listed(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
+}
