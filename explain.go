@@ -109,7 +109,7 @@ func diagnosisTarget(s signal, sc signalConfig) diagnose.Target {
 		switch {
 		case own && !isOption(origin):
 			return diagnose.Setting(signalEnv(s, suffix))
-		case isOption(origin), origin == signalEnv(s, suffix):
+		case isOption(origin), origin == signalEnv(s, suffix), origin == string(diagnose.Argument):
 			return diagnose.Setting(origin)
 		}
 		return diagnose.Setting(general)

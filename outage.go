@@ -22,7 +22,18 @@ type outages struct {
 	mu      sync.Mutex
 	signals [signalCount]*running      // nil as long as the signal does not run
 	began   [signalCount]*SignalHealth // the books when the outage began; nil without one
+	told    [signalCount]reason        // of the outage; zero without one
+	atEnd   *farewell                  // nil but in a Shutdown
 }
+
+// reason is why a signal cannot be delivered, as its line has said.
+type reason struct {
+	text string
+	said time.Time
+}
+
+// atHand is for how long a line can refer to another one: a metric interval, and time to read.
+const atHand = 5 * time.Minute
 
 // lostInOutage is the cause of all that is lost while a signal cannot be delivered: whether the queue was full or an
 // export ran out of time, the trouble is one.
@@ -38,7 +49,8 @@ func (o *outages) watch(signals []running) {
 }
 
 func (o *outages) down(name string, cause error) {
-	if s, ok := signalNamed(name); ok {
+	s, known := signalNamed(name)
+	if known {
 		books := o.books(s)
 		o.mu.Lock()
 		o.began[s] = &books
@@ -48,11 +60,34 @@ func (o *outages) down(name string, cause error) {
 	if !news {
 		return // the probe's line is about the same
 	}
+	var like string
+	if known {
+		like = o.tell(s, cause)
+	}
 	reach := "the queue reaches"
 	if o.spools {
 		reach = "spool and queue reach"
 	}
-	o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as %s: %v", name, reach, cause))
+	line := fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as %s: %v", name, reach, cause)
+	if like != "" && !o.selfLog.Forwards() {
+		o.selfLog.SayAs(line, slog.LevelWarn, fmt.Sprintf("%s cannot be delivered either, for the same reason as %s", name, like))
+		return
+	}
+	o.selfLog.Say(slog.LevelWarn, line)
+}
+
+// tell takes down why a signal cannot be delivered, and returns the one whose line has just said the same, "" without one.
+func (o *outages) tell(s signal, cause error) (like string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	text, now := cause.Error(), time.Now()
+	for other, r := range o.told {
+		if signal(other) != s && r.text == text && now.Sub(r.said) < atHand {
+			return signal(other).String()
+		}
+	}
+	o.told[s] = reason{text, now}
+	return ""
 }
 
 // up says what was kept and lost since the outage began. What was kept is still on its way at this moment.
@@ -67,7 +102,7 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 	}
 	o.mu.Lock()
 	began := o.began[s]
-	o.began[s] = nil
+	o.began[s], o.told[s] = nil, reason{}
 	o.mu.Unlock()
 	now := o.books(s)
 	if began == nil { // nobody said when
@@ -97,6 +132,17 @@ func (o *outages) lost(s signal, items int64, err error) {
 		o.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s: %v", s, err))
 		return
 	}
+	o.mu.Lock()
+	if o.atEnd != nil {
+		o.atEnd.add(s, items, err)
+		o.mu.Unlock()
+		return
+	}
+	o.mu.Unlock()
+	o.sayLost(s, items, err)
+}
+
+func (o *outages) sayLost(s signal, items int64, err error) {
 	cause := ""
 	o.mu.Lock()
 	if o.began[s] != nil {

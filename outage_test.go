@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -169,7 +170,9 @@ func TestOutageWritesAHandfulOfLines(t *testing.T) {
 		begin := time.Now()
 		n += load(g, 100, time.Minute)
 		away := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `^(\+\d+s WARN (traces|logs|metrics) cannot be delivered, [^\n]*nothing listens at localhost:4318[^\n]*\n?){3}$`, away, "one line for each signal, in a minute of failing exports")
+		require.Regexp(t, `^\+\d+s WARN (traces|logs|metrics) cannot be delivered, [^\n]*nothing listens at localhost:4318[^\n]*`+
+			`(\n\+\d+s WARN (traces|logs|metrics) cannot be delivered either, for the same reason as (traces|logs|metrics)){2}$`, away,
+			"one line for each signal, in a minute of failing exports, and the reason once")
 		w.set(nil, 0)
 		n += load(g, 100, 10*time.Second)
 		said := strings.Join(out.take(t, begin), "\n")
@@ -214,20 +217,58 @@ func TestOutageThatLosesSaysHowMuch(t *testing.T) {
 	})
 }
 
-// A service that stops during an outage: what repeated since its last line comes before the closing line.
-func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
+// A signal that begins to fail long after another gets the reason, not the name of a line that nobody finds.
+func TestLateFailureHasItsReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{down: errRefused}, &selfLines{}
+		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics())
 		begin := time.Now()
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
-		load(g, 1000, 2*time.Minute)
+		span := func() { _, s := g.TracerProvider().Tracer("x").Start(t.Context(), "work"); s.End() }
+		log := func() { g.Logger().Info("worked") }
+		span()
+		time.Sleep(10 * time.Second)
+		require.Regexp(t, `^\+\ds WARN traces cannot be delivered, .*: nothing listens`, strings.Join(out.take(t, begin), "\n"))
+		time.Sleep(6 * time.Minute)
+		out.take(t, begin)
+		log()
+		time.Sleep(10 * time.Second)
+		require.Regexp(t, `^\+\d+s WARN logs cannot be delivered, .*: nothing listens`, strings.Join(out.take(t, begin), "\n"))
+
+		w.set(nil, 0)
+		span()
+		log()
+		time.Sleep(10 * time.Second)
+		out.take(t, begin)
+		w.set(fmt.Errorf("lookup localhost: %w", &net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}), 0)
+		log()
+		time.Sleep(10 * time.Second)
+		w.set(errRefused, 0)
+		span()
+		time.Sleep(10 * time.Second)
 		said := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `(?m)^\+\d+s ERROR [\d,]+ spans were lost in the last minute, since \d\d:\d\d:\d\d: `, said)
-		require.Error(t, g.Shutdown(t.Context()))
-		closing := withoutTimes(out.take(t, begin))
-		require.Len(t, closing, 2)
-		require.Regexp(t, `^ERROR [\d,]+ spans were lost in the last \d+s, since`, closing[0])
-		require.Equal(t, "WARN stopped", closing[1])
+		require.Regexp(t, `WARN logs cannot be delivered, .*: the host name localhost does not resolve`, said)
+		require.Regexp(t, `WARN traces cannot be delivered, .*: nothing listens`, said, "another reason")
+		w.set(nil, 0)
+	})
+}
+
+// What is over is referred to by nobody.
+func TestNextOutageHasItsReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{down: errRefused}, &selfLines{}
+		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics())
+		begin := time.Now()
+		_, span := g.TracerProvider().Tracer("x").Start(t.Context(), "work")
+		span.End()
+		time.Sleep(10 * time.Second)
+		w.set(nil, 0)
+		time.Sleep(10 * time.Second)
+		require.Regexp(t, `traces are delivered again after [^\n]*$`, strings.Join(out.take(t, begin), "\n"))
+		w.set(errRefused, 0)
+		g.Logger().Info("worked")
+		time.Sleep(10 * time.Second)
+		require.Regexp(t, `^\+\d+s WARN logs cannot be delivered, .*: nothing listens`, strings.Join(out.take(t, begin), "\n"))
+		w.set(nil, 0)
 	})
 }
 

@@ -5,7 +5,6 @@ import (
 	"log/slog"
 	"net/url"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -128,15 +127,6 @@ func (c *connections) sayFindings(results []diagnose.Result) {
 		signals[l] = append(signals[l], r.Target.Signal)
 	}
 	for _, l := range lines {
-		c.selfLog.Say(l.level, listed(signals[l])+": "+l.text)
+		c.selfLog.Say(l.level, diagnose.Listed(signals[l])+": "+l.text)
 	}
-}
-
-// listed is "a", "a and b" or "a, b and c".
-func listed(words []string) string {
-	last := len(words) - 1
-	if last < 1 {
-		return strings.Join(words, "")
-	}
-	return strings.Join(words[:last], ", ") + " and " + words[last]
 }

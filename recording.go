@@ -49,6 +49,7 @@ type options struct {
 	redaction          Redaction
 	runtimeMetrics     *bool
 	withoutGlobals     bool
+	endpointIsArgument bool // of cmd/telemetry, which has set it
 	misplaced          []misplacedOption
 }
 

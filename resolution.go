@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
 // resolution is one pass over the settings table.
@@ -63,8 +65,8 @@ func (r *resolution) together() []problem {
 	problems := make([]problem, len(all))
 	for i, p := range all {
 		if len(p.signals) > 1 {
-			p.setting = listed(p.signals) + " " + p.what
-			p.outcome = strings.Replace(p.outcome, p.signals[0], listed(p.signals), 1)
+			p.setting = diagnose.Listed(p.signals) + " " + p.what
+			p.outcome = strings.Replace(p.outcome, p.signals[0], diagnose.Listed(p.signals), 1)
 		}
 		problems[i] = p.problem
 	}

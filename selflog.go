@@ -49,16 +49,26 @@ func startLine(cfg *config, res *resource.Resource) []any {
 			args = append(args, slog.String(string(key)+".origin", origin))
 		}
 	}
+	for _, c := range plan(cfg) {
+		args = append(args, slog.String(c.Name, c.Value))
+	}
+	return args
+}
+
+// plan is what the start line says besides the identity.
+func plan(cfg *config) (choices []diagnose.Choice) {
+	add := func(name, value string) { choices = append(choices, diagnose.Choice{Name: name, Value: value}) }
 	for _, s := range allSignals() {
-		args = append(args, slog.String(s.String(), destination(cfg, s)))
+		add(s.String(), destination(cfg, s))
 	}
 	if cfg.signals[traces].on {
-		args = append(args, slog.String("sampler", samplerLine(cfg)))
+		add("sampler", samplerLine(cfg))
 	}
 	if cfg.spoolDir.value != "" && cfg.sendsOTLP() {
-		args = append(args, slog.String("spool", spoolLine(cfg)))
+		add("spool", spoolLine(cfg))
 	}
-	return append(args, slog.String("profile", string(cfg.profile.value)+origins(cfg.profile.origin)))
+	add("profile", string(cfg.profile.value)+origins(cfg.profile.origin))
+	return choices
 }
 
 // origins are those of a value that are not defaults, in brackets.

@@ -49,7 +49,8 @@ func signalRows(s signal) []row {
 		},
 		typedRow[string]{
 			rowInfo{
-				name: name("endpoint"), option: "WithEndpoint", env: scopedEnv(s, "ENDPOINT"), defaults: always(defaultHTTPEndpoint),
+				name: name("endpoint"), option: "WithEndpoint", options: (*options).endpointOption,
+				env: scopedEnv(s, "ENDPOINT"), defaults: always(defaultHTTPEndpoint),
 				signals: on, strict: true, otlpOnly: true, reason: "the specification's; port 4317 for grpc. The SDK's own is https://",
 			},
 			endpointURL(), func(c *config) *setting[string] { return &at(c).endpoint },

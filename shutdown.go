@@ -157,6 +157,7 @@ func (g *Guard) shutdown(ctx context.Context) error {
 			first = append(first, r)
 		}
 	}
+	g.connections.outages.beginFarewell()
 	lost := g.connections.spool.lost()
 	err := errors.Join(
 		g.stopSignals(ctx, first, len(last) > 0),
@@ -173,6 +174,7 @@ func (g *Guard) shutdown(ctx context.Context) error {
 // sayGoodbye says what has repeated and was not said yet, and what was lost in the whole lifetime: errors of a deferred
 // Shutdown are thrown away.
 func (g *Guard) sayGoodbye() {
+	g.connections.outages.endFarewell()
 	level := slog.LevelInfo
 	var args []any
 	for _, r := range g.running {

@@ -52,9 +52,12 @@ var process = struct {
 // providers and logger and whose Shutdown does nothing. [WithoutGlobals] lifts that limit. Init is safe for concurrent
 // use.
 func Init(ctx context.Context, opts ...Option) (*Guard, error) {
+	ctx = detached(ctx)
+	inspection := diagnose.InspectionOf(ctx)
 	o := &options{}
 	bundle(opts).apply(o)
 	env := readEnvironment()
+	o.inspect(inspection, env)
 	resolved := resolveConfig(o, env.under(ctx))
 	cfg := resolved.cfg
 
@@ -66,7 +69,6 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 			return sharedGuard(process.owner), ErrAlreadyInitialized
 		}
 	}
-	ctx = detached(ctx)
 	res, notices := buildResource(ctx, cfg)
 	redaction := newRedaction(cfg)
 	view := newConsoleView(cfg, env)
@@ -78,9 +80,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 		g.selfLog.Say(slog.LevelWarn, line)
 	}
 
-	inspection := diagnose.InspectionOf(ctx)
 	if inspection.Described != nil {
-		inspection.Described(description(cfg))
+		inspection.Described(description(cfg, res))
 		return describedGuard(g), resolved.err()
 	}
 	g.connections = newConnections(cfg, g.selfLog)

@@ -1,13 +1,11 @@
 package main
 
 import (
-	"cmp"
 	"context"
-	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -29,47 +27,43 @@ const (
 
 // check is one run of the command.
 type check struct {
-	out     io.Writer
-	timeout time.Duration
+	out      io.Writer
+	endpoint string // "" for those of the settings
+	timeout  time.Duration
 }
 
 // run reports whether everything arrived.
-func (c check) run(ctx context.Context, endpoint string) bool {
-	if endpoint != "" {
-		useEndpoint(endpoint)
-	}
-	service, warnings, wrong := describe(ctx)
-	c.printSettings(service, warnings, wrong)
+func (c check) run(ctx context.Context) bool {
+	r := &report{out: c.out}
+	service, warnings, wrong := c.describe(ctx)
+	r.settings(service, warnings, wrong)
+	r.section("Does it arrive?") // the answer may take its time
 	outcomes := c.send(ctx, service)
-	return c.printOutcomes(service, outcomes) && wrong == nil
-}
-
-// useEndpoint changes this process's environment, so that the advice names what an operator sets.
-func useEndpoint(endpoint string) {
-	_ = os.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", endpoint) // no name of ours is invalid; a value with a zero byte is not set
-	for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {
-		_ = os.Unsetenv("OTEL_EXPORTER_OTLP_" + signal + "_ENDPOINT")
-	}
+	r.outcomes(outcomes)
+	return wrong == nil && !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.failed })
 }
 
 // describe is what a service would do, what it would warn of, and which settings are wrong.
-func describe(ctx context.Context) (service diagnose.Description, warnings []string, wrong error) {
-	ctx = diagnose.WithInspection(ctx, diagnose.Inspection{Described: func(d diagnose.Description) { service = d }})
+func (c check) describe(ctx context.Context) (service diagnose.Description, warnings []string, wrong error) {
+	ctx = diagnose.WithInspection(ctx, diagnose.Inspection{Endpoint: c.endpoint, Described: func(d diagnose.Description) { service = d }})
 	_, wrong = telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
-		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { warnings = append(warnings, err.Error()) })))
+		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { warnings = append(warnings, text(err)) })))
 	return service, warnings, wrong
 }
 
+var signals = []string{"traces", "metrics", "logs"}
+
 // outcome is what became of one signal's item.
 type outcome struct {
-	sent, delivered bool
-	detail          string
+	signal  string
+	verdict string // its first words are for scripts, see usage
+	reason  string // what is wrong and what to change, "" where the verdict says all
+	failed  bool   // it was to leave the process and has not arrived
 }
 
 // send starts what a service would start, but for the spool, sends one item of each signal that leaves the process, and
 // waits until it is delivered or the time is over.
-func (c check) send(ctx context.Context, service diagnose.Description) map[string]outcome {
-	outcomes := map[string]outcome{}
+func (c check) send(ctx context.Context, service diagnose.Description) (outcomes []outcome) {
 	_ = os.Unsetenv("TELEMETRY_SPOOL_DIR") // what is in there is a service's, and what is not delivered here is not to be kept
 	_ = os.Setenv("TELEMETRY_SELF_METRICS", "false")
 	opts := []telemetry.Option{
@@ -85,7 +79,8 @@ func (c check) send(ctx context.Context, service diagnose.Description) map[strin
 	probed := make(chan []diagnose.Result, 1)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	guard, _ := telemetry.Init(diagnose.WithInspection(ctx, diagnose.Inspection{Probed: func(r []diagnose.Result) { probed <- r }}), opts...)
+	inspection := diagnose.Inspection{Endpoint: c.endpoint, Probed: func(r []diagnose.Result) { probed <- r }}
+	guard, _ := telemetry.Init(diagnose.WithInspection(ctx, inspection), opts...)
 	defer func() {
 		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 		defer cancel()
@@ -103,14 +98,26 @@ func (c check) send(ctx context.Context, service diagnose.Description) map[strin
 		case <-time.After(closerLook):
 		}
 	}
-	health := guard.Health()
-	for signal, h := range map[string]telemetry.SignalHealth{"traces": health.Traces, "metrics": health.Metrics, "logs": health.Logs} {
-		if h.On {
-			outcomes[signal] = judge(h, findings[signal], flushed)
+	all := guard.Health()
+	health := map[string]telemetry.SignalHealth{"traces": all.Traces, "metrics": all.Metrics, "logs": all.Logs}
+	for _, way := range service.Signals {
+		o := outcome{verdict: "not sent over OTLP"}
+		if way.OTLP {
+			o = judge(health[way.Signal], findings[way.Signal], flushed)
 		}
+		o.signal = way.Signal
+		if o.verdict == delivered {
+			o.verdict += ": " + items[way.Signal]
+		}
+		outcomes = append(outcomes, o)
 	}
 	return outcomes
 }
+
+const delivered = "delivered"
+
+// items are what is sent of each signal.
+var items = map[string]string{"traces": "1 span", "metrics": "1 metric", "logs": "1 log record"}
 
 // nothingElse is a view that drops every metric but the check's own.
 func nothingElse(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
@@ -132,98 +139,28 @@ func record(ctx context.Context, guard *telemetry.Guard) {
 }
 
 func judge(h telemetry.SignalHealth, finding *diagnose.Finding, flushed error) outcome {
+	lost := func(verdict, reason string) outcome { return outcome{verdict: verdict, reason: reason, failed: true} }
 	switch {
+	case !h.On:
+		return lost("not sent: it could not be started", "")
 	case h.Rejected > 0:
-		return outcome{sent: true, detail: "rejected: " + text(h.LastError)}
+		return lost("rejected", text(h.LastError))
 	case h.Exported > 0:
-		return outcome{sent: true, delivered: true}
+		return outcome{verdict: delivered}
 	case finding != nil:
-		return outcome{sent: true, detail: "not delivered: " + finding.Text}
+		return lost("not delivered", finding.Text)
 	case h.LastError != nil:
-		return outcome{sent: true, detail: "not delivered: " + text(h.LastError)}
+		return lost("not delivered", text(h.LastError))
 	case h.Accepted == 0:
-		return outcome{detail: "not sent: the settings leave nothing of it"}
+		return outcome{verdict: "not sent: the settings leave nothing of it"}
 	}
-	return outcome{sent: true, detail: "not delivered: " + text(flushed)}
+	return lost("not delivered", text(flushed))
 }
 
+// text is an error in one line.
 func text(err error) string {
 	if err == nil {
 		return "no answer in time"
 	}
-	return strings.Join(strings.Fields(err.Error()), " ")
-}
-
-func (c check) printSettings(service diagnose.Description, warnings []string, wrong error) {
-	fmt.Fprintln(c.out, "Settings that are not default")
-	c.table(func(row func(...string)) {
-		for _, s := range service.Settings {
-			row(s.Name, cmp.Or(s.Value, "-"), s.Origin)
-		}
-	})
-	if wrong != nil {
-		fmt.Fprintln(c.out, "\nWrong settings")
-		for _, err := range split(wrong) {
-			fmt.Fprintf(c.out, "  %s\n", text(err))
-		}
-	}
-	if len(warnings) > 0 {
-		fmt.Fprintln(c.out, "\nWarnings")
-		for _, w := range warnings {
-			fmt.Fprintf(c.out, "  %s\n", w)
-		}
-	}
-	fmt.Fprintln(c.out, "\nWhere it goes")
-	c.table(func(row func(...string)) {
-		for _, way := range service.Signals {
-			row(way.Signal, way.To)
-		}
-	})
-}
-
-// printOutcomes reports whether everything that was to leave the process is delivered.
-func (c check) printOutcomes(service diagnose.Description, outcomes map[string]outcome) bool {
-	fmt.Fprintln(c.out, "\nDoes it arrive?")
-	all := true
-	items := map[string]string{"traces": "1 span", "metrics": "1 metric", "logs": "1 log record"}
-	c.table(func(row func(...string)) {
-		for _, way := range service.Signals {
-			o, known := outcomes[way.Signal]
-			switch {
-			case !way.OTLP:
-				row(way.Signal, "not sent over OTLP")
-			case !known:
-				row(way.Signal, "not sent: it could not be started")
-				all = false
-			case o.delivered:
-				row(way.Signal, "delivered: "+items[way.Signal])
-			default:
-				row(way.Signal, o.detail)
-				all = all && !o.sent
-			}
-		}
-	})
-	return all
-}
-
-// table prints indented rows with aligned columns.
-func (c check) table(fill func(row func(...string))) {
-	w := tabwriter.NewWriter(c.out, 0, 0, 2, ' ', 0)
-	empty := true
-	fill(func(cells ...string) {
-		empty = false
-		fmt.Fprintf(w, "  %s\n", strings.Join(cells, "\t"))
-	})
-	_ = w.Flush() // an error of the output is nothing to report to the output
-	if empty {
-		fmt.Fprintln(c.out, "  none")
-	}
-}
-
-// split is the errors that were joined.
-func split(err error) []error {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		return joined.Unwrap()
-	}
-	return []error{err}
+	return strings.TrimPrefix(strings.Join(strings.Fields(err.Error()), " "), "telemetry: ")
 }

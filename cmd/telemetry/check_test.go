@@ -34,11 +34,29 @@ func command(t testing.TB, env map[string]string, args ...string) (status int, o
 	return status, o.String(), d.String()
 }
 
-func verdicts(t *testing.T, out string) string {
+// sections are the output's by title, their lines without the margin.
+func sections(t *testing.T, out string) map[string][]string {
 	t.Helper()
-	_, after, found := strings.Cut(out, "\nDoes it arrive?\n")
-	require.True(t, found, out)
-	return after
+	all, title := map[string][]string{}, ""
+	for line := range strings.SplitSeq(strings.TrimSuffix(out, "\n"), "\n") {
+		switch text, indented := strings.CutPrefix(line, "  "); {
+		case indented:
+			require.Contains(t, all, title, out)
+			all[title] = append(all[title], text)
+		case line != "":
+			require.NotContains(t, all, line, out)
+			title, all[line] = line, nil
+		}
+		if strings.Contains(strings.TrimSpace(line), " ") { // a single word may be longer
+			require.LessOrEqual(t, len(line), 80, out)
+		}
+	}
+	return all
+}
+
+// unwrapped is a paragraph in one line.
+func unwrapped(lines []string) string {
+	return strings.Join(strings.Fields(strings.Join(lines, " ")), " ")
 }
 
 func TestCheckDelivers(t *testing.T) {
@@ -49,12 +67,14 @@ func TestCheckDelivers(t *testing.T) {
 			"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_SAMPLER": "always_off", "LOG_LEVEL": "error", "TELEMETRY_SPOOL_DIR": spool,
 			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://127.0.0.1:1",
 		}, "check", c.Endpoint(protocol))
-		require.Equal(t, "  traces   delivered: 1 span\n  metrics  delivered: 1 metric\n  logs     delivered: 1 log record\n", verdicts(t, out))
+		said := sections(t, out)
+		require.Equal(t, []string{"traces   delivered: 1 span", "metrics  delivered: 1 metric", "logs     delivered: 1 log record"}, said["Does it arrive?"])
+		require.NotContains(t, said, "Why not?")
 		require.Zero(t, status)
 		require.Empty(t, diagnostics)
-		require.Regexp(t, `(?m)^  traces endpoint +`+c.Endpoint(protocol)+` +OTEL_EXPORTER_OTLP_ENDPOINT$`, out)
-		require.Regexp(t, `(?m)^  sampler +always_off +OTEL_TRACES_SAMPLER$`, out)
-		require.Contains(t, out, "Where it goes\n  traces   "+protocol+" "+c.Endpoint(protocol))
+		require.Regexp(t, `(?m)^  endpoint +`+c.Endpoint(protocol)+` \(the argument\)$`, out, "also of the logs, which have an endpoint of their own")
+		require.Regexp(t, `(?m)^  sampler +always_off \(OTEL_TRACES_SAMPLER\)$`, out)
+		require.Contains(t, unwrapped(said["A service that is started here"]), "service.name checked (OTEL_SERVICE_NAME) traces "+protocol+" "+c.Endpoint(protocol))
 
 		require.Len(t, c.Spans(), 1)
 		require.Equal(t, "telemetry.check", c.Spans()[0].Name)
@@ -74,49 +94,49 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	at := func(url string) string { return strings.TrimPrefix(url, "http://") }
 	closed := otlptest.FreeAddress(t)
 	for _, tt := range []struct {
-		name   string
-		env    map[string]string
-		fault  otlptest.Fault
-		args   []string
-		want   string
-		status int
+		name    string
+		env     map[string]string
+		fault   otlptest.Fault
+		args    []string
+		verdict string
+		reason  string
+		status  int
 	}{
 		{
 			name: "another protocol", args: []string{"check", "-timeout", "3s", c.GRPCEndpoint()}, status: 1,
-			want: "not delivered: " + at(c.GRPCEndpoint()) + " answers gRPC, but the protocol is http/protobuf: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the port for http/protobuf, usually 4318",
+			verdict: "not delivered", reason: "traces, metrics and logs: " + at(c.GRPCEndpoint()) + " answers gRPC, but the protocol is http/protobuf: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the port for http/protobuf, usually 4318",
 		},
 		{
 			name: "nobody there", args: []string{"check", "-timeout=1s", "http://" + closed}, status: 1,
-			want: "not delivered: nothing listens at " + closed + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
+			verdict: "not delivered", reason: "traces, metrics and logs: nothing listens at " + closed + ": start the collector, or correct host and port in the argument (in a container, 127.0.0.1 is the container itself)",
 		},
 		{
 			name: "credentials", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusUnauthorized, Message: "no"}, status: 1,
-			want: "not delivered: " + c.HTTPEndpoint() + "/v1/* wants credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
+			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/* wants credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
 		},
 		{
 			name: "rejected", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{Rejected: 1, Message: "too old"}, status: 1,
-			want: "rejected: " + c.HTTPEndpoint() + "/v1/SIGNAL: the server rejected 1 item: too old",
+			verdict: "rejected", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/*: the server rejected 1 item: too old",
 		},
 		{
 			name: "busy for ever", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, Message: "overloaded"}, status: 1,
-			want: "not delivered: " + c.HTTPEndpoint() + "/v1/* answers 503 Service Unavailable: overloaded",
+			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/* answers 503 Service Unavailable: overloaded",
 		},
 		{
 			name: "hanging", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()}, fault: otlptest.Fault{Hang: true}, status: 1,
-			env:  map[string]string{"OTEL_EXPORTER_OTLP_TIMEOUT": "1000"},
-			want: "not delivered: " + at(c.HTTPEndpoint()) + " does not answer within 1s: something else listens there, or the collector is stuck: check OTEL_EXPORTER_OTLP_ENDPOINT, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+			env:     map[string]string{"OTEL_EXPORTER_OTLP_TIMEOUT": "1000"},
+			verdict: "not delivered", reason: "traces, metrics and logs: " + at(c.HTTPEndpoint()) + " does not answer within 1s: something else listens there, or the collector is stuck: check the argument, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
 		},
-		{name: "off", args: []string{"check"}, env: map[string]string{"OTEL_SDK_DISABLED": "true"}, want: "not sent over OTLP"},
-		{name: "console", args: []string{"check"}, env: map[string]string{"TELEMETRY_PROFILE": "development"}, want: "not sent over OTLP"},
-		{name: "wrong endpoint", args: []string{"check", "ftp://collector"}, want: "not sent over OTLP", status: 1},
+		{name: "off", args: []string{"check"}, env: map[string]string{"OTEL_SDK_DISABLED": "true"}, verdict: "not sent over OTLP"},
+		{name: "console", args: []string{"check"}, env: map[string]string{"TELEMETRY_PROFILE": "development"}, verdict: "not sent over OTLP"},
+		{name: "wrong endpoint", args: []string{"check", "ftp://collector"}, verdict: "not sent over OTLP", status: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c.SetFault(tt.fault)
 			status, out, _ := command(t, tt.env, tt.args...)
-			for line := range strings.Lines(verdicts(t, out)) {
-				signal, verdict, _ := strings.Cut(strings.TrimSpace(line), " ")
-				require.Equal(t, strings.ReplaceAll(tt.want, "SIGNAL", signal), strings.TrimSpace(verdict))
-			}
+			said := sections(t, out)
+			require.Equal(t, []string{"traces   " + tt.verdict, "metrics  " + tt.verdict, "logs     " + tt.verdict}, said["Does it arrive?"])
+			require.Equal(t, tt.reason, unwrapped(said["Why not?"]))
 			require.Equal(t, tt.status, status, out)
 		})
 	}
@@ -187,7 +207,7 @@ func FuzzCheckKeepsSecrets(f *testing.F) {
 
 		_, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": headers}, "check", "-timeout", "2s", "http://"+l.Addr().String())
 		require.NotContains(t, out+diagnostics, secret)
-		require.Contains(t, verdicts(t, out), "not delivered: ") // mostly 401, and what HTTP does not let a header hold
+		require.Contains(t, sections(t, out)["Does it arrive?"], "traces   not delivered") // mostly 401, and what HTTP does not let a header hold
 	})
 }
 

@@ -14,16 +14,23 @@ import (
 
 const usage = `Usage: telemetry check [-timeout 10s] [endpoint]
 
-Prints what a service would do that is started here, with this environment: the settings that
-are not default, and where each signal goes. Then asks the endpoints, sends one span, one metric
+Prints what a service would do that is started here, with this environment: where each signal
+goes, and the settings that are not default. Then asks the endpoints, sends one span, one metric
 and one log record, and says of each whether it was delivered, and if not, what to change.
 
-With an endpoint, such as http://localhost:4318, it does so as if OTEL_EXPORTER_OTLP_ENDPOINT
-were that and no signal had an endpoint of its own. The spool is left alone.
+With an endpoint, such as http://localhost:4318, all signals go there, whatever the environment
+says. The spool is left alone.
 
   -timeout duration
         how long to try to deliver (default 10s); with a longer one the command waits for a
         collector that is about to start
+
+Below "Does it arrive?" is one line for each of traces, metrics and logs, which begins with
+  delivered       the collector took it
+  not delivered   it did not come that far
+  rejected        the collector answered, and refused it
+  not sent        the settings say so
+Lines are at most 80 characters long, unless a word is longer, such as a URL.
 
 Exit status
   0  whatever is to leave the process was delivered
@@ -70,8 +77,8 @@ func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer
 	case flags.NArg() > 1:
 		return wrongUsage(diagnostics, fmt.Sprintf("want at most one endpoint after the flags, got %d arguments", flags.NArg()))
 	}
-	c := check{out: out, timeout: *timeout}
-	if c.run(ctx, flags.Arg(0)) {
+	c := check{out: out, endpoint: flags.Arg(0), timeout: *timeout}
+	if c.run(ctx) {
 		return exitDelivered
 	}
 	return exitNotDelivered

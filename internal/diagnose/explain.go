@@ -154,10 +154,10 @@ func (t Target) mismatch(k Kind, f facts) string {
 		if f.otherGRPC != nil && *f.otherGRPC != t.GRPC {
 			what += " and " + protocolName(!t.GRPC)
 			but += " and the protocol " + t.protocol()
-			advice += " and " + strings.TrimPrefix(t.Protocol.to(protocolName(!t.GRPC)), "set ")
+			advice = joined(advice, " and ", t.Protocol.to(protocolName(!t.GRPC)))
 		}
 		if f.untrusted && !t.OwnCertificate {
-			advice += ", and " + strings.TrimPrefix(t.Certificate.to("a PEM file with its authority's certificate"), "set ") + f.peer.issuer()
+			advice = joined(advice, ", and ", t.Certificate.to("a PEM file with its authority's certificate")) + f.peer.issuer()
 		}
 		return fmt.Sprintf("%s %s, but %s: %s", t.Address, what, but, advice)
 	case GRPCPort:
@@ -170,6 +170,14 @@ func (t Target) mismatch(k Kind, f facts) string {
 			strings.TrimPrefix(t.Endpoint.to(u.String()), "set "), t.otherPort())
 	}
 	return fmt.Sprintf("%s answers HTTP, but the protocol is %s: %s or use %s", t.Address, t.protocol(), t.Protocol.to("http/protobuf"), t.otherPort())
+}
+
+// joined is one advice and another, without a second "set".
+func joined(advice, and, another string) string {
+	if strings.HasPrefix(advice, "set ") {
+		another = strings.TrimPrefix(another, "set ")
+	}
+	return advice + and + another
 }
 
 // otherPort is where the protocol of the target usually is.

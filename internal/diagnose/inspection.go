@@ -5,6 +5,8 @@ import "context"
 // Inspection is what cmd/telemetry asks of Init in its context, beside what a service gets. It is no option, because a
 // service has no use for it.
 type Inspection struct {
+	// Endpoint, if set, is where all signals go, whatever the environment says. Init speaks of it as [Argument].
+	Endpoint string
 	// Described, if set, is called once with what the settings come to, and Init starts nothing.
 	Described func(Description)
 	// Probed, if set, is called once, from a goroutine, with what the probe has found, good news included. The probe
@@ -20,14 +22,15 @@ type Result struct {
 
 // Description is what a service would do. It holds no header value.
 type Description struct {
+	Start    []Choice // the start line; an origin is part of the value
 	Signals  []Way
 	Settings []Choice // those that are not default
 }
 
-// Way is where a signal goes, in words; OTLP tells whether it leaves the process.
+// Way tells whether a signal leaves the process over OTLP.
 type Way struct {
-	Signal, To string
-	OTLP       bool
+	Signal string
+	OTLP   bool
 }
 
 // Choice is a setting that somebody has chosen.

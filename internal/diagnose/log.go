@@ -63,6 +63,9 @@ func NewForwarding(handle func(error), level slog.Level, mask Mask) *Log {
 	}}
 }
 
+// Forwards tells whether the log is one of [NewForwarding].
+func (l *Log) Forwards() bool { return l.forward != nil }
+
 // ToHandler adapts a slog handler for [New]. The handler's own level does not apply: OTEL_LOG_LEVEL decides about the
 // library's lines, LOG_LEVEL about the service's.
 func ToHandler(h slog.Handler) func(slog.Record) {
@@ -112,7 +115,7 @@ func (l *Log) SayAs(cause string, level slog.Level, message string, args ...any)
 		return true
 	}
 	cause = l.line(cause)
-	return l.say(causeOf(cause), 1, level, message, args, func(n int64, span, since string) string {
+	return l.say(Cause(cause), 1, level, message, args, func(n int64, span, since string) string {
 		return fmt.Sprintf("%s: %s in the last %s, since %s", cause, Count(n, "time", "times"), span, since)
 	})
 }
@@ -129,7 +132,7 @@ func (l *Log) Lost(cause string, n int64, unit string, reason error) {
 	called := l.line(textOf(reason))
 	message := fmt.Sprintf("%s lost: %s", were(n, unit), called)
 	if cause == "" {
-		cause = causeOf(called)
+		cause = Cause(called)
 	}
 	l.say("lost "+unit+" "+cause, n, slog.LevelError, message, nil, func(n int64, span, since string) string {
 		return fmt.Sprintf("%s lost in the last %s, since %s: %s", were(n, unit), span, since, called)

@@ -29,12 +29,18 @@ type Target struct {
 	OwnCertificate                                                                      bool // Certificate is set
 }
 
-// Setting is the name of an option or of a variable.
+// Setting is the name of an option or of a variable, or [Argument].
 type Setting string
+
+// Argument is what cmd/telemetry was given for an endpoint.
+const Argument Setting = "the argument"
 
 // to is the advice to give the setting a value.
 func (s Setting) to(value string) string {
-	if strings.HasPrefix(string(s), "With") {
+	switch {
+	case s == Argument:
+		return "use " + value
+	case strings.HasPrefix(string(s), "With"):
 		return fmt.Sprintf("use %s(%q)", s, value)
 	}
 	return fmt.Sprintf("set %s=%s", s, value)

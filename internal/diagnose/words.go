@@ -13,8 +13,8 @@ var varying = regexp.MustCompile(`0x[0-9a-fA-F]+|\b[0-9a-fA-F]{8,}(?:-[0-9a-fA-F
 // attempts is the note of how often something was tried; after a single attempt there is none.
 var attempts = regexp.MustCompile(` \([0-9]+ attempts in [^)]*\)`)
 
-// causeOf leaves out what varies.
-func causeOf(message string) string {
+// Cause is a message without what varies from one occurrence to the next.
+func Cause(message string) string {
 	return varying.ReplaceAllString(attempts.ReplaceAllString(message, ""), "#")
 }
 
@@ -45,4 +45,13 @@ func were(n int64, unit string) string {
 		return "1 " + strings.TrimSuffix(unit, "s") + " was"
 	}
 	return Thousands(n) + " " + unit + " were"
+}
+
+// Listed is "a", "a and b" or "a, b and c".
+func Listed(words []string) string {
+	last := len(words) - 1
+	if last < 1 {
+		return strings.Join(words, "")
+	}
+	return strings.Join(words[:last], ", ") + " and " + words[last]
 }

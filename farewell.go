@@ -1,0 +1,64 @@
+package telemetry
+
+import (
+	"fmt"
+	"log/slog"
+	"slices"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
+)
+
+// farewell is what a Shutdown loses, by cause: the signals of an endpoint that is down lose what they hold within seconds,
+// and for one reason.
+type farewell struct{ losses []*loss }
+
+type loss struct {
+	cause string
+	err   error // the first of the cause
+	items [signalCount]int64
+}
+
+func (f *farewell) add(s signal, items int64, err error) {
+	cause := diagnose.Cause(err.Error())
+	i := slices.IndexFunc(f.losses, func(l *loss) bool { return l.cause == cause })
+	if i < 0 {
+		i = len(f.losses)
+		f.losses = append(f.losses, &loss{cause: cause, err: err})
+	}
+	f.losses[i].items[s] += items
+}
+
+// beginFarewell holds the lines about losses back until endFarewell. Whoever handles errors himself gets them at once.
+func (o *outages) beginFarewell() {
+	if o.selfLog.Forwards() {
+		return
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.atEnd = &farewell{}
+}
+
+// endFarewell says what was lost, each reason once.
+func (o *outages) endFarewell() {
+	o.mu.Lock()
+	f := o.atEnd
+	o.atEnd = nil
+	o.mu.Unlock()
+	if f == nil {
+		return
+	}
+	for _, l := range f.losses {
+		var lost []signal
+		var counts []string
+		for _, s := range allSignals() {
+			if n := l.items[s]; n > 0 {
+				lost, counts = append(lost, s), append(counts, diagnose.Count(n, s.one(), s.unit()))
+			}
+		}
+		if len(lost) == 1 {
+			o.sayLost(lost[0], l.items[lost[0]], l.err) // and with it what was lost since its last line
+			continue
+		}
+		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %v", diagnose.Listed(counts), l.err))
+	}
+}

@@ -1,0 +1,107 @@
+package telemetry
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
+)
+
+// A service that stops during an outage: what repeated since its last line comes before the closing line.
+func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{down: errRefused}, &selfLines{}
+		begin := time.Now()
+		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
+		load(g, 1000, 2*time.Minute)
+		said := strings.Join(out.take(t, begin), "\n")
+		require.Regexp(t, `(?m)^\+\d+s ERROR [\d,]+ spans were lost in the last minute, since \d\d:\d\d:\d\d: `, said)
+		require.Error(t, g.Shutdown(t.Context()))
+		closing := withoutTimes(out.take(t, begin))
+		require.Len(t, closing, 2)
+		require.Regexp(t, `^ERROR [\d,]+ spans were lost in the last \d+s, since`, closing[0])
+		require.Equal(t, "WARN stopped", closing[1])
+	})
+}
+
+// Signals that lose what they hold for the same reason share a line at the end; the sums are those of the books.
+func TestShutdownInAnOutageSaysTheReasonOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{}, &selfLines{}
+		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on", "OTEL_METRIC_EXPORT_INTERVAL": "10000"}, WithoutRuntimeMetrics())
+		load(g, 10, 10*time.Second)
+		w.set(errRefused, 0)
+		load(g, 10, 20*time.Second)
+		begin := time.Now()
+		out.take(t, begin)
+		require.Error(t, g.Shutdown(t.Context()))
+		h := g.Health()
+		require.Positive(t, h.Metrics.Failed+h.Metrics.Dropped)
+		require.Equal(t, []string{
+			fmt.Sprintf("ERROR %d spans, %d data points and %d log records were lost: nothing listens at localhost:4318 and no endpoint is set: start a collector there "+
+				"(in a container, localhost is the container itself), set OTEL_EXPORTER_OTLP_ENDPOINT, or set TELEMETRY_PROFILE=development to see everything on this console",
+				h.Traces.Lost(), h.Metrics.Lost(), h.Logs.Lost()),
+			"WARN stopped",
+		}, withoutTimes(out.take(t, begin)))
+	})
+}
+
+// Whoever handles the errors himself gets each with its reason.
+func TestErrorHandlerGetsEveryReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var handled []string
+		w := &wire{down: errRefused}
+		g := startInBubble(t, w, io.Discard, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+			mu.Lock()
+			defer mu.Unlock()
+			handled = append(handled, err.Error())
+		})))
+		load(g, 10, 10*time.Second)
+		require.Error(t, g.Shutdown(t.Context()))
+		all := strings.Join(handled, "\n")
+		for _, signal := range []string{"traces", "logs"} {
+			require.Regexp(t, `(?m)^telemetry: `+signal+` cannot be delivered, .*: nothing listens`, all)
+		}
+		for _, unit := range []string{"spans", "log records"} {
+			require.Regexp(t, `(?m)^telemetry: \d+ `+unit+` were lost: nothing listens`, all)
+		}
+	})
+}
+
+// Losses for a cause are added up, whatever varies in its words, and no number gets lost.
+func TestFarewellAddsUp(t *testing.T) {
+	out := &selfLines{}
+	log := diagnose.New(diagnose.ToHandler(slog.NewJSONHandler(out, nil)), slog.LevelInfo, diagnose.Mask{})
+	o := &outages{selfLog: log, explainer: &explainer{}}
+	o.beginFarewell()
+	for i := range int64(3) {
+		o.lost(traces, 1, fmt.Errorf("http://c:4318: 503 (%d attempts in %ds)", i+2, i+1))
+		o.lost(logs, 10, fmt.Errorf("http://c:4318: 503 (%d attempts in %ds)", i+5, i+1))
+	}
+	o.lost(logs, 1, errors.New("the queue is full"))
+	o.lost(metrics, 7, errors.New("the queue is full"))
+	o.lost(metrics, 1, errors.New("too large"))
+	o.lost(metrics, 1, errors.New("too large"))
+	require.Empty(t, out.take(t, time.Now()))
+	o.endFarewell()
+	o.endFarewell()
+	o.lost(traces, 5, errors.New("left behind"))
+	log.Close()
+	require.Equal(t, []string{
+		"ERROR 3 spans and 30 log records were lost: http://c:4318: 503 (2 attempts in 1s)",
+		"ERROR 7 data points and 1 log record were lost: the queue is full",
+		"ERROR 2 data points were lost: too large",
+		"ERROR 5 spans were lost: left behind",
+	}, withoutTimes(out.take(t, time.Now())))
+}
