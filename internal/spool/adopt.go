@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -162,17 +163,27 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes += info.Size()
+	seg := &Segment{Signal: signal, Items: items, key: key, path: to, size: info.Size()}
+	if at, found := slices.BinarySearchFunc(s.segments[signal], seg, byAge); found {
+		// It never left the books: its directory was gone for a while, as with a
+		// volume that is mounted again.
+		s.segments[signal][at].path = to
+		return
+	}
+	s.bytes += seg.size
 	s.count++
 	s.books[signal].Recovered += items
 	s.books[signal].Held += items
-	s.insert(&Segment{Signal: signal, Items: items, key: key, path: to, size: info.Size()})
+	s.insert(seg)
 }
 
 // setAside keeps an unreadable file where nobody tries to send it.
 func (s *Store) setAside(path string, cause error) {
 	to := filepath.Join(s.root, strings.TrimPrefix(filepath.Base(path), tempPrefix)+aside)
-	_ = os.Rename(path, to)
+	if err := os.Rename(path, to); errors.Is(err, fs.ErrNotExist) {
+		s.notice(fmt.Sprintf("a file of the spool is gone: %v", cause))
+		return
+	}
 	s.mu.Lock()
 	s.corrupt++
 	s.mu.Unlock()

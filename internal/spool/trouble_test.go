@@ -1,0 +1,65 @@
+package spool_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/spool"
+)
+
+// A volume that goes and comes back brings what is on it: nothing of it is lost,
+// nothing is taken twice.
+func TestDirectoryComesBack(t *testing.T) {
+	parent := t.TempDir()
+	dir, aside := filepath.Join(parent, "spool"), filepath.Join(parent, "elsewhere")
+	for name, meanwhile := range map[string]func(*spool.Store){
+		"unnoticed":  func(*spool.Store) {},
+		"noticed":    func(s *spool.Store) { require.Error(t, s.Put(sized(8))) },
+		"new place":  func(s *spool.Store) { require.Error(t, s.Put(sized(8))); s.Adopt(time.Now().Add(time.Minute)) },
+		"being sent": func(s *spool.Store) { require.Error(t, s.Put(sized(8))); s.Adopt(time.Now().Add(time.Minute)) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			require.NoError(t, os.RemoveAll(dir))
+			s := open(t, spool.Config{Dir: dir})
+			for _, text := range []string{"first", "second", "third"} {
+				require.NoError(t, s.Put(request(spool.Traces, 1, text)))
+			}
+			var seg *spool.Segment
+			want := []string{"first", "second", "third"}
+			if name == "being sent" {
+				seg, _, _ = s.Claim(spool.Traces, 0, time.Now())
+				want = want[1:]
+			}
+			require.NoError(t, os.Rename(dir, aside))
+			meanwhile(s)
+			require.NoError(t, os.RemoveAll(dir))
+			require.NoError(t, os.Rename(aside, dir))
+			s.Adopt(time.Now().Add(2 * time.Minute))
+			_ = s.Put(sized(8)) // may notice only now that its place is gone
+			s.Adopt(time.Now().Add(4 * time.Minute))
+
+			if seg != nil {
+				s.Settle(seg, spool.Result{Exported: 1})
+			}
+			got := drain(t, s, spool.Traces)
+			for i, body := range got {
+				if strings.HasPrefix(body, "xx") {
+					got = append(got[:i], got[i+1:]...)
+					break
+				}
+			}
+			require.Equal(t, want, got)
+			b := s.Snapshot(spool.Traces)
+			require.Zero(t, b.Corrupt+b.Recovered+b.Held, "%+v", b)
+			require.Empty(t, files(t, dir))
+			used, _ := s.Usage()
+			require.Zero(t, used)
+			balanced(t, s)
+		})
+	}
+}
