@@ -72,16 +72,24 @@ func (s *Store) settleIn() (own string, closed bool, err error) {
 		return own, true, nil
 	}
 	if held != nil {
-		held.refresh()
-		return own, false, nil
+		if held.refresh() {
+			return own, false, nil
+		}
+		held.release()
 	}
-	if own, held, err = makeOwn(s.root); err != nil {
-		return "", false, err
+	if held = nil; own != "" {
+		held, _ = tryLock(filepath.Join(own, lockName)) // it may be back, or only the lock gone
+	}
+	if held == nil {
+		own, held, err = makeOwn(s.root)
 	}
 	s.mu.Lock()
-	s.own, s.lock = own, held
-	s.mu.Unlock()
-	return own, false, nil
+	defer s.mu.Unlock()
+	s.lock = held
+	if err == nil {
+		s.own = own
+	}
+	return own, false, err
 }
 
 // makeOwn makes a subdirectory and locks it.

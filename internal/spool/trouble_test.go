@@ -63,3 +63,40 @@ func TestDirectoryComesBack(t *testing.T) {
 		})
 	}
 }
+
+// Cleaners of temporary directories remove what nobody has touched for long: the
+// lock, or all of a subdirectory that holds nothing else.
+func TestLockIsRemovedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, spool.Config{Dir: dir})
+	for range 2 {
+		require.NoError(t, s.Put(sized(1)))
+	}
+	locks, err := filepath.Glob(filepath.Join(dir, "*", "lock"))
+	require.NoError(t, err)
+	require.Len(t, locks, 1)
+	require.NoError(t, os.Remove(locks[0]))
+	s.Adopt(time.Now().Add(time.Minute))
+
+	long := time.Now().Add(-time.Hour)
+	require.NoError(t, filepath.Walk(dir, func(path string, _ os.FileInfo, _ error) error { return os.Chtimes(path, long, long) }))
+	other := open(t, spool.Config{Dir: dir})
+	require.Zero(t, other.Snapshot(spool.Traces).Recovered, "a living process keeps what it has")
+	require.Len(t, drain(t, s, spool.Traces), 2)
+	require.Zero(t, s.Snapshot(spool.Traces).Recovered)
+	balanced(t, s)
+}
+
+func TestOwnPlaceIsRemovedMeanwhile(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, spool.Config{Dir: dir})
+	places, err := filepath.Glob(filepath.Join(dir, "*"))
+	require.NoError(t, err)
+	require.NoError(t, os.RemoveAll(places[0]))
+	abandon(t, dir, sized(3))
+	s.Adopt(time.Now().Add(time.Minute))
+	require.EqualValues(t, 3, s.Snapshot(spool.Traces).Recovered)
+	require.NoError(t, s.Put(sized(1)))
+	require.Len(t, drain(t, s, spool.Traces), 2)
+	balanced(t, s)
+}
