@@ -32,16 +32,15 @@ const (
 // within the last 30 s.
 func (s *Store) Adopt(now time.Time) {
 	s.adopting.Lock()
-	due := now.Sub(s.adopted) >= adoptEvery
-	s.adopting.Unlock()
-	if due {
+	defer s.adopting.Unlock()
+	if now.Sub(s.adopted) >= adoptEvery {
 		s.adoptNow()
 	}
 }
 
+// adoptNow is Adopt whenever it was last done. The caller holds adopting, or is the
+// only one who has the store.
 func (s *Store) adoptNow() {
-	s.adopting.Lock()
-	defer s.adopting.Unlock()
 	s.adopted = time.Now()
 	own, closed, err := s.settleIn()
 	if err != nil || closed {
