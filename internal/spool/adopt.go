@@ -75,9 +75,10 @@ func (s *Store) settleIn() (own string, closed bool, err error) {
 			return own, false, nil
 		}
 		held.release()
+		held = nil
 	}
-	if held = nil; own != "" {
-		held, _ = tryLock(filepath.Join(own, lockName)) // it may be back, or only the lock gone
+	if own != "" { // it may be back, or only its lock be gone
+		held, _ = tryLock(filepath.Join(own, lockName))
 	}
 	if held == nil {
 		own, held, err = makeOwn(s.root)
