@@ -37,16 +37,39 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	defer cancel(nil)
 	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
 
-	out := &delivery.Outcome{Items: dataPoints(rm)}
-	if out.Items == 0 {
+	points := dataPoints(rm)
+	if points == 0 {
 		return nil // a collection that found nothing needs no request, and cannot be lost
 	}
 	a.book(func(s *batch.Stats) {
-		s.Accepted += out.Items
-		s.Submitted += out.Items
-		s.Queued += out.Items
-		s.InFlight += out.Items
+		s.Accepted += points
+		s.Submitted += points
+		s.Queued += points
+		s.InFlight += points
 	})
+	a.exportPart(ctx, rm, points)
+	return nil
+}
+
+// exportPart sends data points and books them. What is too large for the server it sends in halves, as the batch engine
+// does; a single point that is too large is dropped.
+func (a *accountedMetrics) exportPart(ctx context.Context, rm *metricdata.ResourceMetrics, points int64) {
+	out := a.call(ctx, rm, points)
+	if out.TooLarge && points > 1 {
+		half := points / 2
+		a.exportPart(ctx, pointsBetween(rm, 0, half), half)
+		a.exportPart(ctx, pointsBetween(rm, half, points), points-half)
+		return
+	}
+	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
+	if out.Err != nil && out.Spooled < out.Items { // what is on disk is not lost
+		a.onError(out.Lost(), out.Err)
+	}
+}
+
+// call makes one export and returns an outcome in which every point has a place.
+func (a *accountedMetrics) call(ctx context.Context, rm *metricdata.ResourceMetrics, points int64) *delivery.Outcome {
+	out := &delivery.Outcome{Items: points}
 	err := a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
 	if a.spools && ctx.Err() != nil && !out.Filled {
 		// The last collection came when the time was over, so the exporter did not even begin: there is still the disk.
@@ -58,11 +81,7 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 			*out = delivery.Outcome{Items: out.Items, Exported: out.Items}
 		}
 	}
-	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
-	if out.Err != nil && (out.Spooled == 0 || out.Spooled < out.Items) { // what is on disk is not lost
-		a.onError(out.Lost(), out.Err)
-	}
-	return nil
+	return out
 }
 
 // withoutCancel keeps the deadline alone. The periodic reader cancels the export in flight as soon as its Shutdown

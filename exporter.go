@@ -126,7 +126,7 @@ func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
 		grpc.WithTransportCredentials(c.transportCredentials(s)),
 		grpc.WithUserAgent(userAgent),
 		grpc.WithDisableServiceConfig())
-	conn, err := grpc.NewClient(s.target.hostPort(), opts...)
+	conn, err := grpc.NewClient(delivery.Target(s.target.hostPort()), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("gRPC connection to %s: %w", s.target.hostPort(), err)
 	}

@@ -92,7 +92,7 @@ func (e *Engine[T]) reportRefused(r reason) {
 var refusals = [reasons]error{
 	queueFull: errors.New("the queue is full (queue_full)"),
 	bytesFull: errors.New("the queue is full in bytes (bytes_full)"),
-	tooLarge:  errors.New("larger than the whole queue (too_large)"),
+	tooLarge:  errors.New("larger than the queue takes (too_large)"),
 }
 
 // admits decides about an item of known size, exactly. The caller holds the lock.
@@ -104,7 +104,7 @@ func (e *Engine[T]) admits(bytes int64, priority bool) (reason, bool) {
 	switch {
 	case e.stopping != nil:
 		return shutdown, false
-	case bytes > e.cfg.MaxQueueBytes:
+	case bytes > room:
 		return tooLarge, false
 	case e.waiting >= items:
 		return queueFull, false

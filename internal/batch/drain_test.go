@@ -3,6 +3,8 @@ package batch_test
 import (
 	"context"
 	"errors"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,23 +22,23 @@ func TestForceFlushTakesWhatWasAcceptedBefore(t *testing.T) {
 		hold := make(chan struct{})
 		c := collector{hold: hold}
 		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 2, ScheduleDelay: time.Hour}, c.export)
-		require.Equal(t, 35, fill(e, 35)) // 20 in flight, 10 ready, 5 in the open batch
+		require.Equal(t, 35, fill(e, 35)) // 20 in flight, 10 ready, 5 being filled
 
 		flushed := make(chan error, 1)
 		go func() { flushed <- e.ForceFlush(t.Context()) }()
 		synctest.Wait()
-		require.Equal(t, 3, fill(e, 3), "after the call")
+		require.Equal(t, 8, fill(e, 8), "after the call: 5 share the last export")
 		synctest.Wait()
 		require.Empty(t, flushed, "also waits for what is in flight")
 
 		close(hold)
 		require.NoError(t, <-flushed)
-		require.Len(t, c.items(), 35)
+		require.Len(t, c.items(), 40)
 		require.EqualValues(t, 3, e.Snapshot().Queued, "what came later stays")
 		balanced(t, e.Snapshot())
 
 		require.NoError(t, e.ForceFlush(t.Context()))
-		require.Len(t, c.items(), 38)
+		require.Len(t, c.items(), 43)
 		require.NoError(t, e.ForceFlush(t.Context()), "nothing to do")
 		require.NoError(t, e.Shutdown(t.Context()))
 		require.NoError(t, e.ForceFlush(t.Context()), "after shutdown")
@@ -92,6 +94,31 @@ func TestForceFlushAtItsDeadline(t *testing.T) {
 		require.NoError(t, e.Shutdown(t.Context()))
 		require.EqualValues(t, 25, e.Snapshot().Exported)
 		require.NoError(t, e.ForceFlush(gone), "nothing to do")
+	})
+}
+
+// A service that flushes after each item, with little time, while the endpoint is
+// away: neither the queue nor those who look at it may grow with the flushes.
+func TestForceFlushPerItemDuringAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		hold := make(chan struct{})
+		c := collector{hold: hold}
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 1000, MaxConcurrentExports: 2, ExportTimeout: time.Hour}, c.export)
+		gone, cancel := context.WithCancel(t.Context())
+		cancel()
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for i := range 5000 {
+			e.Enqueue(i, 1, false)
+			require.EqualValues(t, i+1, lost(t, e.ForceFlush(gone)))
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&after)
+		require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(1<<20), "for 40 KB of items")
+		close(hold)
+		require.NoError(t, e.Shutdown(t.Context()))
+		require.Equal(t, []int{1, 1, 998, 1000, 1000, 1000, 1000}, slices.Sorted(slices.Values(c.sizes())))
 	})
 }
 

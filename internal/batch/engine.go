@@ -41,11 +41,11 @@ type Engine[T any] struct {
 	ready    fifo[T]     // full, waiting for a slot
 	slots    []*batch[T] // in flight, by slot; nil if free
 	free     []int       // free slots
-	waiting  int         // items in open and ready
+	waiting  int         // items in filling and ready
 	inFlight int         // items in slots, not yet settled
-	held     int64       // bytes in open, ready and slots
+	held     int64       // bytes in filling, ready and slots
 	timer    *time.Timer // runs while armed
-	armed    bool        // for the open batch, or for an earlier one
+	armed    bool        // for filling, or for an earlier batch
 	halted   bool        // no further export starts
 	stopping *stop       // set by the first Shutdown
 	books    books
@@ -58,13 +58,16 @@ type Engine[T any] struct {
 type batch[T any] struct {
 	items     []T
 	bytes     int64
-	unbooked  int       // items that no booking has named yet
+	booked    int       // items that a booking has named
 	born      time.Time // of the first item
-	due       bool      // its delay has passed: leaves with the next free slot
+	due       bool      // leaves with the next free slot, full or not
 	abandoned bool      // settled by Shutdown while its export ignores the context
 	watches   []*watch
 	next      *batch[T]
 }
+
+// unbooked is how many items no booking has named yet.
+func (b *batch[T]) unbooked() int64 { return int64(len(b.items) - b.booked) }
 
 // New returns an engine that spreads its exports over the given exporters: with
 // as many as MaxConcurrentExports each serves one export at a time, with fewer
@@ -130,7 +133,7 @@ func (e *Engine[T]) admit(item *T, size int, priority bool) bool {
 	return true
 }
 
-// begin opens a batch and sees to it that the batch leaves in time.
+// begin starts a batch and sees to it that the batch leaves in time.
 func (e *Engine[T]) begin() *batch[T] {
 	b, _ := e.recycle.Get().(*batch[T])
 	if b == nil {
@@ -162,7 +165,7 @@ func (e *Engine[T]) arm(d time.Duration) {
 	e.timer.Reset(d)
 }
 
-// onTimer lets the open batch go if its delay has passed. It is armed once per
+// onTimer lets the batch being filled go if its delay has passed. It is armed once per
 // delay, not once per batch, so under load it costs nothing.
 func (e *Engine[T]) onTimer() {
 	e.mu.Lock()
@@ -176,14 +179,12 @@ func (e *Engine[T]) onTimer() {
 		e.arm(rest)
 		return
 	}
-	// While all slots are taken it goes on filling: fewer, larger exports.
 	b.due = true
 	e.dispatch()
 }
 
-// seal closes the open batch. The caller holds the lock.
+// seal ends the filling of a batch. The caller holds the lock.
 func (e *Engine[T]) seal() {
-	e.filling.unbooked = len(e.filling.items)
 	e.ready.push(e.filling)
 	e.filling = nil
 }
@@ -203,8 +204,8 @@ func (e *Engine[T]) dispatch() {
 	}
 }
 
-// take removes the next batch from the queue, or returns nil. The caller holds
-// the lock.
+// take removes the next batch from the queue, or returns nil. A batch that is due
+// goes on filling until then: fewer, larger exports. The caller holds the lock.
 func (e *Engine[T]) take() *batch[T] {
 	if e.halted {
 		return nil

@@ -128,6 +128,9 @@ func TestQueueBoundInBytes(t *testing.T) {
 		require.NoError(t, e.ForceFlush(t.Context()))
 		require.Zero(t, e.Snapshot().QueuedBytes)
 		require.True(t, e.Enqueue(0, 7000, false), "there is room again")
+		require.NoError(t, e.ForceFlush(t.Context()))
+		require.False(t, e.Enqueue(0, 7001, false), "larger than what ordinary items have")
+		require.EqualValues(t, 2, e.Snapshot().Dropped.TooLarge)
 		require.NoError(t, e.Shutdown(t.Context()))
 	})
 }

@@ -42,12 +42,12 @@ func (e *Engine[T]) export(slot int, b *batch[T]) {
 
 // spool hands items to an exporter whose transport puts them on disk. Their own
 // time is over, but exporters must find some left, or they do not even ask.
-func (e *Engine[T]) spool(slot int, items []T) (delivery.Outcome, error) {
+func (e *Engine[T]) spool(slot int, items []T) delivery.Outcome {
 	ctx, cancel := context.WithTimeout(delivery.SpoolOnly(context.Background()), e.cfg.ExportTimeout)
 	defer cancel()
 	out := delivery.Outcome{Items: int64(len(items))}
-	err := contain(delivery.WithOutcome(ctx, &out), e.exports[slot%len(e.exports)], items)
-	return out, err
+	_ = contain(delivery.WithOutcome(ctx, &out), e.exports[slot%len(e.exports)], items) // the outcome says it all
+	return out
 }
 
 // exportPart sends items of b and books them. What is too large for the server
@@ -70,7 +70,7 @@ func (e *Engine[T]) call(ctx context.Context, slot int, items []T) delivery.Outc
 	err := contain(delivery.WithOutcome(ctx, out), e.exports[slot%len(e.exports)], items)
 	if e.cfg.Spool && !out.Filled && ctx.Err() != nil {
 		// The exporter saw the end of its time before delivery did.
-		if spooled, _ := e.spool(slot, items); spooled.Filled {
+		if spooled := e.spool(slot, items); spooled.Filled {
 			return settled(spooled, n)
 		}
 	}
@@ -140,7 +140,7 @@ func (e *Engine[T]) report(lost int64, err error) {
 // bookRest books as failed what no export of b has named.
 func (e *Engine[T]) bookRest(b *batch[T], err error) {
 	e.mu.Lock()
-	n := int64(b.unbooked)
+	n := b.unbooked()
 	e.mu.Unlock()
 	e.book(b, delivery.Outcome{Items: n, Failed: n, Err: err})
 }
@@ -148,7 +148,7 @@ func (e *Engine[T]) bookRest(b *batch[T], err error) {
 // bookLocked is book for a caller that holds the lock.
 func (e *Engine[T]) bookLocked(b *batch[T], o delivery.Outcome) {
 	n := e.books.settle(o, time.Now())
-	b.unbooked -= int(n)
+	b.booked += int(n)
 	e.inFlight -= int(n)
 	for _, w := range b.watches {
 		w.lose(o.Lost(), o.Err)

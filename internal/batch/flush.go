@@ -3,6 +3,8 @@ package batch
 import (
 	"context"
 	"fmt"
+	"iter"
+	"slices"
 )
 
 // LossError says how many items a flush or a shutdown did not deliver. It
@@ -48,22 +50,36 @@ func (w *watch) err() error {
 	return &LossError{Items: w.lost, Cause: w.cause}
 }
 
-// watchBatches follows the batches in flight and, if waiting is set, those that
-// are ready. The caller holds the lock and keeps it until it has looked at
-// pending.
-func (e *Engine[T]) watchBatches(waiting bool) *watch {
-	w := &watch{all: make(chan struct{})}
-	follow := func(b *batch[T]) {
-		w.pending++
-		b.watches = append(b.watches, w)
-	}
-	for _, b := range e.slots {
-		if b != nil && !b.abandoned {
-			follow(b)
+// batches are those in flight and, if waiting is set, those that wait. The caller
+// holds the lock.
+func (e *Engine[T]) batches(waiting bool) iter.Seq[*batch[T]] {
+	return func(yield func(*batch[T]) bool) {
+		for _, b := range e.slots {
+			if b != nil && !yield(b) {
+				return
+			}
+		}
+		if !waiting {
+			return
+		}
+		for b := e.ready.head; b != nil; b = b.next {
+			if !yield(b) {
+				return
+			}
+		}
+		if e.filling != nil {
+			yield(e.filling)
 		}
 	}
-	for b := e.ready.head; waiting && b != nil; b = b.next {
-		follow(b)
+}
+
+// watchBatches follows the batches in flight and, if waiting is set, those that
+// wait. The caller holds the lock and keeps it until it has looked at pending.
+func (e *Engine[T]) watchBatches(waiting bool) *watch {
+	w := &watch{all: make(chan struct{})}
+	for b := range e.batches(waiting) {
+		w.pending++
+		b.watches = append(b.watches, w)
 	}
 	if w.pending == 0 {
 		close(w.all)
@@ -73,12 +89,16 @@ func (e *Engine[T]) watchBatches(waiting bool) *watch {
 
 // ForceFlush exports what was accepted before the call and returns when all of
 // it is settled, including what was in flight already. It does not wait for
-// items accepted later. The error is a [LossError], or nil if nothing was lost;
-// when ctx ends first, the exports go on.
+// items accepted later, except for those that share its last export because all
+// slots were taken. The error is a [LossError], or nil if nothing was lost; when
+// ctx ends first, the exports go on.
 func (e *Engine[T]) ForceFlush(ctx context.Context) error {
 	e.mu.Lock()
 	if e.filling != nil {
-		e.seal()
+		// Not sealed: a flush for each item, as after each event of a serverless
+		// function, must not fill the queue with batches of one item while the
+		// endpoint is away.
+		e.filling.due = true
 	}
 	e.dispatch()
 	w := e.watchBatches(true)
@@ -95,28 +115,19 @@ func (e *Engine[T]) ForceFlush(ctx context.Context) error {
 }
 
 // unfinished is the error of a flush that ran out of time, and nil if it has
-// finished after all.
+// finished after all. Nobody follows w any more.
 func (e *Engine[T]) unfinished(ctx context.Context, w *watch) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	left := w.lost
-	count := func(b *batch[T]) {
-		for _, other := range b.watches {
-			if other == w {
-				left += int64(b.unbooked)
-			}
-		}
-	}
-	for _, b := range e.slots {
-		if b != nil {
-			count(b)
-		}
-	}
-	for b := e.ready.head; b != nil; b = b.next {
-		count(b)
-	}
 	if w.pending == 0 {
 		return w.err()
+	}
+	left := w.lost
+	for b := range e.batches(true) {
+		if at := slices.Index(b.watches, w); at >= 0 {
+			b.watches = slices.Delete(b.watches, at, at+1)
+			left += b.unbooked()
+		}
 	}
 	return &LossError{Items: left, Cause: context.Cause(ctx)}
 }

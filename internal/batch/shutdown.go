@@ -132,7 +132,7 @@ func (e *Engine[T]) writeOff(cause error) {
 		if b == nil {
 			continue
 		}
-		n := int64(b.unbooked)
+		n := b.unbooked()
 		e.bookLocked(b, delivery.Outcome{Items: n, Failed: n, Err: fmt.Errorf("the exporter does not return: %w", cause)})
 		b.abandoned = true
 		e.slots[slot] = nil

@@ -188,14 +188,19 @@ func grpcSignal(method string) string {
 	}
 }
 
+// asWritten is the scheme of targets whose name is looked up at each dial.
+const asWritten = "passthrough:///"
+
+// Target returns the target of a connection to a host and port, for
+// [grpc.NewClient]. The name is looked up at each dial, as over HTTP: gRPC's own
+// resolver looks again 30 s after it had an answer, and up to 2 minutes after it had
+// none, and a collector that comes back at another address is away for that long.
+func Target(address string) string { return asWritten + address }
+
 // target names the endpoint of a connection as an operator wrote it.
 func target(cc *grpc.ClientConn) string {
 	if cc == nil {
 		return "the endpoint"
 	}
-	t := cc.Target()
-	for _, scheme := range []string{"dns:///", "passthrough:///"} {
-		t = strings.TrimPrefix(t, scheme)
-	}
-	return t
+	return strings.TrimPrefix(cc.Target(), asWritten)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -11,8 +12,8 @@ import (
 )
 
 const (
-	// lookAround is how often an idle replayer looks for what other processes have
-	// left.
+	// lookAround is how often a replayer looks for what other processes have left,
+	// and says that its own lives.
 	lookAround = 30 * time.Second
 	// lastCall is how long a replayer that is closed goes on while the endpoint
 	// takes what it sends: enough for what a short failure has just put on disk.
@@ -72,8 +73,8 @@ func (e *Endpoint) deliverOnce(ctx context.Context, c call, r *replay) reply {
 
 // Replayer sends what the spool holds of one signal, oldest first, one request at
 // a time. While live requests are on their way it rests after each as long as that
-// one took, so that it takes at most half a place beside theirs. It has one
-// goroutine, until Close or until the endpoint is given up.
+// one took, so that it takes at most half a place beside theirs. It has two
+// goroutines, until Close; the sending ends when the endpoint is given up.
 type Replayer struct {
 	store  *spool.Store
 	signal spool.Signal
@@ -85,7 +86,7 @@ type Replayer struct {
 	leave   context.CancelFunc
 	base    context.Context // ends the attempt under way
 	cancel  context.CancelFunc
-	down    atomic.Bool // the last attempt was worth another one
+	down    atomic.Bool // the last attempt got no verdict on what it sent
 
 	failures int // in a row; of the goroutine
 	rests    int // in a row; of the goroutine
@@ -134,21 +135,37 @@ func (r *Replayer) Close(ctx context.Context) {
 	}
 }
 
+// look lets the store adopt. It does not leave that to run, which may wait at the
+// gate for as long as the endpoint is away.
+func (r *Replayer) look() {
+	for {
+		r.sleep(lookAround, nil)
+		if r.isClosing() {
+			return
+		}
+		r.store.Adopt(time.Now())
+	}
+}
+
 func (r *Replayer) run() {
 	defer close(r.done)
+	var looking sync.WaitGroup
+	looking.Go(r.look)
+	defer looking.Wait()
 	for r.gates.Err() == nil {
 		seg, came, wait := r.store.Claim(r.signal, r.skip(), time.Now())
 		switch {
 		case seg != nil:
-			r.rest(r.replay(seg))
+			if pause := r.replay(seg, came); pause > 0 {
+				r.sleep(pause, nil)
+			}
 		case r.isClosing():
 			return
 		default:
-			if wait == 0 || wait > lookAround {
+			if wait == 0 {
 				wait = lookAround
 			}
 			r.sleep(wait, came)
-			r.store.Adopt(time.Now())
 		}
 		if r.isClosing() && r.down.Load() {
 			return
@@ -184,31 +201,30 @@ func (r *Replayer) sleep(d time.Duration, came <-chan struct{}) {
 	}
 }
 
-func (r *Replayer) rest(d time.Duration) {
-	if d > 0 {
-		r.sleep(d, nil)
-	}
-}
-
 // replay sends a claimed segment, settles it or gives it back, and returns how
-// long to rest before the next one.
-func (r *Replayer) replay(seg *spool.Segment) time.Duration {
+// long live requests have precedence before the next one.
+func (r *Replayer) replay(seg *spool.Segment, came <-chan struct{}) time.Duration {
 	req, err := r.store.Load(seg)
 	if errors.Is(err, spool.ErrUnreadable) {
 		return 0
 	}
 	if err != nil {
-		return r.postpone(seg)
+		r.postpone(seg)
+		return 0
 	}
 	start := time.Now()
 	call := &replay{enter: r.gates}
-	err = r.send(context.WithValue(r.base, replayKey{}, call), req)
+	_ = r.send(context.WithValue(r.base, replayKey{}, call), req) // call.reply says more
 	if !call.made {
-		call.reply = reply{verdict: refused, place: true, err: err}
+		seg.Relapses++ // it cannot even be put into a request
+		r.postpone(seg)
+		return 0
 	}
 	took := time.Since(start)
-	r.down.Store(call.reply.verdict == retry)
-	switch v := call.reply; {
+	v := call.reply
+	misplaced := v.verdict == refused && v.place
+	r.down.Store(v.verdict == retry || misplaced)
+	switch {
 	case call.cut: // the replay is over, or the endpoint given up
 		r.store.Release(seg)
 		r.leave()
@@ -218,18 +234,22 @@ func (r *Replayer) replay(seg *spool.Segment) time.Duration {
 		// It fails where others have just succeeded, or has done so before.
 		if !call.probe || seg.Relapses > 1 {
 			if seg.Relapses++; seg.Relapses > 1 {
-				return r.postpone(seg)
+				r.postpone(seg)
+				return 0
 			}
 		}
 		r.store.Release(seg)
 		return 0 // the gate decides when to try again
-	case v.verdict == refused && v.place:
+	case misplaced:
 		r.store.Release(seg)
 		r.rests++
-		return restAfter(r.rests)
+		// What comes meanwhile comes because live requests got another answer. While
+		// they go to disk, nobody else finds out when the endpoint is back.
+		r.sleep(restAfter(r.rests), came)
+		return 0
 	}
 	r.failures, r.rests = 0, 0
-	r.settle(seg, req, call.reply)
+	r.settle(seg, req, v)
 	if call.live > 0 {
 		return min(took, maxPause)
 	}
@@ -269,10 +289,9 @@ func unlessSingle(err error) error {
 
 // postpone gives a segment back for later, so that it does not stand in the way of
 // others.
-func (r *Replayer) postpone(seg *spool.Segment) time.Duration {
+func (r *Replayer) postpone(seg *spool.Segment) {
 	seg.NotBefore = time.Now().Add(restAfter(seg.Relapses))
 	r.store.Release(seg)
-	return 0
 }
 
 // restAfter doubles from firstRest to maxRest.

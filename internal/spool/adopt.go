@@ -1,6 +1,7 @@
 package spool
 
 import (
+	"errors"
 	"fmt"
 	"io/fs"
 	"math/rand/v2"
@@ -31,16 +32,15 @@ const (
 // within the last 30 s.
 func (s *Store) Adopt(now time.Time) {
 	s.adopting.Lock()
-	due := now.Sub(s.adopted) >= adoptEvery
-	s.adopting.Unlock()
-	if due {
+	defer s.adopting.Unlock()
+	if now.Sub(s.adopted) >= adoptEvery {
 		s.adoptNow()
 	}
 }
 
+// adoptNow is Adopt whenever it was last done. The caller holds adopting, or is the
+// only one who has the store.
 func (s *Store) adoptNow() {
-	s.adopting.Lock()
-	defer s.adopting.Unlock()
 	s.adopted = time.Now()
 	own, closed, err := s.settleIn()
 	if err != nil || closed {
@@ -71,16 +71,25 @@ func (s *Store) settleIn() (own string, closed bool, err error) {
 		return own, true, nil
 	}
 	if held != nil {
-		held.refresh()
-		return own, false, nil
+		if held.refresh() {
+			return own, false, nil
+		}
+		held.release()
+		held = nil
 	}
-	if own, held, err = makeOwn(s.root); err != nil {
-		return "", false, err
+	if own != "" { // it may be back, or only its lock be gone
+		held, _ = tryLock(filepath.Join(own, lockName))
+	}
+	if held == nil {
+		own, held, err = makeOwn(s.root)
 	}
 	s.mu.Lock()
-	s.own, s.lock = own, held
-	s.mu.Unlock()
-	return own, false, nil
+	defer s.mu.Unlock()
+	s.lock = held
+	if err == nil {
+		s.own = own
+	}
+	return own, false, err
 }
 
 // makeOwn makes a subdirectory and locks it.
@@ -162,17 +171,27 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bytes += info.Size()
+	seg := &Segment{Signal: signal, Items: items, key: key, path: to, size: info.Size()}
+	if at, found := slices.BinarySearchFunc(s.segments[signal], seg, byAge); found {
+		// It never left the books: its directory was gone for a while, as with a
+		// volume that is mounted again.
+		s.segments[signal][at].path = to
+		return
+	}
+	s.bytes += seg.size
 	s.count++
 	s.books[signal].Recovered += items
 	s.books[signal].Held += items
-	s.insert(&Segment{Signal: signal, Items: items, key: key, path: to, size: info.Size()})
+	s.insert(seg)
 }
 
 // setAside keeps an unreadable file where nobody tries to send it.
 func (s *Store) setAside(path string, cause error) {
 	to := filepath.Join(s.root, strings.TrimPrefix(filepath.Base(path), tempPrefix)+aside)
-	_ = os.Rename(path, to)
+	if err := os.Rename(path, to); errors.Is(err, fs.ErrNotExist) {
+		s.notice(fmt.Sprintf("a file of the spool is gone: %v", cause))
+		return
+	}
 	s.mu.Lock()
 	s.corrupt++
 	s.mu.Unlock()

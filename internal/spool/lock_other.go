@@ -37,10 +37,11 @@ func tryLock(path string) (*lock, error) {
 	return &lock{path}, nil
 }
 
-// refresh says that the holder lives.
-func (l *lock) refresh() {
+// refresh says that the holder lives, and reports whether the lock is still in its
+// place, which a cleaner of temporary directories may have removed.
+func (l *lock) refresh() bool {
 	now := time.Now()
-	_ = os.Chtimes(l.path, now, now)
+	return os.Chtimes(l.path, now, now) == nil
 }
 
 // release gives the lock up: it is stale at once.

@@ -26,23 +26,24 @@ func tryLock(path string) (*lock, error) {
 		}
 		return nil, err
 	}
-	// Whoever had it may have removed the directory meanwhile.
-	mine, err := file.Stat()
-	if err == nil {
-		var there os.FileInfo
-		if there, err = os.Stat(path); err == nil && !os.SameFile(mine, there) {
-			err = os.ErrNotExist
-		}
+	l := &lock{file}
+	if !l.refresh() { // whoever had it has removed the directory meanwhile
+		l.release()
+		return nil, os.ErrNotExist
 	}
-	if err != nil {
-		_ = file.Close()
-		return nil, err
-	}
-	return &lock{file}, nil
+	return l, nil
 }
 
-// refresh is for systems whose locks do not end with the process.
-func (*lock) refresh() {}
+// refresh reports whether the lock is still in its place, which a cleaner of
+// temporary directories may have removed.
+func (l *lock) refresh() bool {
+	mine, err := l.file.Stat()
+	if err != nil {
+		return false
+	}
+	there, err := os.Stat(l.file.Name())
+	return err == nil && os.SameFile(mine, there)
+}
 
 // release gives the lock up. The file stays.
 func (l *lock) release() { _ = l.file.Close() }

@@ -22,8 +22,8 @@ type Segment struct {
 	NotBefore time.Time
 
 	key     string
-	path    string
-	size    int64 // of the file
+	path    string // changes while it is listed: see adoptFile
+	size    int64  // of the file
 	claimed bool
 	evicted bool // removed to make room, perhaps while claimed
 }
@@ -76,7 +76,8 @@ func (s *Store) pick(signal Signal, skip int, now time.Time) (_ *Segment, due in
 // Load reads a claimed segment. After ErrUnreadable it is gone: set aside, and
 // booked. Any other error may pass.
 func (s *Store) Load(seg *Segment) (Request, error) {
-	data, err := os.ReadFile(seg.path)
+	path := s.pathOf(seg)
+	data, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Request{}, err
 	}
@@ -93,7 +94,7 @@ func (s *Store) Load(seg *Segment) (Request, error) {
 	if s.isEvicted(seg) {
 		return Request{}, fmt.Errorf("%w: it made room for newer ones", ErrUnreadable)
 	}
-	s.setAside(seg.path, err)
+	s.setAside(path, err)
 	s.remove(seg, func(b *Books) {
 		b.Corrupt += seg.Items
 		b.LastError, b.LastErrorAt = fmt.Errorf("a spooled request cannot be read: %w", err), time.Now()
@@ -107,6 +108,13 @@ func (s *Store) isEvicted(seg *Segment) bool {
 	return seg.evicted
 }
 
+// pathOf returns where a claimed segment is.
+func (s *Store) pathOf(seg *Segment) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return seg.path
+}
+
 // Release gives a claimed segment back to the queue.
 func (s *Store) Release(seg *Segment) {
 	s.mu.Lock()
@@ -117,7 +125,7 @@ func (s *Store) Release(seg *Segment) {
 // Settle removes a claimed segment and books what became of it; what the result
 // does not name has failed.
 func (s *Store) Settle(seg *Segment, result Result) {
-	if err := os.Remove(seg.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Remove(s.pathOf(seg)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		s.notice(fmt.Sprintf("a spooled request is settled and cannot be removed, the next process will send it again: %v", err))
 	}
 	now := time.Now()
@@ -157,7 +165,7 @@ func (s *Store) Replace(seg *Segment, a, b Request) error {
 		s.unreserve(first)
 		return err
 	}
-	_ = os.Remove(seg.path)
+	_ = os.Remove(s.pathOf(seg))
 	s.remove(seg, func(books *Books) {
 		books.Held += seg.Items // in the halves
 		s.insert(first)

@@ -207,6 +207,8 @@ func TestDirectoryIsRemovedMeanwhile(t *testing.T) {
 	require.Len(t, drain(t, s, spool.Traces), 1)
 	b := s.Snapshot(spool.Traces)
 	require.Equal(t, []int64{4, 1, 0}, []int64{b.Exported, b.Corrupt, b.Held})
+	_, aside := s.Usage()
+	require.Zero(t, aside, "there is nothing to set aside")
 	balanced(t, s)
 }
 

@@ -1,0 +1,104 @@
+package delivery_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
+)
+
+// A collector that comes back at another address, or whose name is not known at
+// first, is found as soon as its name says so. gRPC's own resolver looks again after
+// 30 s, and after up to 2 minutes when there was no name: longer than a batch lives.
+func TestGRPCFollowsTheName(t *testing.T) {
+	for name, before := range map[string]netip.Addr{
+		"at another address": netip.IPv6Loopback(), // where the server does not listen
+		"no such name":       {},
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := newServer(t, "grpc")
+			srv.up()
+			_, port, err := net.SplitHostPort(srv.addr)
+			require.NoError(t, err)
+			names := serveNames(t)
+			names.Store(&before)
+
+			opts := append(delivery.New(delivery.Config{}).DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+			conn, err := grpc.NewClient(delivery.Target("collector.test.:"+port), opts...)
+			require.NoError(t, err)
+			defer conn.Close()
+			out := delivery.Outcome{Items: 1}
+			done := make(chan error, 1)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			go func() {
+				_, err := coltracepb.NewTraceServiceClient(conn).Export(delivery.WithOutcome(ctx, &out), &coltracepb.ExportTraceServiceRequest{})
+				done <- err
+			}()
+			time.Sleep(time.Second)
+			require.Empty(t, done)
+			now := netip.MustParseAddr("127.0.0.1")
+			names.Store(&now)
+			require.NoError(t, <-done)
+			require.EqualValues(t, 1, out.Exported)
+		})
+	}
+}
+
+// serveNames makes all names of the process have the address that is stored, or
+// none while that is the zero value.
+func serveNames(t *testing.T) *atomic.Pointer[netip.Addr] {
+	address := new(atomic.Pointer[netip.Addr])
+	before := net.DefaultResolver
+	t.Cleanup(func() { net.DefaultResolver = before })
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+		client, server := net.Pipe()
+		go func() {
+			defer server.Close()
+			var size [2]byte
+			if _, err := io.ReadFull(server, size[:]); err != nil {
+				return
+			}
+			query := make([]byte, binary.BigEndian.Uint16(size[:]))
+			if _, err := io.ReadFull(server, query); err == nil {
+				answer := answerDNS(query, *address.Load())
+				_, _ = server.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+			}
+		}()
+		return client, nil
+	}}
+	return address
+}
+
+// answerDNS answers a query for one name (RFC 1035, section 4.1).
+func answerDNS(query []byte, address netip.Addr) []byte {
+	const header, typeA, typeAAAA, noSuchName = 12, 1, 28, 3
+	question := query[header : header+bytes.IndexByte(query[header:], 0)+5]
+	kind := binary.BigEndian.Uint16(question[len(question)-4:])
+	answers, code := uint16(0), byte(0)
+	switch {
+	case !address.IsValid():
+		code = noSuchName
+	case kind == typeA && address.Is4(), kind == typeAAAA && address.Is6():
+		answers = 1
+	}
+	answer := append([]byte{query[0], query[1], 0x81, 0x80 | code, 0, 1}, byte(answers>>8), byte(answers), 0, 0, 0, 0)
+	answer = append(answer, question...)
+	if answers == 1 {
+		answer = append(answer, 0xc0, header, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(len(address.AsSlice())))
+		answer = append(answer, address.AsSlice()...)
+	}
+	return answer
+}
