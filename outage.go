@@ -12,8 +12,11 @@ import (
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
-// outages says when the requests of a signal begin to fail and when they get through again, and what that has cost. It is
-// safe for concurrent use.
+// outages says when the requests of a signal begin to fail and when they get through again, and what that has cost. Losses
+// come from the engines with their number and are added up; while a signal is down they are one cause, and the recovery
+// line, whose numbers are the difference of two looks at the books, settles it. The signals of one endpoint go down within
+// seconds and for one reason: the first says it at once, the others refer to the first. What a Shutdown loses is one line
+// for each reason (farewell.go). A user's error handler gets every error by itself. It is safe for concurrent use.
 type outages struct {
 	selfLog   *diagnose.Log
 	explainer *explainer

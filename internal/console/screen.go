@@ -1,5 +1,13 @@
 // Package console is the development view: log lines as they come, each trace as a tree when its local root ends, and
 // metrics when they change, for a person who watches a terminal.
+//
+// [Traces] is a span processor beside the local tail, not behind it: it needs the start of spans, to see what hangs, and
+// shows each trace that is recorded, also those that the sampler would not export. A tree is printed when its local root
+// has ended, 100 ms later at most if children are open; what is open then becomes a tree of its own, marked LATE. What is
+// held is bounded, and beyond it counted.
+//
+// It prints in the goroutine that ends the span, as a simple span processor does: a terminal that is stopped stops the
+// service, and what a crash leaves on the screen is complete. One lock for all files keeps blocks apart.
 package console
 
 import (

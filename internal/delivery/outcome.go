@@ -8,6 +8,17 @@
 // What became of the items of an export is told through an [Outcome] in the
 // export's context, because an exporter's error or nil says neither how many
 // items the server took nor why it refused the rest.
+//
+// With a spool, a request goes to disk when its first attempt fails in a retryable
+// way, at once while its signal's gate is shut, and when its time ends. A
+// [Replayer] for each signal sends the oldest file through the same client or
+// connection, with today's headers; while the gate is shut it is the probe that
+// opens it. Delivery is at least once: a request cut off after the server took it,
+// and a process killed between the answer and the removal, are sent again. What the
+// server says to a file decides about it: too large halves it; refused for what it
+// is (400) fails it; refused for what the endpoint is (401, 403, 404, certificates)
+// keeps it and lets the replay rest; one that fails where others succeed, or cannot
+// be sent at all, is postponed and never dropped.
 package delivery
 
 import "context"

@@ -1,5 +1,9 @@
 // Package diagnose is how the library speaks about itself: one log for its own troubles and the SDK's, free of
 // repetitions and secrets, that never travels through the OTLP branch it may be complaining about.
+//
+// The cause of a line is its text without numbers, durations and ids. Every message goes through one [Mask], which knows
+// the header values and what is left of malformed ones. Those of token files and functions change, so internal/delivery
+// masks them where a server's words come in.
 package diagnose
 
 import (

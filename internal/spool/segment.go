@@ -5,8 +5,12 @@
 // A directory is shared by any number of processes. Each has a subdirectory of its
 // own, which it holds by a lock that ends with the process; what a dead process
 // has left is adopted by a living one. A file is one request: a header, checked by
-// a checksum, and the encoded Export…ServiceRequest. Nothing else of a request is
-// kept: no header, no credential, no address.
+// a checksum, and the gzipped Export…ServiceRequest, the same for HTTP and gRPC:
+//
+//	<dir>/p-<random>/<time>-<random>-<signal>-<items>.otlp
+//
+// Nothing else of a request is kept: no header, no credential, no address. What
+// cannot be read is set aside as <dir>/….corrupt, of which the newest ten are kept.
 package spool
 
 import (
