@@ -3,8 +3,10 @@ package telemetry
 import (
 	"cmp"
 	"crypto/tls"
+	"encoding/base64"
 	"log/slog"
 	"math"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -507,6 +509,22 @@ func TestClientCertificateNeedsItsKey(t *testing.T) {
 	require.Len(t, r.cfg.signals[traces].tls.Certificates, 1)
 	require.True(t, r.cfg.signals[traces].on)
 	require.False(t, r.cfg.signals[logs].on, "logs have a certificate without a key")
+}
+
+// Kubernetes has keys in secrets, and a secret is easily put into the variable that wants the path of a file.
+func TestKeyInThePlaceOfItsPathStaysSecret(t *testing.T) {
+	certs := writeCertificates(t)
+	key, err := os.ReadFile(certs.ClientKeyFile)
+	require.NoError(t, err)
+	for _, text := range []string{string(key), strings.ReplaceAll(string(key), "\n", `\n`), base64.StdEncoding.EncodeToString(key)} {
+		for _, variable := range []string{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"} {
+			r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:4318", variable: text})
+			require.ErrorContains(t, r.err(), variable+` is "<redacted>": it is the PEM text itself, not the path of a file`)
+			for i := 64; i < len(text)-64; i += 64 {
+				require.NotContains(t, r.err().Error(), text[i:i+16])
+			}
+		}
+	}
 }
 
 func TestProfiles(t *testing.T) {

@@ -44,7 +44,8 @@ func endpointURL() kind[string] {
 			_, _, err := parseEndpoint(text)
 			return err
 		},
-		show: redactURL,
+		show:  redactURL,
+		quote: redactURL,
 	}
 }
 
