@@ -467,6 +467,23 @@ func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
 	require.NoError(t, r.err(), "WithTLSConfig replaces the files")
 }
 
+// The development profile sends nothing over OTLP as long as nobody sets an endpoint; with a wrong one, somebody wants it to.
+func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
+	for name, wrong := range map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": "/no/such"} {
+		r := resolve(environment{"TELEMETRY_PROFILE": "development", name: wrong})
+		require.NoError(t, r.err())
+		require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces")
+		for _, s := range allSignals() {
+			require.True(t, r.cfg.signals[s].sends(exporterConsole), name)
+		}
+		require.Error(t, resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_TRACES_EXPORTER": "otlp", name: wrong}).err())
+	}
+	r := resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "bogus://x"})
+	require.ErrorContains(t, r.err(), "logs are off")
+	require.False(t, r.cfg.signals[logs].on)
+	require.True(t, r.cfg.signals[traces].sends(exporterConsole))
+}
+
 func TestBoundsOfRanges(t *testing.T) {
 	const queue, delay = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY"
 	for value, valid := range map[string]bool{"0": false, "1": true, "1048576": true, "1048577": false, "4611686018427387904": false, "1e3": false} {

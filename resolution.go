@@ -97,7 +97,7 @@ func (r *resolution) warnings() []string {
 // finishSignal decides what depends on several settings: whether the signal is on, where it goes, and its TLS.
 func (r *resolution) finishSignal(s signal) {
 	sc := &r.cfg.signals[s]
-	if r.cfg.profile.value == ProfileDevelopment && sc.exporters.isDefault() && sc.endpoint.isDefault() {
+	if r.staysOnConsole(s) {
 		sc.exporters = setting[[]string]{[]string{exporterConsole}, "profile " + string(ProfileDevelopment)}
 	}
 	if r.sendsOTLP(s) {
@@ -135,7 +135,15 @@ func (r *resolution) whyOff(s signal) string {
 
 // sendsOTLP tells whether the settings of OTLP matter to a signal. Its exporter is settled first.
 func (r *resolution) sendsOTLP(s signal) bool {
-	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP)
+	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP) && !r.staysOnConsole(s)
+}
+
+// staysOnConsole tells whether the development profile decides where a signal goes: nobody has set an endpoint, right or
+// wrong.
+func (r *resolution) staysOnConsole(s signal) bool {
+	set := firstNonNil(r.opts.signals[s].endpoint, r.opts.export.endpoint) != nil ||
+		slices.ContainsFunc(scopedEnv(s, "ENDPOINT"), func(name string) bool { return r.env[name] != "" })
+	return r.cfg.profile.value == ProfileDevelopment && r.cfg.signals[s].exporters.isDefault() && !set
 }
 
 func (r *resolution) isOff(s signal) bool {
