@@ -484,6 +484,16 @@ func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
 	require.True(t, r.cfg.signals[traces].sends(exporterConsole))
 }
 
+// The start line describes the sampler, and that of ParentBased(nil) panics: so would each span.
+func TestSamplerThatPanicsIsRefused(t *testing.T) {
+	for _, broken := range []sdktrace.Sampler{sdktrace.ParentBased(nil), &AdaptiveSampler{}} {
+		r := resolve(nil, WithSampler(broken))
+		require.ErrorContains(t, r.err(), "telemetry: sampler: WithSampler: its Description panics: runtime error")
+		require.False(t, r.cfg.signals[traces].on)
+		require.True(t, r.cfg.signals[logs].on)
+	}
+}
+
 func TestBoundsOfRanges(t *testing.T) {
 	const queue, delay = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY"
 	for value, valid := range map[string]bool{"0": false, "1": true, "1048576": true, "1048577": false, "4611686018427387904": false, "1e3": false} {
