@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
 	"encoding/base64"
 	"log/slog"
@@ -492,6 +493,19 @@ func TestSamplerThatPanicsIsRefused(t *testing.T) {
 		require.False(t, r.cfg.signals[traces].on)
 		require.True(t, r.cfg.signals[logs].on)
 	}
+}
+
+// A signal that goes to somebody else must be able to keep what the others send and are sent with.
+func TestNilForOneSignalIsNone(t *testing.T) {
+	token := func(context.Context) (map[string]string, error) { return map[string]string{"authorization": "t"}, nil }
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c"},
+		WithHeaderFunc(token), WithTLSConfig(&tls.Config{ServerName: "ours"}), ForLogs(WithHeaderFunc(nil), WithTLSConfig(nil)))
+	require.NoError(t, r.err())
+	require.NotNil(t, r.cfg.signals[traces].headerFunc)
+	require.Equal(t, "ours", r.cfg.signals[traces].tls.ServerName)
+	require.Nil(t, r.cfg.signals[logs].headerFunc)
+	require.Empty(t, r.cfg.signals[logs].tls.ServerName)
+	require.Equal(t, headerSource{}, resolve(nil, WithHeaderFunc(token), WithHeaderFunc(nil)).cfg.signals[traces].headerSource())
 }
 
 func TestBoundsOfRanges(t *testing.T) {

@@ -103,7 +103,7 @@ func (r *resolution) finishSignal(s signal) {
 	if r.sendsOTLP(s) {
 		r.finishTarget(s, sc)
 		r.finishTLS(s, sc)
-		sc.headerFunc = firstNonNil(r.opts.signals[s].headerFunc, r.opts.export.headerFunc)
+		sc.headerFunc = r.opts.headerFunc(s)
 		r.warnPlainToken(s, sc)
 	}
 	sc.off = r.whyOff(s)
