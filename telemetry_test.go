@@ -210,6 +210,7 @@ func TestSecondInitSharesTheFirst(t *testing.T) {
 	require.ErrorContains(t, err, "WithoutGlobals", "it says what to do")
 	record(t.Context(), second, "through the second")
 	require.NoError(t, second.ForceFlush(t.Context()))
+	require.Equal(t, int64(1), second.Health().Traces.Exported)
 	require.NoError(t, second.Shutdown(t.Context()), "the first goes on")
 	record(t.Context(), first, "through the first")
 	require.NoError(t, first.Shutdown(t.Context()))
