@@ -21,7 +21,7 @@ import (
 // concurrent use as far as carrier is.
 func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 	if !isNil(carrier) {
-		currentPropagator().Inject(ctx, carrier)
+		currentPropagator().Inject(orBackground(ctx), carrier)
 	}
 }
 
@@ -35,10 +35,19 @@ func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 //
 // The propagator is chosen as for [Inject].
 func Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	ctx = orBackground(ctx)
 	if !isNil(carrier) {
 		ctx = currentPropagator().Extract(ctx, carrier)
 	}
 	return withRandomRoot(ctx)
+}
+
+// orBackground is ctx, empty for a nil one, which the compiler cannot rule out.
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
 }
 
 // InjectHTTP is [Inject] into the header of an HTTP request; a nil header is left alone. Requests sent through

@@ -113,9 +113,7 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g.owner != nil {
 		return g.owner.ForceFlush(ctx)
 	}
-	if ctx == nil {
-		ctx = context.Background()
-	}
+	ctx = orBackground(ctx)
 	return inParallel(g.running, func(r running) error {
 		return r.failed("flush", leavingBehind(ctx, graceAfterEnd, "come back", r.flush))
 	})
@@ -223,9 +221,7 @@ func (g *Guard) sayGoodbye() {
 
 // shutdownContext applies the rules for contexts that are already over.
 func shutdownContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if ctx == nil {
-		ctx = context.Background()
-	}
+	ctx = orBackground(ctx)
 	switch err := ctx.Err(); {
 	case errors.Is(err, context.DeadlineExceeded), err == nil && remaining(ctx) < tooShort:
 		ctx, timeout = context.WithoutCancel(ctx), min(timeout, graceAfterDeadline)

@@ -97,13 +97,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	return g, err
 }
 
-// detached keeps what ctx carries and forgets its end; a nil context, which the compiler cannot rule out, is empty.
-func detached(ctx context.Context) context.Context {
-	if ctx == nil {
-		return context.Background()
-	}
-	return context.WithoutCancel(ctx)
-}
+// detached keeps what ctx carries and forgets its end.
+func detached(ctx context.Context) context.Context { return context.WithoutCancel(orBackground(ctx)) }
 
 // start builds the three signals; one that fails is off and the others run.
 func (g *Guard) start(ctx context.Context, b *builder) error {
