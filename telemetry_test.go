@@ -301,6 +301,29 @@ func TestPanicOfAViewSwitchesMetricsOff(t *testing.T) {
 	require.Equal(t, []string{"x"}, spanNames(c))
 }
 
+// Instruments from before Init are made anew in it, and go through the views there.
+func TestPanicOfAViewCostsAnEarlierInstrumentOnly(t *testing.T) {
+	broken, err := otel.Meter("earlier").Int64Counter("earlier.broken")
+	require.NoError(t, err)
+	sound, err := otel.Meter("earlier").Int64Counter("earlier.sound")
+	require.NoError(t, err)
+	c, console := otlptest.New(t), &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console),
+		telemetry.WithViews(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+			if i.Name == "earlier.broken" {
+				panic("view")
+			}
+			return sdkmetric.Stream{}, false
+		}))
+	require.NoError(t, err)
+	broken.Add(t.Context(), 1)
+	sound.Add(t.Context(), 1)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	require.Contains(t, metricNames(c), "earlier.sound")
+	require.NotContains(t, metricNames(c), "earlier.broken")
+	require.Contains(t, console.String(), "metrics after a switch of providers: panic: view")
+}
+
 func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {
 	guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err)
