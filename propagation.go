@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
@@ -169,3 +170,22 @@ func (globalPropagator) Extract(ctx context.Context, carrier propagation.TextMap
 }
 
 func (globalPropagator) Fields() []string { return currentPropagator().Fields() }
+
+// propagator is what otel.SetTextMapPropagator gets, each time the same one: OpenTelemetry's own global and whoever has
+// asked for it once keep what they get, and have to follow the guard that holds the globals. After a Shutdown the last
+// one stays, for requests that are still on their way.
+type propagator struct {
+	current atomic.Pointer[propagation.TextMapPropagator]
+}
+
+func (p *propagator) use(one propagation.TextMapPropagator) { p.current.Store(&one) }
+
+func (p *propagator) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	(*p.current.Load()).Inject(ctx, carrier)
+}
+
+func (p *propagator) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	return (*p.current.Load()).Extract(ctx, carrier)
+}
+
+func (p *propagator) Fields() []string { return (*p.current.Load()).Fields() }

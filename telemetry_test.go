@@ -201,6 +201,22 @@ func TestInitShutdownInit(t *testing.T) {
 	}
 }
 
+// Instrumentation asks for the propagator once, when it is made.
+func TestPropagatorFollowsTheNextInit(t *testing.T) {
+	var asked []propagation.TextMapPropagator
+	for _, names := range []string{"tracecontext", "baggage", "none"} {
+		asked = append(asked, otel.GetTextMapPropagator())
+		t.Setenv("OTEL_PROPAGATORS", names)
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+		require.NoError(t, err)
+		asked = append(asked, otel.GetTextMapPropagator())
+		for i, p := range asked {
+			require.ElementsMatch(t, guard.Propagator().Fields(), p.Fields(), "%s, asked for %d", names, i)
+		}
+		require.NoError(t, guard.Shutdown(t.Context()))
+	}
+}
+
 func TestSecondInitSharesTheFirst(t *testing.T) {
 	c := otlptest.New(t)
 	first, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
