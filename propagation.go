@@ -158,6 +158,13 @@ func currentPropagator() propagation.TextMapPropagator {
 	return p
 }
 
+// isGlobalPropagator tells what otel.GetTextMapPropagator returns when only OpenTelemetry or Init has set it: it leads to
+// whatever is global next.
+func isGlobalPropagator(p propagation.TextMapPropagator) bool {
+	t := reflect.TypeOf(p)
+	return t == reflect.TypeFor[*propagator]() || t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "go.opentelemetry.io/otel/internal/global"
+}
+
 // globalPropagator looks the propagator up for each call, so that middleware built before Init follows it.
 type globalPropagator struct{}
 

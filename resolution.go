@@ -27,6 +27,7 @@ func resolveConfig(opts *options, env environment) *resolution {
 	}
 	r.rejectConfigFile()
 	r.rejectMisplaced()
+	r.rejectGlobalPropagator()
 	r.checkBatch("span", traces, &r.cfg.spanBatch)
 	r.checkBatch("log", logs, &r.cfg.logBatch)
 	for _, s := range allSignals() {
@@ -171,6 +172,25 @@ func (r *resolution) rejectMisplaced() {
 			cause:   "holds an option that cannot be limited to one signal",
 			outcome: fmt.Sprintf("give it to Init directly; %s are off", m.signal),
 		})
+	}
+}
+
+// rejectGlobalPropagator refuses to make the global propagator a part of itself: the first request would not come back.
+func (r *resolution) rejectGlobalPropagator() {
+	p := &r.cfg.propagators
+	if r.opts.withoutGlobals || !slices.ContainsFunc(p.value.given, isGlobalPropagator) {
+		return
+	}
+	r.add(problem{
+		setting: "propagators", origin: p.origin, fatal: true,
+		cause:   "one is OpenTelemetry's global propagator, which Init sets",
+		outcome: "the option is ignored: give the formats themselves, such as propagation.TraceContext{}",
+	})
+	r.opts.propagators = nil
+	for _, row := range settings() {
+		if row.describe().option == p.origin {
+			row.resolve(r)
+		}
 	}
 }
 

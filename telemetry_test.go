@@ -217,6 +217,30 @@ func TestPropagatorFollowsTheNextInit(t *testing.T) {
 	}
 }
 
+// A preset may say "what there is, and B3"; the global propagator as a part of itself would end the process.
+func TestGlobalPropagatorIsNoPartOfItself(t *testing.T) {
+	if !isChild() {
+		runChild(t, "OTEL_PROPAGATORS=baggage")
+		return
+	}
+	first := otel.GetTextMapPropagator()
+	for range 2 {
+		for _, global := range []propagation.TextMapPropagator{first, otel.GetTextMapPropagator()} {
+			guard, err := telemetry.Init(t.Context(), telemetry.WithPropagators(global, propagation.TraceContext{}), telemetry.WithLogOutput(&syncBuffer{}),
+				telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+			require.ErrorContains(t, err, "telemetry: propagators: WithPropagators: one is OpenTelemetry's global propagator")
+			require.Equal(t, []string{"baggage"}, otel.GetTextMapPropagator().Fields(), "the variable counts")
+
+			follower, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithPropagators(otel.GetTextMapPropagator()),
+				telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+			require.NoError(t, err)
+			require.Equal(t, []string{"baggage"}, follower.Propagator().Fields())
+			require.NoError(t, follower.Shutdown(t.Context()))
+			require.NoError(t, guard.Shutdown(t.Context()))
+		}
+	}
+}
+
 func TestSecondInitSharesTheFirst(t *testing.T) {
 	c := otlptest.New(t)
 	first, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
