@@ -113,6 +113,9 @@ func samplerName() kind[sampler] {
 			case isNil(*s.given):
 				return errors.New("it is nil")
 			}
+			if p := panicOf(func() { _ = (*s.given).Description() }); p != nil { // such as that of ParentBased(nil)
+				return complete{fmt.Errorf("its Description panics: %v", p)}
+			}
 			return nil
 		},
 		show: func(s sampler) string {
@@ -124,7 +127,9 @@ func samplerName() kind[sampler] {
 			case isNil(*s.given):
 				return "nil"
 			}
-			return (*s.given).Description()
+			text := fmt.Sprintf("%T", *s.given)
+			_ = panicOf(func() { text = (*s.given).Description() })
+			return text
 		},
 	}
 }

@@ -2,9 +2,12 @@ package telemetry
 
 import (
 	"cmp"
+	"context"
 	"crypto/tls"
+	"encoding/base64"
 	"log/slog"
 	"math"
+	"os"
 	"regexp"
 	"strings"
 	"testing"
@@ -465,6 +468,46 @@ func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
 	require.NoError(t, r.err(), "WithTLSConfig replaces the files")
 }
 
+// The development profile sends nothing over OTLP as long as nobody sets an endpoint; with a wrong one, somebody wants it to.
+func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
+	for name, wrong := range map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": "/no/such"} {
+		r := resolve(environment{"TELEMETRY_PROFILE": "development", name: wrong})
+		require.NoError(t, r.err())
+		require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces")
+		for _, s := range allSignals() {
+			require.True(t, r.cfg.signals[s].sends(exporterConsole), name)
+		}
+		require.Error(t, resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_TRACES_EXPORTER": "otlp", name: wrong}).err())
+	}
+	r := resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "bogus://x"})
+	require.ErrorContains(t, r.err(), "logs are off")
+	require.False(t, r.cfg.signals[logs].on)
+	require.True(t, r.cfg.signals[traces].sends(exporterConsole))
+}
+
+// The start line describes the sampler, and that of ParentBased(nil) panics: so would each span.
+func TestSamplerThatPanicsIsRefused(t *testing.T) {
+	for _, broken := range []sdktrace.Sampler{sdktrace.ParentBased(nil), &AdaptiveSampler{}} {
+		r := resolve(nil, WithSampler(broken))
+		require.ErrorContains(t, r.err(), "telemetry: sampler: WithSampler: its Description panics: runtime error")
+		require.False(t, r.cfg.signals[traces].on)
+		require.True(t, r.cfg.signals[logs].on)
+	}
+}
+
+// A signal that goes to somebody else must be able to keep what the others send and are sent with.
+func TestNilForOneSignalIsNone(t *testing.T) {
+	token := func(context.Context) (map[string]string, error) { return map[string]string{"authorization": "t"}, nil }
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c"},
+		WithHeaderFunc(token), WithTLSConfig(&tls.Config{ServerName: "ours"}), ForLogs(WithHeaderFunc(nil), WithTLSConfig(nil)))
+	require.NoError(t, r.err())
+	require.NotNil(t, r.cfg.signals[traces].headerFunc)
+	require.Equal(t, "ours", r.cfg.signals[traces].tls.ServerName)
+	require.Nil(t, r.cfg.signals[logs].headerFunc)
+	require.Empty(t, r.cfg.signals[logs].tls.ServerName)
+	require.Equal(t, headerSource{}, resolve(nil, WithHeaderFunc(token), WithHeaderFunc(nil)).cfg.signals[traces].headerSource())
+}
+
 func TestBoundsOfRanges(t *testing.T) {
 	const queue, delay = "OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_SCHEDULE_DELAY"
 	for value, valid := range map[string]bool{"0": false, "1": true, "1048576": true, "1048577": false, "4611686018427387904": false, "1e3": false} {
@@ -507,6 +550,22 @@ func TestClientCertificateNeedsItsKey(t *testing.T) {
 	require.Len(t, r.cfg.signals[traces].tls.Certificates, 1)
 	require.True(t, r.cfg.signals[traces].on)
 	require.False(t, r.cfg.signals[logs].on, "logs have a certificate without a key")
+}
+
+// Kubernetes has keys in secrets, and a secret is easily put into the variable that wants the path of a file.
+func TestKeyInThePlaceOfItsPathStaysSecret(t *testing.T) {
+	certs := writeCertificates(t)
+	key, err := os.ReadFile(certs.ClientKeyFile)
+	require.NoError(t, err)
+	for _, text := range []string{string(key), strings.ReplaceAll(string(key), "\n", `\n`), base64.StdEncoding.EncodeToString(key)} {
+		for _, variable := range []string{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"} {
+			r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:4318", variable: text})
+			require.ErrorContains(t, r.err(), variable+` is "<redacted>": it is the PEM text itself, not the path of a file`)
+			for i := 64; i < len(text)-64; i += 64 {
+				require.NotContains(t, r.err().Error(), text[i:i+16])
+			}
+		}
+	}
 }
 
 func TestProfiles(t *testing.T) {

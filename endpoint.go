@@ -44,7 +44,8 @@ func endpointURL() kind[string] {
 			_, _, err := parseEndpoint(text)
 			return err
 		},
-		show: redactURL,
+		show:  redactURL,
+		quote: redactURL,
 	}
 }
 
@@ -141,7 +142,7 @@ func withSignalPath(u *url.URL, s signal) *url.URL {
 }
 
 func (r *resolution) tlsGiven(s signal, sc *signalConfig) bool {
-	return firstNonNil(r.opts.signals[s].tls, r.opts.export.tls) != nil || !sc.certificate.isDefault() || !sc.clientCertificate.isDefault()
+	return r.opts.tls(s) != nil || !sc.certificate.isDefault() || !sc.clientCertificate.isDefault()
 }
 
 func assumedScheme(u *url.URL, insecure setting[bool], tlsGiven bool) string {
@@ -169,8 +170,7 @@ type tlsSource struct {
 
 // finishTLS builds the TLS configuration from WithTLSConfig or from the certificate files.
 func (r *resolution) finishTLS(s signal, sc *signalConfig) {
-	given := firstNonNil(r.opts.signals[s].tls, r.opts.export.tls)
-	if given != nil {
+	if given := r.opts.tls(s); given != nil {
 		sc.tls = given.Clone()
 		sc.tlsSource = tlsSource{given: given}
 	} else {

@@ -19,7 +19,7 @@ type loss struct {
 }
 
 func (f *farewell) add(s signal, items int64, err error) {
-	cause := diagnose.Cause(err.Error())
+	cause := diagnose.Cause(diagnose.TextOf(err))
 	i := slices.IndexFunc(f.losses, func(l *loss) bool { return l.cause == cause })
 	if i < 0 {
 		i = len(f.losses)
@@ -59,6 +59,6 @@ func (o *outages) endFarewell() {
 			o.sayLost(lost[0], l.items[lost[0]], l.err) // and with it what was lost since its last line
 			continue
 		}
-		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %v", diagnose.Listed(counts), l.err))
+		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %s", diagnose.Listed(counts), diagnose.TextOf(l.err)))
 	}
 }

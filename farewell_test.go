@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
@@ -104,4 +106,31 @@ func TestFarewellAddsUp(t *testing.T) {
 		"ERROR 2 data points were lost: too large",
 		"ERROR 5 spans were lost: left behind",
 	}, withoutTimes(out.take(t, time.Now())))
+}
+
+// unspeakable is an error whose text nobody can have, as a nil pointer in an error interface.
+type unspeakable struct{ text string }
+
+func (u *unspeakable) Error() string { return u.text }
+
+// unspeakableSpans is an exporter of the user's with such an error.
+type unspeakableSpans struct{ spans }
+
+func (*unspeakableSpans) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {
+	return (*unspeakable)(nil)
+}
+
+func TestErrorThatPanicsDoesNotKeepShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &selfLines{}
+		guard, err := Init(t.Context(), WithoutGlobals(), WithoutMetrics(), WithoutLogs(), WithSampler(sdktrace.AlwaysSample()),
+			WithSpanExporter(&unspeakableSpans{}), WithLogOutput(out))
+		require.NoError(t, err)
+		_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x")
+		span.End()
+		begin := time.Now()
+		require.ErrorContains(t, guard.Shutdown(t.Context()), "telemetry: shutdown traces: 1 spans not delivered")
+		require.Less(t, time.Since(begin), time.Second)
+		require.Contains(t, strings.Join(withoutTimes(out.take(t, begin)), "\n"), "1 span was lost: an error of type *telemetry.unspeakable, whose Error panics")
+	})
 }

@@ -75,11 +75,15 @@ type SignalHealth struct {
 // Lost is what will not arrive any more.
 func (h SignalHealth) Lost() int64 { return h.Dropped + h.Failed + h.Rejected }
 
-// Health returns a snapshot of the counters. It is cheap enough for a readiness probe.
+// Health returns a snapshot of the counters. It is cheap enough for a readiness probe. A guard that shares the one which
+// holds the globals has the health of that one.
 func (g *Guard) Health() Health {
 	var h Health
 	if g == nil {
 		return h
+	}
+	if g.owner != nil {
+		return g.owner.Health()
 	}
 	for _, r := range g.running {
 		switch r.signal {

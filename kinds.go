@@ -18,6 +18,8 @@ type kind[T any] struct {
 	parse func(text string) (T, error)
 	check func(T) error
 	show  func(T) string
+	// quote is how a wrong text is shown where it may be a secret; nil: as it is.
+	quote func(text string) string
 	// secret values are never shown, not even when they are wrong.
 	secret bool
 }

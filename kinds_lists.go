@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"maps"
@@ -181,6 +182,11 @@ type pemFile struct {
 	replaced bool // by WithTLSConfig
 }
 
+// isPEM tells a key or certificate where its path should stand, also in base64, as a Kubernetes secret has it.
+func isPEM(text string) bool {
+	return strings.Contains(text, "-----BEGIN") || strings.HasPrefix(text, base64.StdEncoding.EncodeToString([]byte("-----BEGI")))
+}
+
 func certificateFile() kind[pemFile] {
 	k := keyFile()
 	k.want = "want a readable PEM file with at least one certificate"
@@ -197,8 +203,17 @@ func keyFile() kind[pemFile] {
 	return kind[pemFile]{
 		want: "want a readable PEM file with a private key",
 		parse: func(path string) (pemFile, error) {
+			if isPEM(path) {
+				return pemFile{}, errors.New("it is the PEM text itself, not the path of a file")
+			}
 			data, err := os.ReadFile(path)
 			return pemFile{path: path, data: data}, err
+		},
+		quote: func(text string) string {
+			if isPEM(text) {
+				return diagnose.Hidden
+			}
+			return text
 		},
 		check: func(pemFile) error { return nil },
 		show: func(f pemFile) string {

@@ -43,22 +43,17 @@ func WithTokenFile(path string) Option {
 // called for every attempt to send, concurrently and within the attempt's time (OTEL_EXPORTER_OTLP_TIMEOUT), so it should
 // remember what it has until that expires. While it returns an error, requests wait as they do for a collector that is
 // down; when it panics too. Its values appear nowhere; its errors are logged, and what [Redaction] finds in a text by
-// default is masked in them. Nil means none. May be scoped to one signal.
+// default is masked in them. Nil means none. May be scoped to one signal, for which nil is none, too.
 func WithHeaderFunc(headers func(context.Context) (map[string]string, error)) Option {
-	return recordExport(func(e *exportOptions) {
-		e.headerFunc = nil
-		if headers != nil {
-			e.headerFunc = (*headerFunc)(&headers)
-		}
-	})
+	return recordExport(func(e *exportOptions) { e.headerFunc = (*headerFunc)(&headers) })
 }
 
 // WithTLSConfig sets the TLS configuration for https:// endpoints. It replaces the certificate files of
 // OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY, which are read anew for each connection. The
 // configuration is copied; a minimum version
-// that is not set becomes TLS 1.2; nil means the default. May be scoped to one signal.
+// that is not set becomes TLS 1.2; nil means the default, for one signal also beside a configuration for all. May be scoped to one signal.
 func WithTLSConfig(c *tls.Config) Option {
-	return recordExport(func(e *exportOptions) { e.tls = c })
+	return recordExport(func(e *exportOptions) { e.tls = &c })
 }
 
 // WithCompression sets how requests are compressed (OTEL_EXPORTER_OTLP_COMPRESSION,

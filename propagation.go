@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/propagation"
@@ -21,7 +22,7 @@ import (
 // concurrent use as far as carrier is.
 func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 	if !isNil(carrier) {
-		currentPropagator().Inject(ctx, carrier)
+		currentPropagator().Inject(orBackground(ctx), carrier)
 	}
 }
 
@@ -35,10 +36,19 @@ func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 //
 // The propagator is chosen as for [Inject].
 func Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	ctx = orBackground(ctx)
 	if !isNil(carrier) {
 		ctx = currentPropagator().Extract(ctx, carrier)
 	}
 	return withRandomRoot(ctx)
+}
+
+// orBackground is ctx, empty for a nil one, which the compiler cannot rule out.
+func orBackground(ctx context.Context) context.Context {
+	if ctx == nil {
+		return context.Background()
+	}
+	return ctx
 }
 
 // InjectHTTP is [Inject] into the header of an HTTP request; a nil header is left alone. Requests sent through
@@ -148,6 +158,13 @@ func currentPropagator() propagation.TextMapPropagator {
 	return p
 }
 
+// isGlobalPropagator tells what otel.GetTextMapPropagator returns when only OpenTelemetry or Init has set it: it leads to
+// whatever is global next.
+func isGlobalPropagator(p propagation.TextMapPropagator) bool {
+	t := reflect.TypeOf(p)
+	return t == reflect.TypeFor[*propagator]() || t.Kind() == reflect.Pointer && t.Elem().PkgPath() == "go.opentelemetry.io/otel/internal/global"
+}
+
 // globalPropagator looks the propagator up for each call, so that middleware built before Init follows it.
 type globalPropagator struct{}
 
@@ -160,3 +177,22 @@ func (globalPropagator) Extract(ctx context.Context, carrier propagation.TextMap
 }
 
 func (globalPropagator) Fields() []string { return currentPropagator().Fields() }
+
+// propagator is what otel.SetTextMapPropagator gets, each time the same one: OpenTelemetry's own global and whoever has
+// asked for it once keep what they get, and have to follow the guard that holds the globals. After a Shutdown the last
+// one stays, for requests that are still on their way.
+type propagator struct {
+	current atomic.Pointer[propagation.TextMapPropagator]
+}
+
+func (p *propagator) use(one propagation.TextMapPropagator) { p.current.Store(&one) }
+
+func (p *propagator) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	(*p.current.Load()).Inject(ctx, carrier)
+}
+
+func (p *propagator) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	return (*p.current.Load()).Extract(ctx, carrier)
+}
+
+func (p *propagator) Fields() []string { return (*p.current.Load()).Fields() }

@@ -312,3 +312,19 @@ func requireSameContext(t testing.TB, want, got context.Context) {
 		"span context %v came back as %v", trace.SpanContextFromContext(want), trace.SpanContextFromContext(got))
 	require.ElementsMatch(t, baggage.FromContext(want).Members(), baggage.FromContext(got).Members())
 }
+
+func TestNilContextIsEmpty(t *testing.T) {
+	var none context.Context
+	header := http.Header{}
+	telemetry.InjectHTTP(none, header)
+	require.Empty(t, header)
+	require.Equal(t, []string{"A=1"}, telemetry.InjectEnv(none, []string{"A=1"}))
+
+	header.Set("traceparent", "00-"+callerTrace+"-"+callerSpan+"-01")
+	require.Equal(t, callerTrace, trace.SpanContextFromContext(telemetry.ExtractHTTP(none, header)).TraceID().String())
+	require.True(t, trace.SpanContextFromContext(telemetry.ExtractHTTP(none, nil)).TraceFlags().IsRandom())
+	require.NoError(t, telemetry.Do(none, "x", func(ctx context.Context) error {
+		telemetry.Inject(ctx, propagation.MapCarrier{})
+		return ctx.Err()
+	}))
+}

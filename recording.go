@@ -59,14 +59,31 @@ type exportOptions struct {
 	protocol    *Protocol
 	headers     *map[string]string
 	tokenFile   *string
-	headerFunc  *headerFunc
-	tls         *tls.Config
+	headerFunc  *headerFunc  // to nil: none, whatever a wider scope says
+	tls         **tls.Config // to nil: the default
 	compression *Compression
 	off         bool
 }
 
 // headerFunc returns the headers of the moment.
 type headerFunc func(context.Context) (map[string]string, error)
+
+// headerFunc is that of a signal, nil without one.
+func (o *options) headerFunc(s signal) *headerFunc {
+	f := firstNonNil(o.signals[s].headerFunc, o.export.headerFunc)
+	if f == nil || *f == nil {
+		return nil
+	}
+	return f
+}
+
+// tls is that of a signal, nil for the default.
+func (o *options) tls(s signal) *tls.Config {
+	if c := firstNonNil(o.signals[s].tls, o.export.tls); c != nil {
+		return *c
+	}
+	return nil
+}
 
 // misplacedOption is an option inside ForTraces, ForMetrics or ForLogs that cannot be scoped to a signal.
 type misplacedOption struct {

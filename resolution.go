@@ -27,6 +27,7 @@ func resolveConfig(opts *options, env environment) *resolution {
 	}
 	r.rejectConfigFile()
 	r.rejectMisplaced()
+	r.rejectGlobalPropagator()
 	r.checkBatch("span", traces, &r.cfg.spanBatch)
 	r.checkBatch("log", logs, &r.cfg.logBatch)
 	for _, s := range allSignals() {
@@ -97,13 +98,13 @@ func (r *resolution) warnings() []string {
 // finishSignal decides what depends on several settings: whether the signal is on, where it goes, and its TLS.
 func (r *resolution) finishSignal(s signal) {
 	sc := &r.cfg.signals[s]
-	if r.cfg.profile.value == ProfileDevelopment && sc.exporters.isDefault() && sc.endpoint.isDefault() {
+	if r.staysOnConsole(s) {
 		sc.exporters = setting[[]string]{[]string{exporterConsole}, "profile " + string(ProfileDevelopment)}
 	}
 	if r.sendsOTLP(s) {
 		r.finishTarget(s, sc)
 		r.finishTLS(s, sc)
-		sc.headerFunc = firstNonNil(r.opts.signals[s].headerFunc, r.opts.export.headerFunc)
+		sc.headerFunc = r.opts.headerFunc(s)
 		r.warnPlainToken(s, sc)
 	}
 	sc.off = r.whyOff(s)
@@ -135,7 +136,15 @@ func (r *resolution) whyOff(s signal) string {
 
 // sendsOTLP tells whether the settings of OTLP matter to a signal. Its exporter is settled first.
 func (r *resolution) sendsOTLP(s signal) bool {
-	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP)
+	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP) && !r.staysOnConsole(s)
+}
+
+// staysOnConsole tells whether the development profile decides where a signal goes: nobody has set an endpoint, right or
+// wrong.
+func (r *resolution) staysOnConsole(s signal) bool {
+	set := firstNonNil(r.opts.signals[s].endpoint, r.opts.export.endpoint) != nil ||
+		slices.ContainsFunc(scopedEnv(s, "ENDPOINT"), func(name string) bool { return r.env[name] != "" })
+	return r.cfg.profile.value == ProfileDevelopment && r.cfg.signals[s].exporters.isDefault() && !set
 }
 
 func (r *resolution) isOff(s signal) bool {
@@ -163,6 +172,25 @@ func (r *resolution) rejectMisplaced() {
 			cause:   "holds an option that cannot be limited to one signal",
 			outcome: fmt.Sprintf("give it to Init directly; %s are off", m.signal),
 		})
+	}
+}
+
+// rejectGlobalPropagator refuses to make the global propagator a part of itself: the first request would not come back.
+func (r *resolution) rejectGlobalPropagator() {
+	p := &r.cfg.propagators
+	if r.opts.withoutGlobals || !slices.ContainsFunc(p.value.given, isGlobalPropagator) {
+		return
+	}
+	r.add(problem{
+		setting: "propagators", origin: p.origin, fatal: true,
+		cause:   "one is OpenTelemetry's global propagator, which Init sets",
+		outcome: "the option is ignored: give the formats themselves, such as propagation.TraceContext{}",
+	})
+	r.opts.propagators = nil
+	for _, row := range settings() {
+		if row.describe().option == p.origin {
+			row.resolve(r)
+		}
 	}
 }
 

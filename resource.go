@@ -35,8 +35,8 @@ var kubernetesVariables = [kubernetesCount]struct{ env, attribute string }{
 // OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME, options. Whatever fails is named in notices and the rest is used; no
 // attribute carries a schema URL, so that none can conflict.
 func buildResource(ctx context.Context, c *config) (res *resource.Resource, notices []string) {
-	attrs, notices := detect(ctx, append(standardDetectors(), c.opts.detectors...))
-	attrs = append(attrs, semconv.ServiceInstanceID(uuid.NewString()))
+	detected, notices := detect(ctx, append(standardDetectors(), c.opts.detectors...))
+	attrs := append([]attribute.KeyValue{semconv.ServiceInstanceID(uuid.NewString())}, detected...)
 	for i, v := range kubernetesVariables {
 		if value := c.kubernetes[i].value; value != "" {
 			attrs = append(attrs, attribute.String(v.attribute, value))

@@ -145,10 +145,12 @@ func TestDetectorsAreBoundedAndIsolated(t *testing.T) {
 
 func TestDetectorOptionReachesTheResource(t *testing.T) {
 	found := detector(func(context.Context) (*resource.Resource, error) {
-		return resource.NewSchemaless(attribute.String("cloud.region", "north"), attribute.String("service.name", "detected")), nil
+		return resource.NewSchemaless(attribute.String("cloud.region", "north"), attribute.String("service.name", "detected"),
+			attribute.String("service.instance.id", "pod-7")), nil
 	})
 	attrs, _ := attributesOf(t, environment{"OTEL_SERVICE_NAME": "named"}, WithResourceDetectors(nil), WithResourceDetectors(found))
 	require.Equal(t, "north", attrs["cloud.region"])
+	require.Equal(t, "pod-7", attrs["service.instance.id"], "what is detected goes before what is made up")
 	require.Equal(t, "named", attrs["service.name"], "what was given goes before what is detected")
 }
 

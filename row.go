@@ -181,8 +181,8 @@ func (t typedRow[T]) quote(text string) string {
 	if t.kind.secret {
 		return "<redacted>"
 	}
-	if s, ok := any(t.kind.show).(func(string) string); ok {
-		text = s(text)
+	if t.kind.quote != nil {
+		text = t.kind.quote(text)
 	}
 	return fmt.Sprintf("%q", text)
 }

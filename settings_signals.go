@@ -29,7 +29,7 @@ func signalRows(s signal) []row {
 			rowInfo{name: name(what), option: "WithTLSConfig", env: scopedEnv(s, suffix), signals: on, strict: true, otlpOnly: true, reason: "WithTLSConfig replaces all three files"},
 			k, func(c *config) *setting[pemFile] { return field(at(c)) },
 			func(o *options) *pemFile {
-				if firstNonNil(o.signals[s].tls, o.export.tls) == nil {
+				if o.tls(s) == nil {
 					return nil
 				}
 				return &pemFile{replaced: true}

@@ -56,8 +56,9 @@ type Guard struct {
 	release     func() // gives the globals back
 	owner       *Guard // of a refused Init: the guard that holds the globals
 
-	stop    sync.Once
-	stopErr error
+	stop    sync.Mutex
+	stopped chan struct{} // closed by the first Shutdown at its end; nil before it
+	stopErr error         // of that one
 }
 
 // TracerProvider returns the provider of this guard; a no-op when traces are off.
@@ -112,8 +113,9 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g.owner != nil {
 		return g.owner.ForceFlush(ctx)
 	}
+	ctx = orBackground(ctx)
 	return inParallel(g.running, func(r running) error {
-		return r.failed("flush", r.flush(ctx))
+		return r.failed("flush", leavingBehind(ctx, graceAfterEnd, "come back", r.flush))
 	})
 }
 
@@ -130,22 +132,44 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 // A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
 // signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
 //
-// The first call does the work; every other one waits for it and gets the same error.
+// The first call does the work; every other one waits for it and gets the same error, or one of its own when its own time
+// is over first: so it may be called from a part of telemetry that Shutdown waits for, such as an error handler.
 func (g *Guard) Shutdown(ctx context.Context) error {
-	if g == nil {
+	if g == nil || g.owner != nil { // nothing of its own is running
 		return nil
-	}
-	g.stop.Do(func() { g.stopErr = g.shutdown(ctx) })
-	return g.stopErr
-}
-
-func (g *Guard) shutdown(ctx context.Context) error {
-	if g.owner != nil {
-		return nil // nothing of its own is running
 	}
 	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
 	defer cancel()
+	g.stop.Lock()
+	first := g.stopped == nil
+	if first {
+		g.stopped = make(chan struct{})
+	}
+	g.stop.Unlock()
+	if !first {
+		return g.awaitStop(ctx)
+	}
+	defer close(g.stopped)
+	g.stopErr = g.shutdown(ctx)
+	return g.stopErr
+}
 
+// awaitStop waits for the first Shutdown, and a little longer than ctx for one that has the same deadline.
+func (g *Guard) awaitStop(ctx context.Context) error {
+	select {
+	case <-g.stopped:
+		return g.stopErr
+	case <-ctx.Done():
+	}
+	select {
+	case <-g.stopped:
+		return g.stopErr
+	case <-time.After(graceAfterEnd):
+		return fmt.Errorf("telemetry: shutdown: an earlier call is not through yet: %w", ctx.Err())
+	}
+}
+
+func (g *Guard) shutdown(ctx context.Context) error {
 	grace := time.AfterFunc(graceForNobody, g.connections.giveUp)
 	defer grace.Stop()
 	g.prober.stop()
@@ -197,9 +221,7 @@ func (g *Guard) sayGoodbye() {
 
 // shutdownContext applies the rules for contexts that are already over.
 func shutdownContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
-	if ctx == nil {
-		ctx = context.Background()
-	}
+	ctx = orBackground(ctx)
 	switch err := ctx.Err(); {
 	case errors.Is(err, context.DeadlineExceeded), err == nil && remaining(ctx) < tooShort:
 		ctx, timeout = context.WithoutCancel(ctx), min(timeout, graceAfterDeadline)
@@ -228,14 +250,14 @@ func (g *Guard) stopSignals(ctx context.Context, signals []running, followed boo
 	grace := min(graceAfterEnd, share/4)
 	ctx, cancel := context.WithTimeout(ctx, share-grace)
 	defer cancel()
-	return inParallel(signals, func(r running) error { return r.failed("shutdown", stopSignal(ctx, grace, r)) })
+	return inParallel(signals, func(r running) error { return r.failed("shutdown", leavingBehind(ctx, grace, "stop", r.shutdown)) })
 }
 
-// stopSignal comes back at the end of ctx also when the SDK or a processor of the user's does not, which is then left
-// behind and named.
-func stopSignal(ctx context.Context, grace time.Duration, r running) error {
+// leavingBehind comes back at the end of ctx also when the SDK or a processor of the user's does not, which is then left
+// behind.
+func leavingBehind(ctx context.Context, grace time.Duration, verb string, do func(context.Context) error) error {
 	done := make(chan error, 1)
-	go func() { done <- contained(func() error { return r.shutdown(ctx) }) }()
+	go func() { done <- contained(func() error { return do(ctx) }) }()
 	select {
 	case err := <-done:
 		return err
@@ -245,7 +267,7 @@ func stopSignal(ctx context.Context, grace time.Duration, r running) error {
 	case err := <-done:
 		return err
 	case <-time.After(grace):
-		return fmt.Errorf("does not stop, it is left behind: %w", ctx.Err())
+		return fmt.Errorf("does not %s, it is left behind: %w", verb, ctx.Err())
 	}
 }
 

@@ -4,10 +4,12 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry"
@@ -142,6 +144,64 @@ func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
 	require.Equal(t, []string{"x"}, spanNames(c))
 	require.Equal(t, []string{"x"}, logBodies(c))
 	require.Contains(t, metricNames(c), "x")
+}
+
+func (s stubborn) ForceFlush(context.Context) error { <-s.release; return nil }
+
+// A processor that ignores its context costs what it holds itself, not the end of the call.
+func TestForceFlushLeavesBehindWhatDoesNotComeBack(t *testing.T) {
+	c := otlptest.New(t)
+	hung := stubborn{release: make(chan struct{})}
+	guard, _ := start(t, c, telemetry.WithSpanProcessors(hung))
+	record(t.Context(), guard, "x")
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	flushed := make(chan error, 1)
+	go func() { flushed <- guard.ForceFlush(ctx) }()
+	select {
+	case err := <-flushed:
+		require.ErrorContains(t, err, "telemetry: flush traces: does not come back, it is left behind")
+	case <-time.After(10 * time.Second):
+		t.Error("ForceFlush outlives its context")
+	}
+	close(hung.release)
+	require.Equal(t, []string{"x"}, spanNames(c))
+	require.Equal(t, []string{"x"}, logBodies(c))
+}
+
+func TestForceFlushOfANilContext(t *testing.T) {
+	c := otlptest.New(t)
+	guard, _ := start(t, c)
+	record(t.Context(), guard, "x")
+	var none context.Context
+	require.NoError(t, guard.ForceFlush(none))
+	require.Equal(t, []string{"x"}, spanNames(c))
+}
+
+// The closing line goes to the error handler, and Shutdown waits for that.
+func TestShutdownFromTheErrorHandler(t *testing.T) {
+	var guard atomic.Pointer[telemetry.Guard]
+	inner := make(chan error, 100)
+	started, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(),
+		telemetry.WithEndpoint("http://"+otlptest.FreeAddress(t)), telemetry.WithShutdownTimeout(500*time.Millisecond),
+		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(error) {
+			if g := guard.Load(); g != nil {
+				inner <- g.Shutdown(context.Background())
+			}
+		})))
+	require.NoError(t, err)
+	record(t.Context(), started, "x")
+	guard.Store(started)
+	done := make(chan error, 1)
+	go func() { done <- started.Shutdown(context.Background()) }()
+	select {
+	case err := <-done:
+		require.ErrorContains(t, err, "1 spans not delivered")
+		require.ErrorContains(t, <-inner, "an earlier call is not through yet")
+		require.Equal(t, err, started.Shutdown(context.Background()))
+	case <-time.After(10 * time.Second):
+		t.Error("Shutdown waits for itself")
+	}
 }
 
 // explosive panics where the caller cannot recover.

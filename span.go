@@ -26,6 +26,7 @@ import (
 // root, whether ctx has no span or opts say [trace.WithNewRoot], is marked random as by [Extract]. The name should be
 // one of few: put what varies into attributes. Do is safe for concurrent use.
 func Do(ctx context.Context, name string, fn func(context.Context) error, opts ...trace.SpanStartOption) error {
+	ctx = orBackground(ctx)
 	tracer := providerFor(ctx).Tracer(scopeName, trace.WithInstrumentationVersion(Version))
 	if config := trace.NewSpanStartConfig(opts...); config.NewRoot() {
 		ctx, opts = trace.ContextWithSpanContext(ctx, randomRoot), optionsInPlace(config)

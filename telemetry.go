@@ -31,13 +31,15 @@ var ErrAlreadyInitialized = errors.New(
 // switches.
 var process = struct {
 	sync.Mutex
-	owner     *Guard
-	quiet     sync.Mutex
-	providers *global.Providers
-	relay     *diagnose.Relay
+	owner      *Guard
+	quiet      sync.Mutex
+	providers  *global.Providers
+	propagator *propagator
+	relay      *diagnose.Relay
 }{
-	providers: global.New(),
-	relay:     diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, diagnose.Mask{})),
+	providers:  global.New(),
+	propagator: &propagator{},
+	relay:      diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, diagnose.Mask{})),
 }
 
 // Init starts traces, metrics and logs, and makes them the process's: it sets OpenTelemetry's global providers,
@@ -61,7 +63,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	resolved := resolveConfig(o, env.under(ctx))
 	cfg := resolved.cfg
 
-	g := &Guard{cfg: cfg, propagator: &propagator{cfg.propagators.value.build()}}
+	g := &Guard{cfg: cfg, propagator: cfg.propagators.value.build()}
 	if !o.withoutGlobals {
 		process.Lock()
 		defer process.Unlock()
@@ -97,13 +99,8 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	return g, err
 }
 
-// detached keeps what ctx carries and forgets its end; a nil context, which the compiler cannot rule out, is empty.
-func detached(ctx context.Context) context.Context {
-	if ctx == nil {
-		return context.Background()
-	}
-	return context.WithoutCancel(ctx)
-}
+// detached keeps what ctx carries and forgets its end.
+func detached(ctx context.Context) context.Context { return context.WithoutCancel(orBackground(ctx)) }
 
 // start builds the three signals; one that fails is off and the others run.
 func (g *Guard) start(ctx context.Context, b *builder) error {
@@ -219,9 +216,6 @@ func currentGlobals() globals {
 	}
 }
 
-// propagator is a pointer so that Shutdown can tell whether the global one is still Init's.
-type propagator struct{ propagation.TextMapPropagator }
-
 // install sets the globals, once and last, and returns what gives them back.
 func install(g *Guard) (release func()) {
 	before := currentGlobals()
@@ -229,7 +223,7 @@ func install(g *Guard) (release func()) {
 		tracerProvider: process.providers.TracerProvider(),
 		meterProvider:  process.providers.MeterProvider(),
 		loggerProvider: process.providers.LoggerProvider(),
-		propagator:     g.propagator,
+		propagator:     process.propagator,
 		errorHandler:   process.relay,
 		logger:         g.logger,
 	}
@@ -239,6 +233,7 @@ func install(g *Guard) (release func()) {
 	otel.SetTracerProvider(mine.tracerProvider)
 	otel.SetMeterProvider(mine.meterProvider)
 	otel.SetLoggerProvider(mine.loggerProvider)
+	process.propagator.use(g.propagator)
 	otel.SetTextMapPropagator(mine.propagator)
 	slog.SetDefault(mine.logger)
 	mine.stdLog = stdLog{log.Writer(), log.Flags()} // as slog has set it

@@ -201,6 +201,46 @@ func TestInitShutdownInit(t *testing.T) {
 	}
 }
 
+// Instrumentation asks for the propagator once, when it is made.
+func TestPropagatorFollowsTheNextInit(t *testing.T) {
+	var asked []propagation.TextMapPropagator
+	for _, names := range []string{"tracecontext", "baggage", "none"} {
+		asked = append(asked, otel.GetTextMapPropagator())
+		t.Setenv("OTEL_PROPAGATORS", names)
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+		require.NoError(t, err)
+		asked = append(asked, otel.GetTextMapPropagator())
+		for i, p := range asked {
+			require.ElementsMatch(t, guard.Propagator().Fields(), p.Fields(), "%s, asked for %d", names, i)
+		}
+		require.NoError(t, guard.Shutdown(t.Context()))
+	}
+}
+
+// A preset may say "what there is, and B3"; the global propagator as a part of itself would end the process.
+func TestGlobalPropagatorIsNoPartOfItself(t *testing.T) {
+	if !isChild() {
+		runChild(t, "OTEL_PROPAGATORS=baggage")
+		return
+	}
+	first := otel.GetTextMapPropagator()
+	for range 2 {
+		for _, global := range []propagation.TextMapPropagator{first, otel.GetTextMapPropagator()} {
+			guard, err := telemetry.Init(t.Context(), telemetry.WithPropagators(global, propagation.TraceContext{}), telemetry.WithLogOutput(&syncBuffer{}),
+				telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+			require.ErrorContains(t, err, "telemetry: propagators: WithPropagators: one is OpenTelemetry's global propagator")
+			require.Equal(t, []string{"baggage"}, otel.GetTextMapPropagator().Fields(), "the variable counts")
+
+			follower, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithPropagators(otel.GetTextMapPropagator()),
+				telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+			require.NoError(t, err)
+			require.Equal(t, []string{"baggage"}, follower.Propagator().Fields())
+			require.NoError(t, follower.Shutdown(t.Context()))
+			require.NoError(t, guard.Shutdown(t.Context()))
+		}
+	}
+}
+
 func TestSecondInitSharesTheFirst(t *testing.T) {
 	c := otlptest.New(t)
 	first, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
@@ -210,6 +250,7 @@ func TestSecondInitSharesTheFirst(t *testing.T) {
 	require.ErrorContains(t, err, "WithoutGlobals", "it says what to do")
 	record(t.Context(), second, "through the second")
 	require.NoError(t, second.ForceFlush(t.Context()))
+	require.Equal(t, int64(1), second.Health().Traces.Exported)
 	require.NoError(t, second.Shutdown(t.Context()), "the first goes on")
 	record(t.Context(), first, "through the first")
 	require.NoError(t, first.Shutdown(t.Context()))
@@ -298,6 +339,29 @@ func TestPanicOfAViewSwitchesMetricsOff(t *testing.T) {
 	record(t.Context(), guard, "x")
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Equal(t, []string{"x"}, spanNames(c))
+}
+
+// Instruments from before Init are made anew in it, and go through the views there.
+func TestPanicOfAViewCostsAnEarlierInstrumentOnly(t *testing.T) {
+	broken, err := otel.Meter("earlier").Int64Counter("earlier.broken")
+	require.NoError(t, err)
+	sound, err := otel.Meter("earlier").Int64Counter("earlier.sound")
+	require.NoError(t, err)
+	c, console := otlptest.New(t), &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console),
+		telemetry.WithViews(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+			if i.Name == "earlier.broken" {
+				panic("view")
+			}
+			return sdkmetric.Stream{}, false
+		}))
+	require.NoError(t, err)
+	broken.Add(t.Context(), 1)
+	sound.Add(t.Context(), 1)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	require.Contains(t, metricNames(c), "earlier.sound")
+	require.NotContains(t, metricNames(c), "earlier.broken")
+	require.Contains(t, console.String(), "metrics after a switch of providers: panic: view")
 }
 
 func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {

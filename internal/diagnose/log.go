@@ -71,9 +71,12 @@ func NewForwarding(handle func(error), level slog.Level, mask Mask) *Log {
 func (l *Log) Forwards() bool { return l.forward != nil }
 
 // ToHandler adapts a slog handler for [New]. The handler's own level does not apply: OTEL_LOG_LEVEL decides about the
-// library's lines, LOG_LEVEL about the service's.
+// library's lines, LOG_LEVEL about the service's. A panic of h ends there: lines come from goroutines of the library's own.
 func ToHandler(h slog.Handler) func(slog.Record) {
-	return func(r slog.Record) { _ = h.Handle(context.Background(), r) }
+	return func(r slog.Record) {
+		defer func() { _ = recover() }() // there is nobody left to tell
+		_ = h.Handle(context.Background(), r)
+	}
 }
 
 // Handle reports an error that happened in the background. With it, a Log is an otel.ErrorHandler.
@@ -87,11 +90,11 @@ func (l *Log) Handle(err error) {
 		}
 		return
 	}
-	l.Say(slog.LevelError, textOf(err))
+	l.Say(slog.LevelError, TextOf(err))
 }
 
-// textOf survives an Error method that panics, such as that of a nil pointer: the error may be anybody's.
-func textOf(err error) (text string) {
+// TextOf survives an Error method that panics, such as that of a nil pointer: the error may be anybody's.
+func TextOf(err error) (text string) {
 	defer func() {
 		if p := recover(); p != nil {
 			text = fmt.Sprintf("an error of type %T, whose Error panics: %v", err, p)
@@ -133,7 +136,7 @@ func (l *Log) Lost(cause string, n int64, unit string, reason error) {
 		}
 		return
 	}
-	called := l.line(textOf(reason))
+	called := l.line(TextOf(reason))
 	message := fmt.Sprintf("%s lost: %s", were(n, unit), called)
 	if cause == "" {
 		cause = Cause(called)

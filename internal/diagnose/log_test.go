@@ -274,3 +274,20 @@ func TestConcurrentSafe(t *testing.T) {
 		}
 	})
 }
+
+// mute is a handler of a broken output.
+type mute struct{ slog.Handler }
+
+func (mute) Handle(context.Context, slog.Record) error { panic("no output") }
+
+// The minute's line comes from a timer, where nobody could recover.
+func TestHandlerThatPanicsEndsNoProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := diagnose.New(diagnose.ToHandler(mute{}), slog.LevelInfo, diagnose.Mask{})
+		for range 3 {
+			require.NotPanics(t, func() { log.Say(slog.LevelWarn, "again") })
+		}
+		time.Sleep(2 * time.Minute)
+		require.NotPanics(t, log.Close)
+	})
+}

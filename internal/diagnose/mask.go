@@ -74,7 +74,8 @@ func (m Mask) Text(text string) string {
 
 // Error returns err with its text masked. It unwraps to err, for those who classify errors.
 func (m Mask) Error(err error) error {
-	if text := m.Text(err.Error()); text != err.Error() {
+	plain := TextOf(err)
+	if text := m.Text(plain); text != plain {
 		return &maskedError{text, err}
 	}
 	return err

@@ -3,6 +3,7 @@ package global
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -109,7 +110,7 @@ func instrument[H interface {
 		s := h.base()
 		s.source = &m.current
 		s.create = func(real metric.Meter) (S, error) {
-			i, err := create(real, name, options...)
+			i, err := created(func() (I, error) { return create(real, name, options...) })
 			behind, ok := any(i).(S)
 			if !ok { // rejected without a substitute: what is handed out stays usable
 				i, _ = create(noop.Meter{}, name, options...)
@@ -120,6 +121,16 @@ func instrument[H interface {
 		return h
 	})
 	return i.(H), i.ready()
+}
+
+// created turns a panic, of a view of the user's, into an error. Instruments are made anew in the middle of Init.
+func created[I any](create func() (I, error)) (i I, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("panic: %v", p)
+		}
+	}()
+	return create()
 }
 
 // observable hands out an observable instrument. Its callbacks are taken out of its options and registered beside it, for
