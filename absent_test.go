@@ -63,7 +63,7 @@ func TestShutdownDoesNotWaitForNobody(t *testing.T) {
 		took, err := stopped(g)
 		require.Equal(t, graceForNobody, took)
 		for _, s := range allSignals() {
-			require.ErrorContains(t, err, "shutdown "+s.String())
+			require.ErrorContains(t, err, " "+s.one())
 			h := g.healthOf(s)
 			require.Positive(t, h.Lost(), s)
 			require.Equal(t, h.Accepted, h.Lost(), "%s: %+v", s, h)
@@ -158,10 +158,10 @@ func TestGraceIsOfEachSignal(t *testing.T) {
 						h := g.healthOf(s)
 						if slices.Contains(set, s) {
 							require.Equal(t, h.Accepted, h.Exported, "%s: %+v", s, h)
-							require.NotContains(t, fmt.Sprint(err), "shutdown "+s.String())
+							require.NotContains(t, fmt.Sprint(err), " "+s.one())
 						} else if s != metrics { // whose turn comes when the collector is there
 							require.Equal(t, h.Accepted, h.Lost(), "%s: %+v", s, h)
-							require.ErrorContains(t, err, "shutdown "+s.String())
+							require.ErrorContains(t, err, " "+s.one())
 						}
 					}
 				})

@@ -9,6 +9,7 @@ import (
 	"math"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -346,6 +347,12 @@ func TestAProblemOfAllSignalsIsSaidOnce(t *testing.T) {
 	warnings := resolve(environment{"OTEL_EXPORTER_OTLP_TIMEOUT": "5s", "OTEL_METRIC_EXPORT_TIMEOUT": "5s"}).warnings()
 	require.Len(t, warnings, 2, "not what another variable says: %v", warnings)
 	require.Contains(t, warnings[0], `traces, metrics and logs timeout: OTEL_EXPORTER_OTLP_TIMEOUT is "5s": want a whole number of milliseconds`)
+	warnings = resolve(environment{"LOG_LEVEL": "loud", "OTEL_ATTRIBUTE_COUNT_LIMIT": "many", "TELEMETRY_OTLP_LOG_LEVEL": "louder"}).warnings()
+	require.Len(t, warnings, 3, "each variable once: %v", warnings)
+	require.Len(t, slices.DeleteFunc(warnings, func(w string) bool {
+		return !strings.HasPrefix(w, "span and log attributes: OTEL_ATTRIBUTE_COUNT_LIMIT")
+	}), 1)
+	require.Contains(t, resolve(environment{"LOG_LEVEL": "loud"}).warnings()[0], `console and OTLP log level: LOG_LEVEL is "loud": unknown`)
 }
 
 func TestBatchStaysWithinQueue(t *testing.T) {

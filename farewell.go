@@ -48,13 +48,7 @@ func (o *outages) endFarewell() {
 		return
 	}
 	for _, l := range f.losses {
-		var lost []signal
-		var counts []string
-		for _, s := range allSignals() {
-			if n := l.items[s]; n > 0 {
-				lost, counts = append(lost, s), append(counts, diagnose.Count(n, s.one(), s.unit()))
-			}
-		}
+		lost, counts := counted(l.items)
 		if len(lost) == 1 {
 			o.sayLost(lost[0], l.items[lost[0]], l.err) // and with it what was lost since its last line
 			continue

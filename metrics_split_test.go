@@ -72,7 +72,7 @@ func TestMetricsTooLargeAreHalved(t *testing.T) {
 			require.Equal(t, h.Accepted, h.Exported)
 
 			counter.Add(t.Context(), 1, metric.WithAttributes(attribute.String("pad", strings.Repeat("x", 20_000))))
-			require.ErrorContains(t, guard.ForceFlush(t.Context()), "1 data points not delivered")
+			require.ErrorContains(t, guard.ForceFlush(t.Context()), "1 data point not delivered")
 			h = guard.Health().Metrics
 			require.EqualValues(t, 1, h.DroppedBy["too_large"])
 			require.EqualValues(t, 1, h.Lost())

@@ -120,20 +120,14 @@ func closestName(text string, valid []string) string {
 	return ""
 }
 
-// foreignNames are values that are right elsewhere, and what to do here.
+// foreignNames are values that are right elsewhere, and what to do here where the list of valid ones does not say it.
 var foreignNames = map[string]string{
-	"http/json":                 "http/json is not supported: collectors take http/protobuf at the same endpoint",
-	"jaeger":                    "Jaeger takes otlp; the Jaeger propagator is given with WithPropagators",
-	"zipkin":                    "send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter",
-	"prometheus":                "give a Prometheus reader with WithMetricReader",
-	"stdout":                    "did you mean console?",
-	"logging":                   "did you mean console?",
-	"jaeger_remote":             "give that sampler with WithSampler",
-	"parentbased_jaeger_remote": "give that sampler with WithSampler",
-	"xray":                      "give it with WithSampler or WithPropagators",
-	"b3":                        "give it with WithPropagators",
-	"b3multi":                   "give it with WithPropagators",
-	"ottrace":                   "give it with WithPropagators",
+	"http/json":  "http/json is not supported: collectors take http/protobuf at the same endpoint",
+	"jaeger":     "Jaeger takes otlp; the Jaeger propagator is given with WithPropagators",
+	"zipkin":     "send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter",
+	"prometheus": "give a Prometheus reader with WithMetricReader",
+	"stdout":     "did you mean console?",
+	"logging":    "did you mean console?",
 }
 
 // unknownName is the error of a value that is none of the valid ones.
@@ -174,6 +168,19 @@ func distance[T comparable](a, b []T) int {
 		before, last = last, row
 	}
 	return last[len(b)]
+}
+
+// unreadArgument speaks up about a ratio that an operator believes in force: without its sampler it means nothing.
+func (r *resolution) unreadArgument() {
+	s, arg := r.cfg.sampler, r.cfg.samplerArg
+	if arg.isDefault() || s.value.takesRatio() || !s.isDefault() && !isOption(s.origin) {
+		return
+	}
+	instead := "set OTEL_TRACES_SAMPLER=parentbased_traceidratio too, or unset it"
+	if !s.isDefault() {
+		instead = s.origin + " is in force"
+	}
+	r.notice(fmt.Sprintf("%s means something to the samplers traceidratio and parentbased_traceidratio only: %s", arg.origin, instead))
 }
 
 // nameContradictions says who named the service when several did, and not alike.

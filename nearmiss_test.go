@@ -6,6 +6,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
 func TestNearMissesOfVariables(t *testing.T) {
@@ -113,12 +114,12 @@ func TestNearMissesOfValues(t *testing.T) {
 		{"OTEL_TRACES_SAMPLER", "parentbased_alwayson", "(did you mean parentbased_always_on?)"},
 		{"OTEL_TRACES_SAMPLER", "always-on", "(did you mean always_on?)"},
 		{"OTEL_TRACES_SAMPLER", "traceidratiobased", "(did you mean traceidratio?)"},
-		{"OTEL_TRACES_SAMPLER", "jaeger_remote", "give that sampler with WithSampler"},
+		{"OTEL_TRACES_SAMPLER", "jaeger_remote", "others are given with WithSampler; the variable is ignored"},
 		{"OTEL_TRACES_EXPORTER", "oltp", "(did you mean otlp?)"},
 		{"OTEL_TRACES_EXPORTER", "jaeger", "Jaeger takes otlp"},
 		{"OTEL_METRICS_EXPORTER", "prometheus", "give a Prometheus reader with WithMetricReader"},
 		{"OTEL_LOGS_EXPORTER", "stdout", "did you mean console?"},
-		{"OTEL_PROPAGATORS", "b3", "give it with WithPropagators"},
+		{"OTEL_PROPAGATORS", "b3", "other formats are given with WithPropagators; the variable is ignored"},
 		{"OTEL_PROPAGATORS", "trace-context", "(did you mean tracecontext?)"},
 		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gz", "want one of gzip, none;"},
 		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gzipp", "(did you mean gzip?)"},
@@ -189,4 +190,16 @@ func TestWrongSamplingIsNamedAlone(t *testing.T) {
 	_, err := NewAdaptiveSampler(Sampling{TracesPerSecond: -1})
 	require.EqualError(t, err, "sampling: TracesPerSecond is -1, want more than 0 and at most 1e+06, or 0 for 50")
 	require.ErrorContains(t, resolve(nil, WithSampler(nil)).err(), "sampler: WithSampler")
+}
+
+// A ratio without its sampler would be believed and mean nothing.
+func TestArgumentWithoutItsSampler(t *testing.T) {
+	const name = "OTEL_TRACES_SAMPLER_ARG"
+	said := func(env environment, opts ...Option) string { return strings.Join(resolve(env, opts...).notices, "\n") }
+	require.Contains(t, said(environment{name: "0.1"}), name+" means something to the samplers traceidratio and parentbased_traceidratio only: set OTEL_TRACES_SAMPLER=parentbased_traceidratio too")
+	require.Contains(t, said(environment{name: "0.1"}, WithSampler(sdktrace.AlwaysSample())), "only: WithSampler is in force")
+	require.NotContains(t, said(environment{name: "0.1", "OTEL_TRACES_SAMPLER": "traceidratio"}), name)
+	require.NotContains(t, said(environment{name: "1", "OTEL_TRACES_SAMPLER": "always_on"}), name, "harmless, and common")
+	require.NotContains(t, said(environment{name: "7"}), name, "another line says what is wrong with it")
+	require.NotContains(t, said(environment{}), name)
 }

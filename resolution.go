@@ -33,6 +33,7 @@ func resolveConfig(opts *options, env environment) *resolution {
 	for _, s := range allSignals() {
 		r.finishSignal(s)
 	}
+	r.unreadArgument()
 	r.nameContradictions()
 	r.nearMisses()
 	return r
@@ -40,7 +41,8 @@ func resolveConfig(opts *options, env environment) *resolution {
 
 func (r *resolution) add(p problem) { r.problems = append(r.problems, p) }
 
-// together has one problem in the place of those that a general variable or option makes for each signal.
+// together has one problem in the place of those that a general variable or option makes for each signal, or for several
+// settings of the same kind, such as the log levels of console and OTLP.
 func (r *resolution) together() []problem {
 	type shared struct {
 		problem
@@ -50,7 +52,7 @@ func (r *resolution) together() []problem {
 	var all []shared
 	for _, p := range r.problems {
 		name, what, _ := strings.Cut(p.setting, " ")
-		if _, ok := signalNamed(name); !ok {
+		if what == "" {
 			all = append(all, shared{problem: p})
 			continue
 		}

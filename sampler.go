@@ -49,8 +49,10 @@ import (
 //   - A trace that is open for 30 seconds (SlowThreshold, if that is longer) is taken for slow and exported from there on
 //     as its spans end. For endpoints that stream, use a [Rule] with a negative SlowThreshold: their spans are forgotten
 //     every 30 seconds, and a failure within an hour is kept with those since. Each stream takes 1.3 kB of HeldBytes.
-//   - At most 1,000 spans of one trace are held; further ones are dropped unless they failed, and the local root says how
-//     many in the attribute sampling.dropped_spans.
+//   - At most 1,000 spans and 512 KiB of one trace are held, as much again for failed spans, and once more for local roots;
+//     further ones are dropped, and the local root says how many in the attribute sampling.dropped_spans.
+//   - Requests that share a trace ID and overlap are kept together. While more fails than TailTracesPerSecond allows, at most
+//     1,000 spans of one such trace follow it, so that nobody has everything exported by sending one ID.
 //
 // Recording costs what a sampled span costs, without its export: about 1.5 µs and 1.1 kB of garbage per span
 // (BenchmarkRequest in internal/sampling). HeadOnly spares it.

@@ -114,7 +114,7 @@ func TestErrorsForCallersAreExplained(t *testing.T) {
 		s.send(t, "lost")
 		err := s.guard.Shutdown(context.Background())
 		const advice = ": start the collector, or correct host and port in WithEndpoint"
-		require.ErrorContains(t, err, "telemetry: shutdown traces: 1 spans not delivered: nothing listens at "+port+advice)
+		require.ErrorContains(t, err, "telemetry: shutdown traces: 1 span not delivered: nothing listens at "+port+advice)
 		last := s.guard.Health().Traces.LastError
 		require.ErrorContains(t, last, "nothing listens at "+port+advice)
 		if protocol == telemetry.ProtocolHTTP { // gRPC keeps nothing but words
@@ -132,6 +132,6 @@ func TestShortShutdownAccusesNobody(t *testing.T) {
 	s := newSender(t, telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithShutdownTimeout(300*time.Millisecond))
 	s.send(t, "lost")
 	err := s.guard.Shutdown(context.Background())
-	require.ErrorContains(t, err, "1 spans not delivered")
+	require.ErrorContains(t, err, "1 span not delivered")
 	require.NotContains(t, err.Error(), "something else listens there")
 }

@@ -15,12 +15,10 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	"go.opentelemetry.io/otel/propagation"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/resource"
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
@@ -105,7 +103,8 @@ func (g *Guard) Logger() *slog.Logger {
 
 // ForceFlush sends what the signals hold at the moment of the call, all signals at the same time, and returns when it
 // has arrived, or is in the spool, or ctx ends. With the adaptive sampler a trace is held until its local root span ends, and
-// stays held: to decide early would lose errors or bend the weights. The errors of the signals are joined. After Shutdown it does nothing.
+// stays held: to decide early would lose errors or bend the weights. The errors of the signals are joined, with one for
+// what several lost for the same reason. After Shutdown it does nothing.
 func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g == nil {
 		return nil
@@ -183,7 +182,7 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	}
 	g.connections.outages.beginFarewell()
 	lost := g.connections.spool.lost()
-	err := errors.Join(
+	err := joined(
 		g.stopSignals(ctx, first, len(last) > 0),
 		g.stopSignals(ctx, last, false))
 	g.connections.spool.close(ctx)
@@ -281,33 +280,6 @@ func contained(do func() error) (err error) {
 	return do()
 }
 
-// failed words an error for the caller: what was lost, in the signal's own unit, and why.
-func (r running) failed(what string, err error) error {
-	var loss *batch.LossError
-	switch {
-	case err == nil, errors.Is(err, sdkmetric.ErrReaderShutdown): // a reader of the user's may be shut down already
-		return nil
-	case errors.As(err, &loss):
-		lost := fmt.Errorf("telemetry: %s %s: %d %s not delivered: %w", what, r.signal, loss.Items, r.signal.unit(), r.words.words(r.signal, loss.Cause))
-		return errors.Join(append([]error{lost}, besidesLoss(err)...)...)
-	}
-	return fmt.Errorf("telemetry: %s %s: %w", what, r.signal, err)
-}
-
-// besidesLoss are the errors that were joined to a loss.
-func besidesLoss(err error) (others []error) {
-	if joined, ok := err.(interface{ Unwrap() []error }); ok {
-		for _, one := range joined.Unwrap() {
-			others = append(others, besidesLoss(one)...)
-		}
-		return others
-	}
-	if loss := (*batch.LossError)(nil); errors.As(err, &loss) {
-		return nil
-	}
-	return []error{err}
-}
-
 func inParallel(signals []running, do func(running) error) error {
 	errs := make([]error, len(signals))
 	var wg sync.WaitGroup
@@ -315,7 +287,7 @@ func inParallel(signals []running, do func(running) error) error {
 		wg.Go(func() { errs[i] = contained(func() error { return do(r) }) })
 	}
 	wg.Wait()
-	return errors.Join(errs...)
+	return joined(errs...)
 }
 
 // giveBack puts the globals back that Init set, each unless somebody else has set it since.

@@ -3,10 +3,12 @@ package telemetry
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/stretchr/testify/require"
 )
 
@@ -99,4 +101,26 @@ func TestFailedNamesTheLoss(t *testing.T) {
 	require.NoError(t, r.failed("shutdown", nil))
 	cause := errors.New("down")
 	require.ErrorIs(t, r.failed("flush", cause), cause)
+}
+
+// What several signals lost for one reason is one error, which is still every one of them.
+func TestOneReasonIsOneError(t *testing.T) {
+	refused, other := fmt.Errorf("refused"), fmt.Errorf("too large")
+	lost := func(s signal, items int64, cause error) error {
+		return running{signal: s}.failed("shutdown", &batch.LossError{Items: items, Cause: cause})
+	}
+	ofLogs := fmt.Errorf("refused") // reads alike, and is another one
+	again := errors.New("a processor of the user's")
+	err := joined(
+		joined(lost(traces, 1200, refused), again, lost(logs, 1, ofLogs)),
+		lost(metrics, 3, other), nil)
+	require.EqualError(t, err, "telemetry: shutdown: 1,200 spans and 1 log record not delivered: refused\n"+
+		"a processor of the user's\n"+
+		"telemetry: shutdown metrics: 3 data points not delivered: too large")
+	for _, cause := range []error{refused, ofLogs, other, again} {
+		require.ErrorIs(t, err, cause)
+	}
+	require.NoError(t, joined(nil, joined()))
+	require.EqualError(t, joined(lost(traces, 2, refused), running{signal: logs}.failed("flush", &batch.LossError{Items: 1, Cause: refused})),
+		"telemetry: shutdown traces: 2 spans not delivered: refused\ntelemetry: flush logs: 1 log record not delivered: refused")
 }

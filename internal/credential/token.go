@@ -3,7 +3,9 @@ package credential
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"strings"
 )
 
@@ -32,6 +34,9 @@ func NewToken(path string, onError func(error)) *Token {
 // Headers returns the headers of a request that is sent now.
 func (t *Token) Headers(context.Context) (map[string]string, error) {
 	token, err := t.file.get()
+	if unread := (*fs.PathError)(nil); errors.As(err, &unread) { // names the file, and not what it is for
+		return nil, fmt.Errorf("the token file: %w", err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -22,7 +22,7 @@ func TestToken(t *testing.T) {
 		"not ASCII":       {content: "s3cr3tö", problem: "expected one token"},
 		"at the bound":    {content: strings.Repeat("a", 4<<20), token: strings.Repeat("a", 4<<20)},
 		"past the bound":  {content: strings.Repeat("a", 4<<20+1), problem: "more than 4194304 bytes"},
-		"there is no one": {problem: "no such file"},
+		"there is no one": {problem: "the token file: open "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "token")
