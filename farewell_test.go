@@ -129,7 +129,7 @@ func TestErrorThatPanicsDoesNotKeepShutdown(t *testing.T) {
 		_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x")
 		span.End()
 		begin := time.Now()
-		require.ErrorContains(t, guard.Shutdown(t.Context()), "telemetry: shutdown traces: 1 spans not delivered")
+		require.ErrorContains(t, guard.Shutdown(t.Context()), "telemetry: shutdown traces: 1 span not delivered")
 		require.Less(t, time.Since(begin), time.Second)
 		require.Contains(t, strings.Join(withoutTimes(out.take(t, begin)), "\n"), "1 span was lost: an error of type *telemetry.unspeakable, whose Error panics")
 	})

@@ -77,7 +77,7 @@ func TestShutdownErrorSaysWhatWasLost(t *testing.T) {
 		record(t.Context(), guard, "x")
 	}
 	err := guard.Shutdown(t.Context())
-	require.Regexp(t, `^telemetry: shutdown: 2,000 spans, \d+ data points and 2,000 log records not delivered: nothing listens at [^\n]*$`,
+	require.Regexp(t, `^telemetry: shutdown traces, metrics and logs: 2,000 spans, \d+ data points and 2,000 log records not delivered: nothing listens at [^\n]*$`,
 		err.Error(), "the reason once")
 	requireBalanced(t, guard)
 	require.EqualValues(t, 2000, guard.Health().Traces.Lost())

@@ -20,11 +20,11 @@ type undelivered struct {
 
 func (u *undelivered) Error() string {
 	signals, counts := counted(u.items)
-	of := ""
-	if len(signals) == 1 {
-		of = " " + signals[0].String()
+	names := make([]string, len(signals))
+	for i, s := range signals {
+		names[i] = s.String()
 	}
-	return fmt.Sprintf("telemetry: %s%s: %s not delivered: %v", u.what, of, diagnose.Listed(counts), u.reasons[0])
+	return fmt.Sprintf("telemetry: %s %s: %s not delivered: %v", u.what, diagnose.Listed(names), diagnose.Listed(counts), u.reasons[0])
 }
 
 func (u *undelivered) Unwrap() []error { return u.reasons }

@@ -114,7 +114,7 @@ func TestOneReasonIsOneError(t *testing.T) {
 	err := joined(
 		joined(lost(traces, 1200, refused), again, lost(logs, 1, ofLogs)),
 		lost(metrics, 3, other), nil)
-	require.EqualError(t, err, "telemetry: shutdown: 1,200 spans and 1 log record not delivered: refused\n"+
+	require.EqualError(t, err, "telemetry: shutdown traces and logs: 1,200 spans and 1 log record not delivered: refused\n"+
 		"a processor of the user's\n"+
 		"telemetry: shutdown metrics: 3 data points not delivered: too large")
 	for _, cause := range []error{refused, ofLogs, other, again} {

@@ -196,7 +196,7 @@ func TestShutdownFromTheErrorHandler(t *testing.T) {
 	go func() { done <- started.Shutdown(context.Background()) }()
 	select {
 	case err := <-done:
-		require.ErrorContains(t, err, "1 spans not delivered")
+		require.ErrorContains(t, err, "1 span not delivered")
 		require.ErrorContains(t, <-inner, "an earlier call is not through yet")
 		require.Equal(t, err, started.Shutdown(context.Background()))
 	case <-time.After(10 * time.Second):
