@@ -7,7 +7,7 @@ const maxCard = 19
 // in ten numbers passes the check digit alone.
 func isCard(digits []byte) bool { return issued(digits) && luhn(digits) }
 
-// issued knows the ranges of the networks that shops accept (their published BIN tables).
+// issued knows the ranges of the networks that shops accept, with the lengths that their published tables allow.
 func issued(d []byte) bool {
 	n := len(d)
 	if n < 12 || n > maxCard {
@@ -19,7 +19,7 @@ func issued(d []byte) bool {
 		}
 		return prefix
 	}
-	two, four := first(2), first(4)
+	two, three, four := first(2), first(3), first(4)
 	switch {
 	case d[0] == '4': // Visa
 		return n == 13 || n == 16 || n == 19
@@ -27,13 +27,17 @@ func issued(d []byte) bool {
 		return n == 16
 	case two == 34, two == 37: // American Express
 		return n == 15
-	case two == 36, two == 38, two == 39, four/10 >= 300 && four/10 <= 305: // Diners Club
-		return n == 14
+	case two == 36, two == 38, two == 39, three >= 300 && three <= 305, four == 3095: // Diners Club
+		return n == 14 || n >= 16
 	case four >= 3528 && four <= 3589: // JCB
-		return n == 16
+		return n >= 16
 	case two == 62: // UnionPay
 		return n >= 16
-	case four == 6011, two == 65, four/10 >= 644 && four/10 <= 649: // Discover
+	case four == 6011, two == 65, three >= 644 && three <= 649: // Discover
+		return n >= 16
+	case four >= 2200 && four <= 2204: // Mir
+		return n >= 16
+	case two == 60, two == 81, two == 82: // RuPay
 		return n == 16
 	case two == 50, two >= 56 && two <= 58, two == 67, four == 6304, four == 6390: // Maestro
 		return true
@@ -56,49 +60,34 @@ func luhn(digits []byte) bool {
 	return sum%10 == 0
 }
 
-// isTradeItem tells whether digits are an article number with a valid check digit (GS1: UPC-12, EAN-13, ISBN-13, GTIN-14,
-// SSCC-18). A shop's telemetry is full of them, and cards of these lengths are all but extinct.
-func isTradeItem(digits []byte) bool {
-	switch len(digits) {
-	case 12, 13, 14, 18:
-	default:
-		return false
-	}
-	sum := 0
-	for i, c := range digits {
-		weight := 1
-		if (len(digits)-i)%2 == 0 {
-			weight = 3
-		}
-		sum += weight * int(c-'0')
-	}
-	return sum%10 == 0
-}
-
-// groupings are how card numbers are written in groups; digits of each.
+// groupings are how card numbers are written in groups; digits of each, a longer grouping before its beginning.
 var groupings = [][]int{
-	{4, 4, 4, 4, 3}, {4, 4, 4, 4}, {4, 6, 5}, {4, 6, 4}, {4, 5, 6}, {4, 4, 4, 2}, {4, 4, 5}, {4, 3, 3, 3}, {6, 13},
+	{4, 4, 4, 4, 3}, {4, 4, 4, 4, 2}, {4, 4, 4, 4, 1}, {4, 4, 4, 4}, {4, 4, 4, 3}, {4, 4, 4, 2}, {4, 4, 4, 1}, {4, 4, 4}, {4, 4, 5},
+	{4, 6, 5}, {4, 6, 4}, {4, 5, 6}, {4, 3, 3, 3}, {6, 13},
 }
 
-const maxGroups = 5
+const (
+	maxGroups = 5
+	// leastGrouped is how many digits a card's number has at least that stands beside further groups of digits.
+	leastGrouped = 14
+)
 
-// cardAt finds a card number that begins at s[i], a digit that no other precedes; end is behind it.
-func cardAt(s string, i, runEnd int) (end int, found bool) {
+// cardAt finds a card number that begins at s[i], a digit that no other precedes; end is behind it. It is bare if it is one
+// run of digits.
+func cardAt(s string, i, runEnd int) (end int, bare, found bool) {
 	if endsEscape(s, i) {
-		end, found = cardAt(s[i:], 0, runEnd-i)
-		return i + end, found
+		end, bare, found = cardAt(s[i:], 0, runEnd-i)
+		return i + end, bare, found
 	}
 	if n := runEnd - i; n >= 12 {
-		if n <= maxCard && standsAlone(s, i, runEnd) {
-			digits := []byte(s[i:runEnd]) // does not escape
-			return runEnd, isCard(digits) && !isTradeItem(digits)
-		}
-		return 0, false
+		found = n <= maxCard && standsAlone(s, i, runEnd) && isCard([]byte(s[i:runEnd])) // the copy does not escape
+		return runEnd, true, found
 	}
 	if n := runEnd - i; n != 4 && n != 6 {
-		return 0, false
+		return 0, false, false
 	}
-	return groupedCard(s, i, runEnd)
+	end, found = groupedCard(s, i, runEnd)
+	return end, false, found
 }
 
 // groupedCard is cardAt for groups with one separator between them.
@@ -107,8 +96,10 @@ func groupedCard(s string, i, runEnd int) (end int, found bool) {
 	if separator == "" || i > 0 && isAlnum(s[i-1]) {
 		return 0, false
 	}
-	if separator == "-" && i > 1 && s[i-1] == '-' && isDigit(s[i-2]) {
-		return 0, false // in a longer number
+	before := i - len(separator)
+	inLonger := before > 0 && s[before:i] == separator && isDigit(s[before-1]) // number
+	if inLonger && separator == "-" {
+		return 0, false
 	}
 	var (
 		digits  [2 * maxCard]byte
@@ -137,7 +128,8 @@ func groupedCard(s string, i, runEnd int) (end int, found bool) {
 			total += length
 		}
 		end := ends[len(grouping)-1]
-		if end < len(s) && (isAlnum(s[end]) || separator == "-" && separatorAt(s, end) == "-") {
+		goesOn := separatorAt(s, end) == separator
+		if end < len(s) && isAlnum(s[end]) || goesOn && separator == "-" || total < leastGrouped && (inLonger || goesOn) {
 			continue
 		}
 		if isCard(digits[:total]) {
@@ -156,21 +148,17 @@ func startsWith(lengths, grouping []int) bool {
 	return true
 }
 
-// separatorAt returns what separates two groups at s[i], "" if nothing does: a space, also as URLs write it, a dash or a dot.
+// separators are what stands between two groups: a space, also as URLs write it and the ones that do not break, a dash, a dot.
+var separators = []string{" ", "-", ".", "+", "%20", "_", "/", "\t", "\u00a0", "\u2009", "\u202f", "\u2011", "\u2013"}
+
+// separatorAt returns what separates two groups at s[i], "" if nothing does.
 func separatorAt(s string, i int) string {
-	length := 1
-	switch {
-	case i+1 >= len(s):
-		return ""
-	case s[i] == '%' && i+3 < len(s) && s[i+1:i+3] == "20":
-		length = 3
-	case s[i] != ' ' && s[i] != '-' && s[i] != '+' && s[i] != '.':
-		return ""
+	for _, separator := range separators {
+		if end := i + len(separator); end < len(s) && isDigit(s[end]) && s[i:end] == separator {
+			return separator
+		}
 	}
-	if !isDigit(s[i+length]) {
-		return ""
-	}
-	return s[i : i+length]
+	return ""
 }
 
 func digitsEnd(s string, i, limit int) int {

@@ -15,6 +15,9 @@
 // password of a URL, and values whose sensitive key stands beside them in the text: key=value (query strings, forms,
 // connection strings), JSON, header lines, and Go's own %+v.
 //
+// A number that could be a card's stays if what stands beside it names an identifier (identifier.go), unless it is written in
+// card groups.
+//
 // All of it is one pass without backtracking: the time is linear in the length of the text, and a text without digits
 // and punctuation of interest costs one look at each byte.
 package redact

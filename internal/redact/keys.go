@@ -144,8 +144,7 @@ func (k *keys) decide(key string) verdict {
 		if !forms[string(last)] && !isDigit(last[0]) {
 			break
 		}
-		w.n--
-		w.end = w.starts[w.n]
+		w.dropLast()
 	}
 	return scan
 }
@@ -159,6 +158,11 @@ type words struct {
 }
 
 func (w *words) from(i int) []byte { return w.text[w.starts[i]:w.end] }
+
+func (w *words) dropLast() {
+	w.n--
+	w.end = w.starts[w.n]
+}
 
 func allWords(key string) string {
 	var w words

@@ -135,7 +135,7 @@ func (r *Redactor) keyed(parent, key string, value attribute.Value) (masked attr
 	case mask:
 		return r.hide(value)
 	}
-	return r.look(key, value)
+	return r.look(label{parent, key}, value)
 }
 
 // hide masks a value as a whole. A boolean tells no secret, and neither does a text that is empty or masked already.
@@ -158,39 +158,39 @@ func (r *Redactor) hide(value attribute.Value) (masked attribute.Value, n int) {
 	return attribute.StringValue(Marker), 1
 }
 
-// look masks what is sensitive inside a value.
-func (r *Redactor) look(key string, value attribute.Value) (masked attribute.Value, n int) {
+// look masks what is sensitive inside the value of a key.
+func (r *Redactor) look(l label, value attribute.Value) (masked attribute.Value, n int) {
 	switch value.Type() {
 	case attribute.STRING:
-		if text, n := r.Text(value.AsString()); n > 0 {
+		if text, n := r.text(l, value.AsString()); n > 0 {
 			return attribute.StringValue(text), n
 		}
 	case attribute.INT64:
-		if isCardNumber(value.AsInt64()) {
+		if isCardNumber(value.AsInt64()) && !l.namesIdentifier() {
 			return attribute.StringValue(Marker), 1
 		}
 	case attribute.FLOAT64:
-		if isCardFloat(value.AsFloat64()) {
+		if isCardFloat(value.AsFloat64()) && !l.namesIdentifier() {
 			return attribute.StringValue(Marker), 1
 		}
 	case attribute.INT64SLICE:
-		if slices.ContainsFunc(value.AsInt64Slice(), isCardNumber) {
+		if slices.ContainsFunc(value.AsInt64Slice(), isCardNumber) && !l.namesIdentifier() {
 			return attribute.StringValue(Marker), 1
 		}
 	case attribute.FLOAT64SLICE:
-		if slices.ContainsFunc(value.AsFloat64Slice(), isCardFloat) {
+		if slices.ContainsFunc(value.AsFloat64Slice(), isCardFloat) && !l.namesIdentifier() {
 			return attribute.StringValue(Marker), 1
 		}
 	case attribute.STRINGSLICE:
-		return mapStrings(value, r.Text)
+		return mapStrings(value, func(text string) (string, int) { return r.text(l, text) })
 	case attribute.BYTESLICE:
-		if text, n := r.Text(string(value.AsByteSlice())); n > 0 {
+		if text, n := r.text(l, string(value.AsByteSlice())); n > 0 {
 			return attribute.ByteSliceValue([]byte(text)), n
 		}
 	case attribute.SLICE:
 		items := value.AsSlice() // a copy
 		for i := range items {
-			v, hits := r.look(key, items[i])
+			v, hits := r.look(l, items[i])
 			items[i] = v
 			n += hits
 		}
@@ -198,7 +198,7 @@ func (r *Redactor) look(key string, value attribute.Value) (masked attribute.Val
 			return attribute.SliceValue(items...), n
 		}
 	case attribute.MAP:
-		if members, n := r.attributes(key, value.AsMap()); n > 0 {
+		if members, n := r.attributes(l.key, value.AsMap()); n > 0 {
 			return attribute.MapValue(members...), n
 		}
 	}
@@ -219,7 +219,7 @@ func mapStrings(value attribute.Value, f func(string) (string, int)) (masked att
 }
 
 // leastCard and mostCard are the ends of all issuers' ranges with 15 and 16 digits.
-const leastCard, mostCard = 34e13, 6799_9999_9999_9999
+const leastCard, mostCard = 34e13, 8299_9999_9999_9999
 
 // isCardNumber is for whole numbers. Only the lengths that nearly all cards have count: database and message ids of 18 and
 // 19 digits are everywhere.

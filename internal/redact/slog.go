@@ -31,25 +31,29 @@ func (r *Redactor) slog(groups []string, a slog.Attr, asJSON bool) slog.Attr {
 		}
 		return slog.String(a.Key, Marker)
 	}
+	l := label{key: a.Key}
+	if len(groups) > 0 {
+		l.parent = groups[len(groups)-1]
+	}
 	switch kind {
 	case slog.KindString:
-		if text, n := r.Text(a.Value.String()); n > 0 {
+		if text, n := r.text(l, a.Value.String()); n > 0 {
 			return slog.String(a.Key, text)
 		}
 	case slog.KindInt64:
-		if isCardNumber(a.Value.Int64()) {
+		if isCardNumber(a.Value.Int64()) && !l.namesIdentifier() {
 			return slog.String(a.Key, Marker)
 		}
 	case slog.KindUint64:
-		if n := a.Value.Uint64(); n <= math.MaxInt64 && isCardNumber(int64(n)) {
+		if n := a.Value.Uint64(); n <= math.MaxInt64 && isCardNumber(int64(n)) && !l.namesIdentifier() {
 			return slog.String(a.Key, Marker)
 		}
 	case slog.KindFloat64:
-		if isCardFloat(a.Value.Float64()) {
+		if isCardFloat(a.Value.Float64()) && !l.namesIdentifier() {
 			return slog.String(a.Key, Marker)
 		}
 	case slog.KindAny:
-		return r.slogAny(a, asJSON)
+		return r.slogAny(l, a, asJSON)
 	}
 	return a
 }
@@ -68,7 +72,7 @@ func (r *Redactor) grouped(groups []string, key string) verdict {
 }
 
 // slogAny looks at a value as the handler is going to write it. One that panics is left to the handler, which contains it.
-func (r *Redactor) slogAny(a slog.Attr, asJSON bool) (masked slog.Attr) {
+func (r *Redactor) slogAny(l label, a slog.Attr, asJSON bool) (masked slog.Attr) {
 	defer func() {
 		if recover() != nil {
 			masked = a
@@ -80,7 +84,7 @@ func (r *Redactor) slogAny(a slog.Attr, asJSON bool) (masked slog.Attr) {
 	}
 	if !asJSON {
 		for _, form := range textForms(a.Value.Any()) {
-			if text, n := r.Text(form); n > 0 {
+			if text, n := r.text(l, form); n > 0 {
 				return slog.String(a.Key, text)
 			}
 		}
@@ -88,14 +92,14 @@ func (r *Redactor) slogAny(a slog.Attr, asJSON bool) (masked slog.Attr) {
 	}
 	if _, marshals := a.Value.Any().(json.Marshaler); !marshals {
 		if err, isError := a.Value.Any().(error); isError {
-			if text, n := r.Text(err.Error()); n > 0 {
+			if text, n := r.text(l, err.Error()); n > 0 {
 				return slog.String(a.Key, text)
 			}
 			return a
 		}
 		_, isText := a.Value.Any().(encoding.TextMarshaler)
 		if raw, isBytes := byteSlice(a.Value.Any()); isBytes && !isText { // base64 in JSON
-			if text, n := r.Text(string(raw)); n > 0 {
+			if text, n := r.text(l, string(raw)); n > 0 {
 				return slog.Any(a.Key, []byte(text))
 			}
 			return a
@@ -107,7 +111,7 @@ func (r *Redactor) slogAny(a slog.Attr, asJSON bool) (masked slog.Attr) {
 	if encoder.Encode(a.Value.Any()) != nil {
 		return a // the handler says what is wrong with it
 	}
-	text, n := r.Text(string(bytes.TrimSpace(buf.Bytes())))
+	text, n := r.text(l, string(bytes.TrimSpace(buf.Bytes())))
 	switch {
 	case n == 0:
 		return a

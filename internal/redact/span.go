@@ -95,7 +95,7 @@ func (r *Redactor) Records(records []sdklog.Record) (hits int) {
 }
 
 func (r *Redactor) record(record *sdklog.Record) (hits int) {
-	body, inBody := r.look("", record.Body())
+	body, inBody := r.look(label{}, record.Body())
 	event, inEvent := r.Text(record.EventName())
 	inAttributes := 0
 	record.WalkAttributes(func(kv attribute.KeyValue) bool {

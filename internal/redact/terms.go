@@ -43,3 +43,29 @@ var forms = map[string]bool{
 	"value": true, "values": true, "raw": true, "header": true, "string": true, "text": true, "plain": true, "hash": true,
 	"confirmation": true, "confirm": true, "repeat": true,
 }
+
+// What makes a number an identifier, see role: "id" does alone, unless it is a card's; "number" does behind what is numbered.
+var (
+	identifierWords = []string{"id", "ids", "uid", "uuid", "guid", "identifier"}
+	numberWords     = []string{"number", "numbers", "no", "nos", "nr", "num", "ref", "reference", "code", "is", "was"}
+	cardWords       = []string{"card", "cards", "creditcard", "debitcard", "credit", "debit", "cc", "pan", "visa", "mastercard", "amex", "maestro"}
+)
+
+// numbered are the things that a shop and its systems number. "payment", "account" and "transaction" are not among them: what
+// follows them may well be a card.
+var numbered = func() map[string]bool {
+	things := map[string]bool{}
+	for _, thing := range []string{
+		"order", "ord", "po", "cart", "basket", "invoice", "inv", "receipt", "quote", "subscription",
+		"parcel", "package", "shipment", "delivery", "tracking", "waybill", "awb", "consignment", "rma",
+		"customer", "user", "member", "merchant", "seller", "vendor", "supplier", "store", "shop", "warehouse", "branch",
+		"product", "article", "item", "sku", "variant", "barcode", "ean", "gtin", "upc", "isbn", "lot", "serial", "asset",
+		"ticket", "case", "incident", "booking", "reservation", "campaign",
+		"request", "message", "event", "session", "trace", "span", "correlation", "job", "task", "build", "offset", "sequence",
+		"device", "imei", "iccid", "phone",
+	} {
+		things[thing], things[thing+"s"] = true, true
+	}
+	things["deliveries"], things["branches"] = true, true
+	return things
+}()

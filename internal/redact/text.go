@@ -54,10 +54,13 @@ func isHarmless(s string) bool {
 const maxPasses = 4
 
 // Text returns s with everything sensitive masked, and how many parts that were. A text without any is returned as it is.
-func (r *Redactor) Text(s string) (masked string, hits int) {
+func (r *Redactor) Text(s string) (masked string, hits int) { return r.text(label{}, s) }
+
+// text is Text for the value of a key.
+func (r *Redactor) text(l label, s string) (masked string, hits int) {
 	masked = s
 	if !isHarmless(s) {
-		masked, hits = r.found(s)
+		masked, hits = r.found(l, s)
 	}
 	if len(r.patterns) > 0 {
 		var n int
@@ -68,18 +71,18 @@ func (r *Redactor) Text(s string) (masked string, hits int) {
 }
 
 // found masks what the passes find. A text that breaks them is masked as a whole: it must neither be lost nor leak.
-func (r *Redactor) found(s string) (masked string, hits int) {
+func (r *Redactor) found(l label, s string) (masked string, hits int) {
 	defer func() {
 		if recover() != nil {
 			masked, hits = Marker, 1
 		}
 	}()
-	return r.find(s)
+	return r.find(l, s)
 }
 
-func (r *Redactor) find(s string) (masked string, hits int) {
+func (r *Redactor) find(l label, s string) (masked string, hits int) {
 	for range maxPasses {
-		p := pass{keys: r.keys, s: s}
+		p := pass{keys: r.keys, label: l, s: s}
 		p.run()
 		if p.hits == 0 {
 			break
@@ -92,11 +95,12 @@ func (r *Redactor) find(s string) (masked string, hits int) {
 
 // pass is one look through a text, from left to right.
 type pass struct {
-	keys *keys
-	s    string
-	out  strings.Builder
-	done int // s[:done] is in out
-	hits int
+	keys  *keys
+	label label // of s
+	s     string
+	out   strings.Builder
+	done  int // s[:done] is in out
+	hits  int
 
 	dump, dumpKnown bool // see isDump
 }
@@ -146,7 +150,7 @@ func (p *pass) number(i int) int {
 			return p.mask(i-2, end, Marker)
 		}
 	}
-	if end, found := cardAt(p.s, i, runEnd); found {
+	if end, bare, found := cardAt(p.s, i, runEnd); found && !(bare && p.label.isIdentifier(p.s, i)) {
 		quote := "" // where JSON has a number, the marker has to be a string
 		colon := i - 1
 		if at(p.s, colon) == ' ' {
