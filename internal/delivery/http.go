@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -179,6 +180,8 @@ func (e *Endpoint) encode(p *prepared) (encoded, error) {
 // is a number and a sentence.
 const maxResponse = 1 << 20
 
+var errInterim = errors.New("the server leaves HTTP in place of an answer:")
+
 // exchange makes one attempt and reads the whole answer, so that the attempt's
 // context may end before the exporter reads it.
 func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) {
@@ -187,6 +190,11 @@ func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) 
 		return nil, nil, err
 	}
 	defer resp.Body.Close() // the connection is then not reused, that is all
+	if resp.StatusCode < 200 {
+		// The body of 101 is the connection, which outlives the attempt and its context. An OTLP client asks for no other
+		// protocol, so the answer is still to come, and on this connection it cannot.
+		return nil, nil, fmt.Errorf("%w %d %s", errInterim, resp.StatusCode, http.StatusText(resp.StatusCode))
+	}
 	// An answer that is cut short is still an answer: its status says that the
 	// server has the request, and to send it again would duplicate it.
 	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponse))

@@ -1,0 +1,184 @@
+package delivery_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
+)
+
+// answers writes to a connection until the other side closes it.
+type answers func(conn net.Conn)
+
+func once(text string) answers {
+	return func(conn net.Conn) { _, _ = io.WriteString(conn, text) }
+}
+
+func endless(first, again string, pause time.Duration) answers {
+	return func(conn net.Conn) {
+		_, err := io.WriteString(conn, first)
+		for err == nil {
+			time.Sleep(pause)
+			_, err = io.WriteString(conn, again)
+		}
+	}
+}
+
+// hostile is a server that answers its first requests badly, and all others well.
+func hostile(t *testing.T, first int64, bad answers) *httptest.Server {
+	t.Helper()
+	var requests atomic.Int64
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		if requests.Add(1) > first {
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			panic(err)
+		}
+		defer conn.Close()
+		bad(conn)
+		_, _ = io.Copy(io.Discard, conn) // until the client has had enough
+	}))
+	t.Cleanup(srv.Close)
+	return srv
+}
+
+// Whatever a server sends or keeps back, an attempt ends with its time, and what comes after it is delivered.
+func TestNothingHoldsAnAttemptBeyondItsTime(t *testing.T) {
+	t.Parallel()
+	const upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
+	for name, bad := range map[string]answers{
+		"101":                    once(upgrade),
+		"101, and then noise":    endless(upgrade, strings.Repeat("x", 1000), time.Millisecond),
+		"101 without an upgrade": once("HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+		"nothing":                once(""),
+		"half a status line":     once("HTTP/1.1 20"),
+		"headers without end":    endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond),
+		"103 without end":        endless("", "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n", time.Millisecond),
+		"100 without end":        endless("", "HTTP/1.1 100 Continue\r\n\r\n", 20*time.Millisecond),
+		"a body that is kept":    once("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 10\r\n\r\nsoon"),
+		"a body without end":     endless("HTTP/1.1 503 Service Unavailable\r\n\r\n", "x", time.Millisecond),
+		"chunks without end":     endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Millisecond),
+		"trailers without end": endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n", "X: 1\r\n",
+			time.Millisecond),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			const workers = 8
+			srv := hostile(t, workers, bad)
+			endpoint := delivery.New(delivery.Config{AttemptTimeout: 200 * time.Millisecond})
+			pool := delivery.NewTransport(nil, workers)
+			defer pool.CloseIdleConnections()
+			client := &http.Client{Transport: endpoint.Transport(pool)}
+
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			outcomes := make([]delivery.Outcome, workers)
+			var wg sync.WaitGroup
+			for i := range outcomes {
+				wg.Go(func() { outcomes[i] = postTo(ctx, client, srv.URL) })
+			}
+			wg.Wait()
+			require.NoError(t, ctx.Err())
+			for _, out := range outcomes {
+				require.EqualValues(t, 10, out.Exported, "%v", out.Err)
+			}
+		})
+	}
+}
+
+// postTo sends ten items to a server.
+func postTo(ctx context.Context, client *http.Client, base string) delivery.Outcome {
+	out := delivery.Outcome{Items: 10}
+	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, base+"/v1/traces", strings.NewReader("0123456789"))
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	if resp, err := client.Do(req); err == nil {
+		_ = resp.Body.Close()
+	}
+	return out
+}
+
+// The same for a proxy that is asked to connect.
+func TestNoProxyHoldsAnAttemptBeyondItsTime(t *testing.T) {
+	t.Parallel()
+	for name, bad := range map[string]answers{
+		"nothing":              once(""),
+		"headers without end":  endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond),
+		"101":                  once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+		"503 without end":      endless("HTTP/1.1 503 Service Unavailable\r\n\r\n", "x", time.Millisecond),
+		"200 and then noise":   endless("HTTP/1.1 200 OK\r\n\r\n", "x", time.Millisecond),
+		"200 and then nothing": once("HTTP/1.1 200 OK\r\n\r\n"),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			proxy := rawServer(t, bad)
+			pool := delivery.NewTransport(nil, 1)
+			defer pool.CloseIdleConnections()
+			pool.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})
+			endpoint := delivery.New(delivery.Config{AttemptTimeout: 100 * time.Millisecond})
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			start := time.Now()
+			out := postTo(ctx, &http.Client{Transport: endpoint.Transport(pool)}, "https://collector.invalid")
+			require.EqualValues(t, 10, out.Failed)
+			require.Less(t, time.Since(start), 12*time.Second)
+			require.Error(t, out.Err)
+		})
+	}
+}
+
+// rawServer reads the head of a request on each connection, and answers.
+func rawServer(t *testing.T, bad answers) (address string) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		conns []net.Conn
+	)
+	wg.Go(func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			conns = append(conns, conn)
+			mu.Unlock()
+			wg.Go(func() {
+				defer conn.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(conn)); err != nil {
+					return
+				}
+				bad(conn)
+				_, _ = io.Copy(io.Discard, conn)
+			})
+		}
+	})
+	t.Cleanup(func() {
+		_ = l.Close()
+		mu.Lock()
+		for _, conn := range conns {
+			_ = conn.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return fmt.Sprint(l.Addr())
+}
