@@ -26,15 +26,15 @@ func (s signalConfig) headerSource() headerSource {
 func (c *connections) headers(source headerSource) func(context.Context) (map[string]string, error) {
 	var token func(context.Context) (map[string]string, error)
 	if source.tokenFile != "" {
-		token = credential.NewToken(source.tokenFile, c.credentialTrouble).Headers
+		token = credential.NewToken(source.tokenFile, &c.calls, c.credentialTrouble).Headers
 	}
 	switch {
 	case source.function == nil:
 		return token
 	case token == nil:
-		return validated(*source.function)
+		return c.timely(validated(*source.function))
 	}
-	given := validated(*source.function)
+	given := c.timely(validated(*source.function))
 	return func(ctx context.Context) (map[string]string, error) {
 		headers, err := token(ctx)
 		if err != nil {
@@ -43,6 +43,13 @@ func (c *connections) headers(source headerSource) func(context.Context) (map[st
 		more, err := given(ctx)
 		maps.Copy(headers, more)
 		return headers, err
+	}
+}
+
+// timely ends the wait for a function with its context, which has the time of the attempt.
+func (c *connections) timely(function headerFunc) headerFunc {
+	return func(ctx context.Context) (map[string]string, error) {
+		return credential.Do(ctx, &c.calls, "the function of WithHeaderFunc", function)
 	}
 }
 
@@ -93,7 +100,7 @@ func (c *connections) tls(s signalConfig) *tls.Config {
 		Certificate: s.tlsSource.clientCertificate,
 		Key:         s.tlsSource.clientKey,
 	}
-	return credential.Renewing(s.tls, files, s.target.url.Hostname(), c.credentialTrouble)
+	return credential.Renewing(s.tls, files, s.target.url.Hostname(), &c.calls, c.credentialTrouble)
 }
 
 func (c *connections) credentialTrouble(err error) {

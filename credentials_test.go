@@ -173,6 +173,42 @@ func TestHeaderFuncThatFails(t *testing.T) {
 	}
 }
 
+// The time of a header function is a part of the attempt's: one that hangs costs attempts and nothing else.
+func TestHeaderFuncThatHangs(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			c := otlptest.New(t)
+			t.Setenv("OTEL_EXPORTER_OTLP_TIMEOUT", "100")
+			t.Setenv("TELEMETRY_PROBE", "false") // it asks for headers, too
+			var calls atomic.Int64
+			release, released := make(chan struct{}), make(chan struct{}, 8)
+			s := newSender(t, telemetry.WithProtocol(protocol), telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+				telemetry.WithSpanBatch(telemetry.Batch{ScheduleDelay: time.Millisecond, MaxExportBatchSize: 1}),
+				telemetry.WithHeaderFunc(func(context.Context) (map[string]string, error) {
+					if calls.Add(1) <= 8 {
+						<-release
+						released <- struct{}{}
+					}
+					return map[string]string{"x-api-key": "k"}, nil
+				}))
+			for i := range 8 {
+				s.send(t, fmt.Sprint(i))
+			}
+			require.Eventually(t, func() bool { return s.guard.Health().Traces.Exported == 8 }, 30*time.Second, tick, s.log)
+			require.Contains(t, s.log.String(), "no credentials: the function of WithHeaderFunc has not returned after")
+			require.Equal(t, []string{"k"}, lastHeader(t, c, "X-Api-Key"))
+			start := time.Now()
+			require.EqualError(t, s.guard.Shutdown(t.Context()),
+				"telemetry: shutdown: the function of WithHeaderFunc has not returned (8 calls left behind)")
+			require.Less(t, time.Since(start), 5*time.Second)
+			close(release)
+			for range 8 {
+				<-released
+			}
+		})
+	}
+}
+
 func TestTokenOverPlainHTTPIsWarnedOf(t *testing.T) {
 	s := newSender(t, telemetry.WithEndpoint("http://collector.example:4318"), telemetry.WithTokenFile("/run/token"))
 	require.Contains(t, s.log.String(), "the token of traces can be read on its way: use https://")

@@ -21,6 +21,7 @@ import (
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 
+	"github.com/fleetotel/telemetry/internal/credential"
 	"github.com/fleetotel/telemetry/internal/delivery"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
@@ -33,6 +34,7 @@ type connections struct {
 	explainer *explainer
 	outages   *outages
 	spool     *diskSpool // nil without one
+	calls     credential.Calls
 	http      map[connectionKey]*http.Client
 	grpc      map[connectionKey]*grpc.ClientConn
 	unset     []*delivery.Endpoint // the specification's own, which nobody has set
@@ -148,6 +150,9 @@ func (c *connections) close() error {
 	}
 	for _, conn := range c.grpc {
 		errs = append(errs, conn.Close())
+	}
+	for _, left := range c.calls.Left() {
+		errs = append(errs, fmt.Errorf("telemetry: shutdown: %s", left))
 	}
 	return errors.Join(errs...)
 }

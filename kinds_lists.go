@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"maps"
 	"net/url"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -15,6 +14,7 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 
+	"github.com/fleetotel/telemetry/internal/credential"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
@@ -206,7 +206,7 @@ func keyFile() kind[pemFile] {
 			if isPEM(path) {
 				return pemFile{}, errors.New("it is the PEM text itself, not the path of a file")
 			}
-			data, err := os.ReadFile(path)
+			data, err := credential.ReadFile(path)
 			return pemFile{path: path, data: data}, err
 		},
 		quote: func(text string) string {

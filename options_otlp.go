@@ -42,7 +42,7 @@ func WithTokenFile(path string) Option {
 // [WithHeaders] and [WithTokenFile]: for tokens that a library renews, such as golang.org/x/oauth2's TokenSource. It is
 // called for every attempt to send, concurrently and within the attempt's time (OTEL_EXPORTER_OTLP_TIMEOUT), so it should
 // remember what it has until that expires. While it returns an error, requests wait as they do for a collector that is
-// down; when it panics too. Its values appear nowhere; its errors are logged, and what [Redaction] finds in a text by
+// down; when it panics too, and when it does not return in time. Its values appear nowhere; its errors are logged, and what [Redaction] finds in a text by
 // default is masked in them. Nil means none. May be scoped to one signal, for which nil is none, too.
 func WithHeaderFunc(headers func(context.Context) (map[string]string, error)) Option {
 	return recordExport(func(e *exportOptions) { e.headerFunc = (*headerFunc)(&headers) })

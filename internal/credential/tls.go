@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"fmt"
@@ -13,14 +14,15 @@ type Files struct {
 }
 
 // Renewing returns base with certificates that follow their files: a new connection is made with what the files hold by
-// then. host is the server's name or address. onError hears of files that were good and are so no longer; it is called
-// concurrently.
-func Renewing(base *tls.Config, files Files, host string, onError func(error)) *tls.Config {
+// then. host is the server's name or address. calls reads the files. onError hears of files that were good and are so no
+// longer; it is called concurrently.
+func Renewing(base *tls.Config, files Files, host string, calls *Calls, onError func(error)) *tls.Config {
 	c := base.Clone()
 	if files.Certificate != "" {
 		pair := renewed[*tls.Certificate]{
 			paths:   []string{files.Certificate, files.Key},
 			onError: onError,
+			calls:   calls,
 			parse: func(pem [][]byte) (*tls.Certificate, error) {
 				pair, err := tls.X509KeyPair(pem[0], pem[1])
 				if err != nil {
@@ -30,12 +32,15 @@ func Renewing(base *tls.Config, files Files, host string, onError func(error)) *
 			},
 		}
 		c.Certificates = nil
-		c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return pair.get() }
+		c.GetClientCertificate = func(info *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+			return pair.get(info.Context())
+		}
 	}
 	if files.Authority != "" {
 		roots := renewed[*x509.CertPool]{
 			paths:   []string{files.Authority},
 			onError: onError,
+			calls:   calls,
 			parse: func(pem [][]byte) (*x509.CertPool, error) {
 				pool := x509.NewCertPool()
 				if !pool.AppendCertsFromPEM(pem[0]) {
@@ -49,7 +54,7 @@ func Renewing(base *tls.Config, files Files, host string, onError func(error)) *
 		c.RootCAs = nil
 		c.InsecureSkipVerify = true
 		c.VerifyConnection = func(state tls.ConnectionState) error {
-			pool, err := roots.get()
+			pool, err := roots.get(context.Background()) // bounded by patience
 			if err != nil {
 				return err
 			}

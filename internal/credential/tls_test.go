@@ -71,7 +71,7 @@ func TestServersAreVerified(t *testing.T) {
 		"client certificate": {server: withKeyPair(t, ours.ClientCertFile, ours.ClientKeyFile), host: "localhost", refused: "certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := credential.Renewing(&tls.Config{MinVersion: tls.VersionTLS12}, credential.Files{Authority: ours.CAFile}, tc.host, unexpected(t))
+			client := credential.Renewing(&tls.Config{MinVersion: tls.VersionTLS12}, credential.Files{Authority: ours.CAFile}, tc.host, &credential.Calls{}, unexpected(t))
 			err := handshake(t, tc.server, client, tc.host)
 			if tc.refused == "" {
 				require.NoError(t, err)
@@ -94,7 +94,7 @@ func withKeyPair(t *testing.T, cert, key string) *tls.Config {
 func TestWithoutAnAuthorityTheSystemDecides(t *testing.T) {
 	certs := newCertificates(t)
 	base := &tls.Config{MinVersion: tls.VersionTLS12}
-	client := credential.Renewing(base, credential.Files{}, "localhost", unexpected(t))
+	client := credential.Renewing(base, credential.Files{}, "localhost", &credential.Calls{}, unexpected(t))
 	require.False(t, client.InsecureSkipVerify)
 	require.NotSame(t, base, client)
 	require.ErrorContains(t, handshake(t, certs.Server, client, "localhost"), "unknown authority")
@@ -108,7 +108,7 @@ func TestFilesThatAreNoLongerGoodLeaveWhatWasRead(t *testing.T) {
 	copyFile(t, certs.ClientCertFile, files.Certificate)
 	copyFile(t, certs.ClientKeyFile, files.Key)
 	var trouble []string
-	client := credential.Renewing(certs.Client, files, "localhost", func(err error) { trouble = append(trouble, err.Error()) })
+	client := credential.Renewing(certs.Client, files, "localhost", &credential.Calls{}, func(err error) { trouble = append(trouble, err.Error()) })
 	require.NoError(t, handshake(t, certs.MutualServer, client, "localhost"))
 	require.Empty(t, trouble)
 

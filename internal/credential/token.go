@@ -13,11 +13,12 @@ import (
 type Token struct{ file renewed[string] }
 
 // NewToken returns the token of a file, which need not be there yet. onError hears of a file that was good and is so no
-// longer; it is called concurrently.
-func NewToken(path string, onError func(error)) *Token {
+// longer; it is called concurrently. calls reads the file.
+func NewToken(path string, calls *Calls, onError func(error)) *Token {
 	return &Token{renewed[string]{
 		paths:   []string{path},
 		onError: onError,
+		calls:   calls,
 		parse: func(contents [][]byte) (string, error) {
 			token := string(bytes.TrimSpace(contents[0]))
 			switch {
@@ -32,8 +33,8 @@ func NewToken(path string, onError func(error)) *Token {
 }
 
 // Headers returns the headers of a request that is sent now.
-func (t *Token) Headers(context.Context) (map[string]string, error) {
-	token, err := t.file.get()
+func (t *Token) Headers(ctx context.Context) (map[string]string, error) {
+	token, err := t.file.get(ctx)
 	if unread := (*fs.PathError)(nil); errors.As(err, &unread) { // names the file, and not what it is for
 		return nil, fmt.Errorf("the token file: %w", err)
 	}

@@ -29,7 +29,7 @@ func TestToken(t *testing.T) {
 			if tc.content != "" {
 				require.NoError(t, os.WriteFile(path, []byte(tc.content), 0o600))
 			}
-			headers, err := credential.NewToken(path, unexpected(t)).Headers(t.Context())
+			headers, err := credential.NewToken(path, &credential.Calls{}, unexpected(t)).Headers(t.Context())
 			if tc.problem != "" {
 				require.ErrorContains(t, err, tc.problem)
 				require.ErrorContains(t, err, path)
@@ -50,7 +50,7 @@ func TestTokenIsRenewedUnderConcurrentRequests(t *testing.T) {
 	}
 	path := filepath.Join(dir, "token")
 	require.NoError(t, os.Symlink("one", path))
-	token := credential.NewToken(path, unexpected(t))
+	token := credential.NewToken(path, &credential.Calls{}, unexpected(t))
 	var wg sync.WaitGroup
 	stop := make(chan struct{})
 	for range 4 {

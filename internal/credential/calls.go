@@ -1,0 +1,135 @@
+package credential
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+)
+
+// Calls makes calls that may never return: to a service's own function, or to the file system of a server that is gone.
+// A goroutine cannot be ended from outside, so such a call is left behind. The zero value is ready, and safe for
+// concurrent use.
+type Calls struct {
+	mu   sync.Mutex
+	left map[string]*leftBehind // by what was called
+}
+
+// leftBehind is about the calls that have not returned in time, nor since.
+type leftBehind struct {
+	calls int
+	last  time.Time // when the last call was made
+}
+
+// freely is how many calls may hang without a pause before the next one: more than are in flight at a time by default, so
+// that a function that hangs in its first calls only is asked again at once.
+const freely = 16
+
+// pause returns how long to wait before the next call: the square of how many hang beyond the sixteenth, in seconds. Each
+// may hold a thread of the operating system. At this rate there are some 80 after a day and 500 after a year.
+func (l *leftBehind) pause() time.Duration {
+	beyond := time.Duration(max(l.calls-freely+1, 0))
+	return beyond * beyond * time.Second
+}
+
+// Do calls f, and returns what f returns, or an error as soon as ctx ends. what names the call in errors. While many
+// calls of the same name have not returned, it makes no further one and returns an error at once.
+func Do[T any](ctx context.Context, c *Calls, what string, f func(context.Context) (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	var (
+		none   T
+		answer = make(chan result, 1)
+		start  = time.Now()
+	)
+	this, err := c.begin(what)
+	if err != nil {
+		return none, err
+	}
+	go func() {
+		r := result{err: fmt.Errorf("%s ended its goroutine", what)}
+		defer func() {
+			if p := recover(); p != nil {
+				r.err = fmt.Errorf("%s panicked: %v", what, p)
+			}
+			this.end()
+			answer <- r
+		}()
+		r.value, r.err = f(ctx)
+	}()
+	select {
+	case r := <-answer:
+		return r.value, r.err
+	case <-ctx.Done():
+		this.leave()
+		return none, fmt.Errorf("%s has not returned after %v", what, time.Since(start).Round(time.Millisecond))
+	}
+}
+
+// oneCall is one call and what its like have done.
+type oneCall struct {
+	calls       *Calls
+	like        *leftBehind
+	ended, left bool
+}
+
+// begin returns a call that may be made now.
+func (c *Calls) begin(what string) (*oneCall, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.left == nil {
+		c.left = map[string]*leftBehind{}
+	}
+	l := c.left[what]
+	if l == nil {
+		l = &leftBehind{}
+		c.left[what] = l
+	}
+	if time.Since(l.last) < l.pause() {
+		return nil, fmt.Errorf("%s has not returned from %d calls", what, l.calls)
+	}
+	l.last = time.Now()
+	return &oneCall{calls: c, like: l}, nil
+}
+
+func (o *oneCall) end() {
+	o.calls.mu.Lock()
+	defer o.calls.mu.Unlock()
+	o.ended = true
+	if o.left {
+		o.like.calls--
+	}
+}
+
+func (o *oneCall) leave() {
+	o.calls.mu.Lock()
+	defer o.calls.mu.Unlock()
+	if !o.ended {
+		o.left = true
+		o.like.calls++
+	}
+}
+
+// Hanging reports whether a call of that name was left behind and has not returned.
+func (c *Calls) Hanging(what string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	l := c.left[what]
+	return l != nil && l.calls > 0
+}
+
+// Left says what has not returned, in words.
+func (c *Calls) Left() (all []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for what, l := range c.left {
+		if l.calls > 0 {
+			all = append(all, fmt.Sprintf("%s has not returned (%d calls left behind)", what, l.calls))
+		}
+	}
+	slices.Sort(all)
+	return all
+}
