@@ -1,22 +1,21 @@
 package telemetry
 
 import (
-	"context"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strconv"
-	"strings"
+	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/metric"
+	metricnoop "go.opentelemetry.io/otel/metric/noop"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/middleware"
 )
 
 // Handler makes spans and metrics of the requests that next serves; nil stands for [http.DefaultServeMux], as in
@@ -26,9 +25,14 @@ import (
 //     span is named "{method} {route}" and has http.route from its start, so that a sampler can go by them; see
 //     [WithRoute] for other handlers. A request that matches no route is named by its method alone, so that a scan for
 //     weak spots does not fill the backend with names. A panic sets the status to Error, is recorded with its stack and
-//     goes on; http.ErrAbortHandler is none.
-//   - a point of http.server.request.duration, http.server.request.body.size and http.server.response.body.size, and
-//     counted in http.server.active_requests while it lasts.
+//     goes on; http.ErrAbortHandler is none. A status of 500 and above is an error, with one deviation from the semantic
+//     conventions: not when the client had gone away (net/http has cancelled the request's context, and no deadline or
+//     cause of the service's own has) before the handler wrote the header. What is then written reaches no client, and a
+//     5xx sets neither status nor error.type, and is no reason to keep the trace.
+//   - a point of http.server.request.duration, http.server.request.body.size and http.server.response.body.size, with
+//     the same error.type as the span, also when the handler panics. There is no status code where none was sent. The
+//     request is counted in http.server.active_requests while it lasts. A connection that the handler has taken over
+//     (hijacked) for an upgrade, as WebSocket libraries do, has the status 101.
 //   - answered with "Server-Timing: traceparent;desc=…", by which a browser's telemetry finds the server's trace, and
 //     an Access-Control-Expose-Headers that lets scripts of other origins read it.
 //
@@ -39,7 +43,7 @@ func Handler(next http.Handler, opts ...HandlerOption) http.Handler {
 		next = http.DefaultServeMux
 	}
 	c := newHandlerConfig(opts)
-	h := &handler{handlerConfig: c, next: next, active: newActiveRequests(c.edge.meterProvider())}
+	h := &handler{handlerConfig: c, next: next, metrics: newServerMetrics(c.edge.meterProvider())}
 	if mux, ok := next.(*http.ServeMux); ok && h.route == nil {
 		h.route = func(r *http.Request) string {
 			_, pattern := mux.Handler(r)
@@ -48,7 +52,7 @@ func Handler(next http.Handler, opts ...HandlerOption) http.Handler {
 	}
 	h.traced = otelhttp.NewHandler(http.HandlerFunc(h.serve), "",
 		otelhttp.WithTracerProvider(c.edge),
-		otelhttp.WithMeterProvider(c.edge.meterProvider()),
+		otelhttp.WithMeterProvider(metricnoop.NewMeterProvider()),
 		otelhttp.WithPropagators(c.propagator()),
 	)
 	return h
@@ -56,21 +60,18 @@ func Handler(next http.Handler, opts ...HandlerOption) http.Handler {
 
 type handler struct {
 	handlerConfig
-	next   http.Handler
-	traced http.Handler // serve in a span
-	active httpconv.ServerActiveRequests
+	next    http.Handler
+	traced  http.Handler // serve in a span
+	metrics middleware.ServerMetrics
 }
 
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if h.excludes(r.URL.Path) {
+	if r.URL != nil && h.excludes(r.URL.Path) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	attributes := activeAttributes(r)
-	h.active.Inst().Add(r.Context(), 1, attributes)
-	defer h.active.Inst().Add(r.Context(), -1, attributes)
-
-	routed := h.withoutHost(h.withRoute(r))
+	defer h.metrics.Begin(r)()
+	routed := h.withRoute(r)
 	// net/http removes the temporary files of the form it finds in its own request.
 	defer func() { r.MultipartForm = routed.MultipartForm }()
 	h.traced.ServeHTTP(w, routed)
@@ -86,54 +87,89 @@ func (h *handler) withRoute(r *http.Request) *http.Request {
 	return routed
 }
 
-// hostKey is the context key of the host that withoutHost has taken out.
-type hostKey struct{}
-
-// withoutHost keeps a stranger from making time series: the instrumentation puts the Host header into the metrics, as
-// server.address, which the semantic conventions call an attack where anyone can call. Spans have it all the same.
-func (h *handler) withoutHost(r *http.Request) *http.Request {
-	if !h.public {
-		return r
-	}
-	anonymous := r.WithContext(context.WithValue(r.Context(), hostKey{}, r.Host))
-	anonymous.Host = ""
-	return anonymous
-}
-
-// withHost undoes withoutHost for the service and the span, but not for the instrumentation, which reads its own request
-// again when the service is done.
-func withHost(r *http.Request, span trace.Span) *http.Request {
-	host, ok := r.Context().Value(hostKey{}).(string)
-	if !ok {
-		return r
-	}
-	name, port, err := net.SplitHostPort(host)
-	if err != nil {
-		name = strings.Trim(host, "[]")
-	}
-	span.SetAttributes(semconv.ServerAddress(name))
-	if number, err := strconv.ParseUint(port, 10, 16); err == nil {
-		span.SetAttributes(semconv.ServerPort(int(number)))
-	}
-	served := r.WithContext(r.Context())
-	served.Host = host
-	return served
+// exchange is one request and its answer. It ends its span itself and records the metrics after it, whatever becomes of
+// the handler: the instrumentation around it would see neither a panic nor what the server copies from a file.
+type exchange struct {
+	handler  *handler
+	request  *http.Request
+	pattern  string // known from the start
+	body     interface{ BytesRead() int64 }
+	response *middleware.Response
+	span     trace.Span
+	start    time.Time
+	returned bool
 }
 
 func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	span := trace.SpanFromContext(r.Context())
-	defer endOnPanic(span)
-
-	instrumented := r
-	r = withHost(r, span)
-	defer func() { instrumented.Pattern, instrumented.MultipartForm = r.Pattern, r.MultipartForm }()
-
-	pattern := r.Pattern
-	serveTimed(h.next, w, r, span.SpanContext())
-
-	if i := strings.IndexByte(r.Pattern, '/'); i >= 0 && r.Pattern != pattern {
-		span.SetAttributes(semconv.HTTPRoute(r.Pattern[i:]))
+	x := &exchange{
+		handler: h, request: r, pattern: r.Pattern, span: span,
+		response: middleware.NewResponse(w, r, timing(span.SpanContext())),
+		start:    otelhttp.StartTimeFromContext(r.Context()),
 	}
+	if x.start.IsZero() {
+		x.start = time.Now()
+	}
+	x.body, _ = r.Body.(interface{ BytesRead() int64 }) // counted by the instrumentation
+	defer x.end()
+	h.next.ServeHTTP(x.response.Writer(), r)
+	x.response.Prepare()
+	x.returned = true
+}
+
+// end is deferred. A panic goes on from here, above the frames that raised it, so that the stack in the server's log
+// still shows them.
+func (x *exchange) end() {
+	value := recover()
+	status := x.response.Status(x.returned)
+	errorType := x.errorType(status, value)
+	labels, _ := otelhttp.LabelerFromContext(x.request.Context())
+	served := middleware.Served{
+		Request: x.request, Anonymous: x.handler.public, Status: status, ErrorType: errorType, Further: labels.Get(),
+		Duration: time.Since(x.start), ResponseSize: x.response.Size(),
+	}
+	if x.body != nil {
+		served.RequestSize = x.body.BytesRead()
+	}
+	x.endSpan(served)
+	x.handler.metrics.Record(x.request.Context(), served)
+	if value != nil {
+		panic(value)
+	}
+}
+
+// errorType decides whether the request has failed, and tells the span. Beside a panic, every status of 500 and above is
+// an error, except one that was written for a client that had gone away.
+func (x *exchange) errorType(status int, panicked any) string {
+	if panicked != nil && panicked != any(http.ErrAbortHandler) {
+		return recordPanic(x.span, panicked)
+	}
+	if status < http.StatusInternalServerError || x.response.Deserted() {
+		return ""
+	}
+	errorType := strconv.Itoa(status)
+	x.span.SetStatus(codes.Error, "")
+	x.span.SetAttributes(semconv.ErrorTypeKey.String(errorType))
+	return errorType
+}
+
+func (x *exchange) endSpan(served middleware.Served) {
+	if x.request.Pattern != "" {
+		x.span.SetName(middleware.ServerSpanName(x.request))
+	}
+	if route := middleware.Route(x.request.Pattern); route != "" && x.request.Pattern != x.pattern {
+		x.span.SetAttributes(semconv.HTTPRoute(route))
+	}
+	if served.Status > 0 {
+		x.span.SetAttributes(semconv.HTTPResponseStatusCode(served.Status))
+	}
+	if served.RequestSize > 0 {
+		x.span.SetAttributes(semconv.HTTPRequestBodySize(int(served.RequestSize)))
+	}
+	if served.ResponseSize > 0 {
+		x.span.SetAttributes(semconv.HTTPResponseBodySize(int(served.ResponseSize)))
+	}
+	x.span.End()
 }
 
 const (
@@ -141,17 +177,22 @@ const (
 	exposeHeaders = "Access-Control-Expose-Headers"
 )
 
-// serveTimed lets next answer r, and adds Server-Timing and Access-Control-Expose-Headers to the answer (W3C Server
-// Timing §2; Fetch §3.2.3). A span context that is not of this process has nothing to tell the browser.
-func serveTimed(next http.Handler, w http.ResponseWriter, r *http.Request, sc trace.SpanContext) {
+// timing adds Server-Timing and Access-Control-Expose-Headers to an answer (W3C Server Timing §2; Fetch §3.2.3). It does
+// so when they are about to be sent, since a handler that sets one of its own, as CORS middleware does, has replaced them.
+// A span context that is not of this process has nothing to tell the browser.
+func timing(sc trace.SpanContext) func(http.Header) {
 	if !sc.IsValid() || sc.IsRemote() {
-		next.ServeHTTP(w, r)
-		return
+		return nil
 	}
-	timed := &timedWriter{ResponseWriter: w, traceparent: timingEntry(sc)}
-	timed.addHeaders()
-	next.ServeHTTP(timed.withOptionalMethods(), r)
-	timed.addHeaders()
+	entry := timingEntry(sc)
+	return func(header http.Header) {
+		if !slices.Contains(header[serverTiming], entry) {
+			header.Add(serverTiming, entry)
+		}
+		if !slices.Contains(header[exposeHeaders], serverTiming) {
+			header.Add(exposeHeaders, serverTiming)
+		}
+	}
 }
 
 // timingEntry says of the flags only whether the trace is sampled: browser agents look for a literal 01.
@@ -160,108 +201,11 @@ func timingEntry(sc trace.SpanContext) string {
 	return fmt.Sprintf(`traceparent;desc="00-%s-%s-%s"`, sc.TraceID(), sc.SpanID(), sampled)
 }
 
-// timedWriter puts the two headers back when they are about to be sent, since a handler that sets one of its own, as
-// CORS middleware does, has replaced them.
-type timedWriter struct {
-	http.ResponseWriter
-	traceparent string
-	sent        bool
-}
-
-func (w *timedWriter) addHeaders() {
-	if w.sent {
-		return
-	}
-	header := w.Header()
-	if !slices.Contains(header[serverTiming], w.traceparent) {
-		header.Add(serverTiming, w.traceparent)
-	}
-	if !slices.Contains(header[exposeHeaders], serverTiming) {
-		header.Add(exposeHeaders, serverTiming)
-	}
-}
-
-func (w *timedWriter) send() {
-	w.addHeaders()
-	w.sent = true
-}
-
-// WriteHeader may come more than once: informational answers precede the final one.
-func (w *timedWriter) WriteHeader(status int) {
-	w.addHeaders()
-	w.sent = w.sent || status >= http.StatusOK || status == http.StatusSwitchingProtocols
-	w.ResponseWriter.WriteHeader(status)
-}
-
-func (w *timedWriter) Write(p []byte) (int, error) {
-	w.send()
-	return w.ResponseWriter.Write(p)
-}
-
-func (w *timedWriter) ReadFrom(src io.Reader) (int64, error) {
-	w.send()
-	return io.Copy(w.ResponseWriter, src)
-}
-
-func (w *timedWriter) Flush() { _ = w.FlushError() }
-
-func (w *timedWriter) FlushError() error {
-	w.send()
-	return http.NewResponseController(w.ResponseWriter).Flush()
-}
-
-// Unwrap is for http.ResponseController.
-func (w *timedWriter) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// withOptionalMethods offers what the server's own writer offers: HTTP/1.1 can be hijacked, HTTP/2 can push, and code
-// asks for either by a type assertion.
-func (w *timedWriter) withOptionalMethods() http.ResponseWriter {
-	switch server := w.ResponseWriter.(type) {
-	case http.Hijacker:
-		return struct {
-			*timedWriter
-			http.Hijacker
-		}{w, server}
-	case http.Pusher:
-		return struct {
-			*timedWriter
-			http.Pusher
-		}{w, server}
-	default:
-		return w
-	}
-}
-
-func newActiveRequests(provider metric.MeterProvider) httpconv.ServerActiveRequests {
+func newServerMetrics(provider metric.MeterProvider) middleware.ServerMetrics {
 	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(Version), metric.WithSchemaURL(semconv.SchemaURL))
-	active, err := httpconv.NewServerActiveRequests(meter)
+	metrics, err := middleware.NewServerMetrics(meter)
 	if err != nil {
 		otel.Handle(err)
 	}
-	return active
-}
-
-func activeAttributes(r *http.Request) metric.MeasurementOption {
-	scheme := "http"
-	if r.TLS != nil {
-		scheme = "https"
-	}
-	return metric.WithAttributeSet(attribute.NewSet(
-		semconv.HTTPRequestMethodKey.String(knownMethod(r.Method)),
-		semconv.URLScheme(scheme),
-	))
-}
-
-const otherMethod = "_OTHER"
-
-// knownMethod keeps the methods that a stranger makes up from becoming time series (semantic conventions,
-// http.request.method).
-func knownMethod(method string) string {
-	switch method = strings.ToUpper(method); method {
-	case http.MethodConnect, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions,
-		http.MethodPatch, http.MethodPost, http.MethodPut, http.MethodTrace:
-		return method
-	default:
-		return otherMethod
-	}
+	return metrics
 }

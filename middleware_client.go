@@ -7,6 +7,8 @@ import (
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
+
+	"github.com/fleetotel/telemetry/internal/middleware"
 )
 
 // Transport makes a client span and the metrics of each request that base sends, and hands the trace context and the
@@ -37,7 +39,20 @@ type transport struct {
 }
 
 func (t transport) RoundTrip(r *http.Request) (*http.Response, error) {
-	return t.traced.RoundTrip(t.screened(r))
+	if r.URL == nil {
+		return t.base.RoundTrip(r) // which says what is wrong with it
+	}
+	return t.traced.RoundTrip(t.screened(withHeader(r)))
+}
+
+// withHeader does what [http.Client] does for a request that has none.
+func withHeader(r *http.Request) *http.Request {
+	if r.Header != nil {
+		return r
+	}
+	r = r.WithContext(r.Context())
+	r.Header = http.Header{}
+	return r
 }
 
 // CloseIdleConnections keeps [http.Client.CloseIdleConnections] working, which looks for this method.
@@ -50,7 +65,7 @@ func (t transport) CloseIdleConnections() {
 // clientSpanName is the method, as the HTTP semantic conventions have it where no URL template is known.
 func clientSpanName(_ string, r *http.Request) string {
 	method := cmp.Or(r.Method, http.MethodGet) // net/http sends an empty method as GET
-	if knownMethod(method) == otherMethod {
+	if middleware.KnownMethod(method) == middleware.OtherMethod {
 		return "HTTP"
 	}
 	return strings.ToUpper(method)

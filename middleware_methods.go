@@ -14,6 +14,8 @@ import (
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/reflect/protoregistry"
+
+	"github.com/fleetotel/telemetry/internal/middleware"
 )
 
 // maxLearnedMethods bounds the methods that no protobuf file of the program describes: a server that takes any method, as
@@ -51,7 +53,7 @@ func (h *methodHandler) TagRPC(ctx context.Context, info *stats.RPCTagInfo) cont
 	call := &serverCall{}
 	if !h.isKnown(info.FullMethodName) {
 		call.method = info.FullMethodName
-		info = &stats.RPCTagInfo{FullMethodName: "/" + otherMethod, FailFast: info.FailFast}
+		info = &stats.RPCTagInfo{FullMethodName: "/" + middleware.OtherMethod, FailFast: info.FailFast}
 	}
 	begin := time.Now()
 	stream := ctx

@@ -63,14 +63,15 @@ func WithCompression(c Compression) Option {
 	return recordExport(func(e *exportOptions) { e.compression = &c })
 }
 
-// ForTraces limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to traces. Any other
-// option inside is an error of Init.
+// ForTraces limits exporter options to traces: [WithEndpoint], [WithProtocol], [WithHeaders], [WithTokenFile],
+// [WithHeaderFunc], [WithTLSConfig] and [WithCompression]. Any other option inside is an error of Init.
 func ForTraces(opts ...Option) Option { return scope{"ForTraces", traces, opts} }
 
-// ForMetrics limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to metrics. Any other
-// option inside is an error of Init.
+// ForMetrics limits exporter options to metrics: [WithEndpoint], [WithProtocol], [WithHeaders], [WithTokenFile],
+// [WithHeaderFunc], [WithTLSConfig] and [WithCompression]. Any other option inside is an error of Init.
 func ForMetrics(opts ...Option) Option { return scope{"ForMetrics", metrics, opts} }
 
-// ForLogs limits WithEndpoint, WithProtocol, WithHeaders, WithTLSConfig and WithCompression to logs, and
-// [WithLogLevel] to the OTLP branch. Any other option inside is an error of Init.
+// ForLogs limits exporter options to logs: [WithEndpoint], [WithProtocol], [WithHeaders], [WithTokenFile], [WithHeaderFunc],
+// [WithTLSConfig] and [WithCompression]. It limits [WithLogLevel] to the OTLP branch. Any other option inside is an error
+// of Init.
 func ForLogs(opts ...Option) Option { return scope{"ForLogs", logs, opts} }

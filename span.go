@@ -107,15 +107,16 @@ func recordError(span trace.Span, err error) {
 // maxStack bounds what one panic adds to a batch; it holds about a hundred frames.
 const maxStack = 16 << 10
 
-func recordPanic(span trace.Span, value any) {
-	if !span.IsRecording() {
-		return
-	}
+// recordPanic returns the error.type of the panic, also where the span records nothing.
+func recordPanic(span trace.Span, value any) (kind string) {
 	kind, message := fmt.Sprintf("%T", value), ""
 	if err, ok := value.(error); ok {
 		kind, message = describe(err)
 	} else {
 		message = fmt.Sprint(value)
+	}
+	if !span.IsRecording() {
+		return kind
 	}
 	stack := make([]byte, maxStack)
 	stack = stack[:runtime.Stack(stack, false)]
@@ -127,6 +128,7 @@ func recordPanic(span trace.Span, value any) {
 		semconv.ExceptionMessage(message),
 		semconv.ExceptionStacktrace(string(stack)),
 	))
+	return kind
 }
 
 // describe gives error.type and text of err. The methods of err are the service's code, and a nil pointer in an error

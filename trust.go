@@ -101,7 +101,7 @@ type untrustedKey struct{}
 
 // screened returns r as an untrusted host may see it: marked, so that nothing is injected, and without what was there.
 func (t transport) screened(r *http.Request) *http.Request {
-	if r.URL == nil || t.trusted.holds(r.URL.Hostname()) {
+	if t.trusted.holds(r.URL.Hostname()) {
 		return r
 	}
 	r = r.Clone(context.WithValue(r.Context(), untrustedKey{}, true))

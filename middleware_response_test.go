@@ -1,0 +1,430 @@
+package telemetry_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// overBothProtocols runs the test with a real server of HTTP/1.1 and with one of HTTP/2.
+func overBothProtocols(t *testing.T, test func(t *testing.T, start func(http.Handler) *httptest.Server)) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(protocol, func(t *testing.T) {
+			test(t, func(h http.Handler) *httptest.Server {
+				if protocol == "HTTP/1.1" {
+					return serve(t, h)
+				}
+				server := httptest.NewUnstartedServer(h)
+				server.Config.ErrorLog = log.New(io.Discard, "", 0)
+				server.EnableHTTP2 = true
+				server.StartTLS()
+				t.Cleanup(server.Close)
+				return server
+			})
+		})
+	}
+}
+
+// point is one series of a histogram.
+type point struct {
+	attributes map[string]string
+	count      uint64
+	sum        float64
+}
+
+// points waits for the histogram of that name: it is recorded after the client has its answer.
+func (r *sdkRecord) points(t testing.TB, name string) (all []point) {
+	t.Helper()
+	switch data := r.metric(t, name).Data.(type) {
+	case metricdata.Histogram[float64]:
+		for _, p := range data.DataPoints {
+			all = append(all, point{attributeMap(p.Attributes.ToSlice()), p.Count, p.Sum})
+		}
+	case metricdata.Histogram[int64]:
+		for _, p := range data.DataPoints {
+			all = append(all, point{attributeMap(p.Attributes.ToSlice()), p.Count, float64(p.Sum)})
+		}
+	}
+	return all
+}
+
+// onePoint is that of the only request there was.
+func (r *sdkRecord) onePoint(t testing.TB, name string) point {
+	t.Helper()
+	all := r.points(t, name)
+	require.Len(t, all, 1, name)
+	require.EqualValues(t, 1, all[0].count, name)
+	return all[0]
+}
+
+func TestHandlerResponseSize(t *testing.T) {
+	const size = 100_000
+	content := bytes.Repeat([]byte("x"), size)
+	dir := t.TempDir()
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), content, 0o600))
+	for name, handler := range map[string]http.Handler{
+		"ServeFile":  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(dir, "file")) }),
+		"FileServer": http.FileServer(http.Dir(dir)),
+		"io.Copy": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, struct{ io.Reader }{bytes.NewReader(content)})
+		}),
+		"io.Copy of what writes itself": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.Copy(w, bytes.NewReader(content))
+		}),
+		"Write, then io.Copy": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = w.Write(content[:10])
+			_, _ = io.Copy(w, bytes.NewReader(content[10:]))
+		}),
+		"io.WriteString": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, string(content)) }),
+	} {
+		t.Run(name, func(t *testing.T) {
+			overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
+				sdk := recordGlobals(t)
+				server := start(telemetry.Handler(handler))
+				response, err := server.Client().Get(server.URL + "/file")
+				require.NoError(t, err)
+				body, err := io.ReadAll(response.Body)
+				require.NoError(t, err)
+				require.NoError(t, response.Body.Close())
+				require.Len(t, body, size)
+				require.EqualValues(t, size, sdk.onePoint(t, "http.server.response.body.size").sum)
+				require.Equal(t, "100000", attributeMap(sdk.span(t, "GET").Attributes())["http.response.body.size"])
+			})
+		})
+	}
+}
+
+// outcome is what the span and the metrics of a request say about its end; an empty status stands for none.
+type outcome struct {
+	name, status, errorType string
+	spanStatus              codes.Code
+}
+
+func TestHandlerOutcome(t *testing.T) {
+	lateMux := func(serve http.HandlerFunc) http.HandlerFunc {
+		mux := http.NewServeMux()
+		mux.HandleFunc("GET /items/{id}", serve)
+		return mux.ServeHTTP
+	}
+	recovering := func(next http.HandlerFunc) http.HandlerFunc {
+		return func(w http.ResponseWriter, r *http.Request) {
+			defer func() {
+				if recover() != nil {
+					w.WriteHeader(http.StatusInternalServerError)
+				}
+			}()
+			next(w, r)
+		}
+	}
+	crash := func(http.ResponseWriter, *http.Request) { panic("no stock") }
+	for name, tc := range map[string]struct {
+		handler http.HandlerFunc
+		want    outcome
+	}{
+		"nothing written": {ok, outcome{"GET", "200", "", codes.Unset}},
+		"not found":       {http.NotFound, outcome{"GET", "404", "", codes.Unset}},
+		"unavailable": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
+			outcome{"GET", "503", "503", codes.Error}},
+		"the first status counts": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusCreated)
+			w.WriteHeader(http.StatusInternalServerError)
+		}, outcome{"GET", "201", "", codes.Unset}},
+		"a flush sends 200": {func(w http.ResponseWriter, _ *http.Request) {
+			w.(http.Flusher).Flush()
+			w.WriteHeader(http.StatusInternalServerError)
+		}, outcome{"GET", "200", "", codes.Unset}},
+		"early hints, then a status": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusAccepted)
+		}, outcome{"GET", "202", "", codes.Unset}},
+		"early hints alone": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) },
+			outcome{"GET", "200", "", codes.Unset}},
+		"panic": {crash, outcome{"GET", "", "string", codes.Error}},
+		"panic with an error": {func(http.ResponseWriter, *http.Request) { panic(labelledError{errors.New("declined")}) },
+			outcome{"GET", "", "card_declined", codes.Error}},
+		"panic behind a header": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			panic("no stock")
+		}, outcome{"GET", "200", "string", codes.Error}},
+		"a status that is none panics": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(7) },
+			outcome{"GET", "", "string", codes.Error}},
+		"panic on a late route":          {lateMux(crash), outcome{"GET /items/{id}", "", "string", codes.Error}},
+		"recovered panic":                {recovering(crash), outcome{"GET", "500", "500", codes.Error}},
+		"recovered panic, on late route": {recovering(lateMux(crash)), outcome{"GET /items/{id}", "500", "500", codes.Error}},
+		"abort":                          {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, outcome{"GET", "", "", codes.Unset}},
+		"abort behind a header": {func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusOK)
+			panic(http.ErrAbortHandler)
+		}, outcome{"GET", "200", "", codes.Unset}},
+		"Goexit": {func(http.ResponseWriter, *http.Request) { runtime.Goexit() }, outcome{"GET", "", "", codes.Unset}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
+				if name == "Goexit" && strings.HasSuffix(t.Name(), "HTTP/2") {
+					t.Skip("net/http leaves the stream open")
+				}
+				sdk := recordGlobals(t)
+				server := start(telemetry.Handler(tc.handler))
+				if response, err := server.Client().Get(server.URL + "/items/7"); err == nil {
+					_, _ = io.Copy(io.Discard, response.Body) // is cut off where the handler panics
+					_ = response.Body.Close()
+				}
+				require.Equal(t, tc.want, outcomeOf(t, sdk, tc.want.name))
+			})
+		})
+	}
+}
+
+// outcomeOf asks span and metrics, which have to agree.
+func outcomeOf(t *testing.T, sdk *sdkRecord, name string) outcome {
+	t.Helper()
+	span := sdk.span(t, name)
+	attributes := attributeMap(span.Attributes())
+	got := outcome{span.Name(), attributes["http.response.status_code"], attributes["error.type"], span.Status().Code}
+	_, route, _ := strings.Cut(name, " ")
+	require.Equal(t, route, attributes["http.route"])
+	for _, metric := range []string{"http.server.request.duration", "http.server.request.body.size", "http.server.response.body.size"} {
+		recorded := sdk.onePoint(t, metric).attributes
+		require.Equal(t, got.status, recorded["http.response.status_code"], metric)
+		require.Equal(t, got.errorType, recorded["error.type"], metric)
+		require.Equal(t, route, recorded["http.route"], metric)
+	}
+	return got
+}
+
+// What a program's author sees of a panic is the stack in the server's log.
+func TestHandlerPanicKeepsTheStackInTheServersLog(t *testing.T) {
+	recordGlobals(t)
+	var logged syncBuffer
+	server := httptest.NewUnstartedServer(telemetry.Handler(http.HandlerFunc(raiseDeepInside)))
+	server.Config.ErrorLog = log.New(&logged, "", 0)
+	server.Start()
+	t.Cleanup(server.Close)
+	_, err := server.Client().Get(server.URL)
+	require.Error(t, err)
+	require.Eventually(t, func() bool { return strings.Contains(logged.String(), "raiseDeepInside") }, waitFor, tick)
+}
+
+func raiseDeepInside(http.ResponseWriter, *http.Request) { panic("no stock") }
+
+func TestHandlerMetricAttributes(t *testing.T) {
+	sdk := recordGlobals(t)
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /items/{id}", func(w http.ResponseWriter, r *http.Request) {
+		labels, _ := otelhttp.LabelerFromContext(r.Context())
+		labels.Add(attribute.String("tenant", "cards"))
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, "hello")
+	})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, serve(t, telemetry.Handler(mux)).URL+"/items/7", strings.NewReader("order"))
+	require.NoError(t, err)
+	r.Host = "shop.example:8080"
+	response, err := http.DefaultClient.Do(r)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	want := map[string]string{
+		"http.request.method": "POST", "http.route": "/items/{id}", "http.response.status_code": "200", "url.scheme": "http",
+		"network.protocol.name": "http", "network.protocol.version": "1.1", "server.address": "shop.example", "server.port": "8080",
+		"tenant": "cards",
+	}
+	for metric, sum := range map[string]float64{"http.server.request.body.size": 5, "http.server.response.body.size": 5} {
+		p := sdk.onePoint(t, metric)
+		require.Equal(t, want, p.attributes, metric)
+		require.InDelta(t, sum, p.sum, 0, metric)
+	}
+	duration := sdk.onePoint(t, "http.server.request.duration")
+	require.Equal(t, want, duration.attributes)
+	require.Positive(t, duration.sum)
+	histogram := sdk.metric(t, "http.server.request.duration").Data.(metricdata.Histogram[float64])
+	require.Equal(t, []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}, histogram.DataPoints[0].Bounds)
+	require.Equal(t, "5", attributeMap(sdk.span(t, "POST /items/{id}").Attributes())["http.request.body.size"])
+}
+
+func TestHandlerUpgradedConnection(t *testing.T) {
+	const answer = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\n"
+	echo := func(conn net.Conn, buffer *bufio.ReadWriter) {
+		defer conn.Close() // the test is over
+		line, _ := buffer.ReadString('\n')
+		_, _ = buffer.WriteString(line)
+		_ = buffer.Flush()
+	}
+	for name, handler := range map[string]http.HandlerFunc{
+		"answered on the connection": func(w http.ResponseWriter, _ *http.Request) {
+			conn, buffer, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = buffer.WriteString(answer)
+			_ = buffer.Flush()
+			_, _ = w.Write([]byte("goes nowhere"))
+			echo(conn, buffer)
+		},
+		"answered by the server": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Upgrade", "echo")
+			w.Header().Set("Connection", "Upgrade")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, buffer, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			echo(conn, buffer)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sdk := recordGlobals(t)
+			server := serve(t, telemetry.Handler(handler))
+			conn, err := net.Dial("tcp", server.Listener.Addr().String())
+			require.NoError(t, err)
+			defer conn.Close() // the test is over
+			_, err = io.WriteString(conn, "GET /chat HTTP/1.1\r\nHost: shop\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nhello\n")
+			require.NoError(t, err)
+			all, err := io.ReadAll(conn)
+			require.NoError(t, err)
+			require.Contains(t, string(all), "101 Switching Protocols")
+			require.Contains(t, string(all), "hello\n")
+
+			span := sdk.span(t, "GET")
+			require.Equal(t, "101", attributeMap(span.Attributes())["http.response.status_code"])
+			require.Equal(t, codes.Unset, span.Status().Code)
+			for _, p := range sdk.points(t, "http.server.response.body.size") {
+				require.Equal(t, "101", p.attributes["http.response.status_code"])
+			}
+		})
+	}
+	t.Run("without an upgrade nobody knows the status", func(t *testing.T) {
+		sdk := recordGlobals(t)
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			conn, _, err := w.(http.Hijacker).Hijack()
+			if err != nil {
+				panic(err)
+			}
+			_, _ = io.WriteString(conn, "HTTP/1.1 418 Teapot\r\nContent-Length: 0\r\n\r\n")
+			_ = conn.Close()
+		})))
+		response, err := server.Client().Get(server.URL)
+		require.NoError(t, err)
+		require.NoError(t, response.Body.Close())
+		require.Equal(t, http.StatusTeapot, response.StatusCode)
+		require.NotContains(t, attributeMap(sdk.span(t, "GET").Attributes()), "http.response.status_code")
+	})
+}
+
+// A client that has gone away before the header was written gets no answer, so a 5xx that the handler makes of its own
+// cancelled work is no error of the server. Every other 5xx is.
+func TestHandlerClientThatGoesAway(t *testing.T) {
+	unavailable := func(w http.ResponseWriter) { http.Error(w, "no answer from the gateway", http.StatusBadGateway) }
+	wait := func(r *http.Request) {
+		select {
+		case <-r.Context().Done():
+		case <-time.After(10 * time.Second):
+			panic("the client does not go away")
+		}
+	}
+	for name, tc := range map[string]struct {
+		around    func(*http.Request) *http.Request // outside of Handler
+		handler   func(w http.ResponseWriter, r *http.Request)
+		errorType string
+		status    string
+	}{
+		"before the header": {
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502",
+		},
+		"before the header, which a write sends": {
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); _, _ = io.WriteString(w, "late") }, status: "200",
+		},
+		"after the header": {
+			handler: func(w http.ResponseWriter, r *http.Request) { unavailable(w); wait(r) }, status: "502", errorType: "502",
+		},
+		"and the handler panics": {
+			handler: func(_ http.ResponseWriter, r *http.Request) { wait(r); panic("no stock") }, errorType: "string",
+		},
+		"after the service's own deadline": {
+			around: func(r *http.Request) *http.Request {
+				ctx, cancel := context.WithTimeout(r.Context(), time.Millisecond)
+				context.AfterFunc(ctx, cancel)
+				return r.WithContext(ctx)
+			},
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502", errorType: "502",
+		},
+		"after the service cancelled for a reason of its own": {
+			around: func(r *http.Request) *http.Request {
+				ctx, cancel := context.WithCancelCause(r.Context())
+				cancel(errors.New("shutting down"))
+				return r.WithContext(ctx)
+			},
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502", errorType: "502",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
+				sdk := recordGlobals(t)
+				ctx, leave := context.WithTimeout(t.Context(), 100*time.Millisecond)
+				defer leave()
+				traced := telemetry.Handler(http.HandlerFunc(tc.handler))
+				server := start(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if tc.around != nil {
+						r = tc.around(r)
+					}
+					traced.ServeHTTP(w, r)
+				}))
+				r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+				require.NoError(t, err)
+				if response, err := server.Client().Do(r); err == nil {
+					_, _ = io.Copy(io.Discard, response.Body)
+					_ = response.Body.Close()
+				}
+				want := outcome{"GET", tc.status, tc.errorType, codes.Unset}
+				if tc.errorType != "" {
+					want.spanStatus = codes.Error
+				}
+				require.Equal(t, want, outcomeOf(t, sdk, "GET"))
+			})
+		})
+	}
+}
+
+// The sampler keeps what has failed, and a client that has gone away is no failure.
+func TestClientThatGoesAwayIsNoReasonToKeepTheTrace(t *testing.T) {
+	t.Setenv("OTEL_TRACES_SAMPLER", "adaptive")
+	c := otlptest.New(t)
+	rare := telemetry.Sampling{SlowThreshold: -1, Rules: []telemetry.Rule{{Ratio: 0x1p-56}}}
+	guard, _ := start(t, c, telemetry.WithAdaptiveSampling(rare))
+	server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == http.MethodPut {
+			<-r.Context().Done()
+		}
+		w.WriteHeader(http.StatusBadGateway)
+	}), telemetry.WithGuard(guard)))
+	ctx, leave := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer leave()
+	r, err := http.NewRequestWithContext(ctx, http.MethodPut, server.URL, http.NoBody)
+	require.NoError(t, err)
+	_, err = server.Client().Do(r)
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, http.StatusBadGateway, request(t, server, http.MethodGet, "/", nil).StatusCode)
+	server.Close() // waits for both handlers
+	flushed(t, guard)
+	require.Len(t, c.Spans(), 1)
+	require.Equal(t, "GET", c.Spans()[0].Name)
+}
