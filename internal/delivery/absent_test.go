@@ -136,7 +136,7 @@ func TestGiveUpReadsTheWordsOfGRPC(t *testing.T) {
 				endpoint.GiveUp()
 				start := time.Now()
 				out, err := callThrough(expired(t, 10*time.Second), endpoint, traceMethod, nil, func(context.Context, int) error {
-					return grpcstatus.Error(codes.Unavailable, words)
+					return madeUp{grpcstatus.Error(codes.Unavailable, words)}
 				})
 				require.Error(t, err)
 				require.EqualValues(t, 10, out.Failed)

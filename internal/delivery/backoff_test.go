@@ -58,7 +58,7 @@ func FuzzResponse(f *testing.F) {
 	f.Fuzz(func(t *testing.T, status int, media, body string) {
 		resp := &http.Response{StatusCode: status, Header: http.Header{"Content-Type": {media}, "Retry-After": {body}}}
 		out := Outcome{Items: 10}
-		r := responseReply(resp, []byte(body), []string{"secret"})
+		r := responseReply(resp, []byte(body), nil, []string{"secret"})
 		require.LessOrEqual(t, r.after, maxRetryAfter)
 		out.settle(r.worded("x", 1, 0, nil))
 		if !out.TooLarge {

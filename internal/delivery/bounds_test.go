@@ -33,6 +33,9 @@ func TestAnswerAtTheBoundAndOnePastIt(t *testing.T) {
 		})
 		require.Equal(t, rejected, out.Rejected, "%d bytes", size)
 		require.Equal(t, 10-rejected, out.Exported, "a success is a success, whatever follows")
+		if rejected == 0 {
+			require.ErrorContains(t, out.Err, "its answer cannot be read: it is larger than 1048576 bytes")
+		}
 	}
 
 	endless := &counted{}

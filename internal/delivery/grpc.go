@@ -39,6 +39,8 @@ const (
 func (e *Endpoint) DialOptions() []grpc.DialOption {
 	opts := []grpc.DialOption{
 		grpc.WithChainUnaryInterceptor(e.Interceptor()),
+		grpc.WithStatsHandler(answerStats{}),
+		grpc.WithMaxHeaderListSize(maxResponse),
 		grpc.WithDisableRetry(),
 		// gRPC's own patience grows to two minutes between dials, during which
 		// every request fails at once: an outage would last that much longer.
@@ -99,10 +101,14 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 			try: func(ctx context.Context) reply {
 				return e.withHeaders(ctx, func(current map[string]string) reply {
 					secrets := append(slices.Clip(secrets), secretValues(current)...)
-					if callErr = invoke(withMetadata(ctx, sent, current), method, req, resp, cc, opts...); callErr != nil {
-						return grpcReply(ctx, callErr, secrets, e.cfg.AttemptTimeout)
+					a := &grpcAnswer{}
+					callCtx, callOpts := a.receive(withMetadata(ctx, sent, current), opts)
+					callErr = invoke(callCtx, method, req, resp, cc, callOpts...)
+					r := a.reply(ctx, callErr, resp, secrets, e.cfg.AttemptTimeout)
+					if r.verdict == taken {
+						callErr = nil
 					}
-					return partialReply(rejectedBy(resp, secrets))
+					return r
 				})
 			},
 		})

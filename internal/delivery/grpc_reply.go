@@ -3,6 +3,7 @@ package delivery
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -11,24 +12,57 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// grpcReply judges a failed call by the table of the OTLP specification
-// ("OTLP/gRPC Response", "Failures").
-func grpcReply(ctx context.Context, err error, secrets []string, limit time.Duration) reply {
-	s := status.Convert(err)
-	if oversize(s) {
-		return reply{verdict: tooLarge, err: grpcError(s, secrets)}
+// reply judges a call.
+func (a *grpcAnswer) reply(ctx context.Context, err error, resp any, secrets []string, limit time.Duration) reply {
+	switch {
+	case err != nil:
+		return a.failure(ctx, status.Convert(err), secrets, limit)
+	case a.unreadable != nil:
+		return unreadableReply(a.unreadable, secrets)
 	}
+	return partialReply(rejectedBy(resp, secrets))
+}
+
+// failure judges a failed call: what the server says by the table of the OTLP
+// specification ("OTLP/gRPC Response", "Failures"). What did not come as a status
+// from the server says nothing about the request and is worth another attempt.
+func (a *grpcAnswer) failure(ctx context.Context, s *status.Status, secrets []string, limit time.Duration) reply {
 	if s.Code() == codes.DeadlineExceeded {
 		awaitEnd(ctx)
 	}
-	r := reply{verdict: refused, err: ended(ctx, grpcError(s, secrets), limit)}
+	switch a.origin(s) {
+	case fromServer:
+		return statusReply(ctx, s, secrets, limit)
+	case fromHTTP:
+		r := statusReply(ctx, s, secrets, limit)
+		r.place = r.place || httpStatusOf(s.Message()) < 400
+		return r
+	case fromReading:
+		return unreadableReply(errors.New(s.Message()), secrets)
+	case fromSending:
+		r := reply{verdict: tooLarge, err: transportError(s, secrets)}
+		if strings.HasPrefix(s.Message(), unencodable) {
+			r.verdict = refused
+		}
+		return r
+	}
+	r := reply{verdict: retry, absent: noListener(s), err: ended(ctx, transportError(s, secrets), limit)}
+	if badCertificate(s) {
+		r.verdict, r.place = refused, true
+	}
+	return r
+}
+
+// statusReply judges a status that somebody has sent.
+func statusReply(ctx context.Context, s *status.Status, secrets []string, limit time.Duration) reply {
+	if oversize(s) {
+		return reply{verdict: tooLarge, err: statusAnswer(s, secrets)}
+	}
+	r := reply{verdict: refused, err: ended(ctx, statusAnswer(s, secrets), limit)}
 	after, asked := retryInfo(s)
 	switch s.Code() {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
-		r.verdict, r.after, r.absent = retry, after, noListener(s)
-		if badCertificate(s) {
-			r.verdict, r.place = refused, true
-		}
+		r.verdict, r.after = retry, after
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
 		r.place = true
 	case codes.ResourceExhausted:
@@ -60,9 +94,8 @@ func retryInfo(s *status.Status) (time.Duration, bool) {
 	return 0, false
 }
 
-// oversize reports whether the server, or our own side of the connection,
-// refuses a message for its size. There is no code for it, only words: grpc-go's,
-// Java's and C++'s, and a proxy's 413.
+// oversize reports whether the server refuses a message for its size. There is no
+// code for it, only words: grpc-go's, Java's and C++'s, and a proxy's 413.
 func oversize(s *status.Status) bool {
 	msg := strings.ToLower(s.Message())
 	switch s.Code() {
@@ -86,7 +119,6 @@ func badCertificate(s *status.Status) bool {
 }
 
 // noListener is absent for gRPC, which keeps nothing of an error but its words.
-// A server's own words about others that it cannot reach have no dialing in them.
 func noListener(s *status.Status) bool {
 	msg := s.Message()
 	if strings.Contains(msg, "Error while dialing: ") {
@@ -95,18 +127,27 @@ func noListener(s *status.Status) bool {
 	return strings.Contains(msg, "name resolver error: produced zero addresses")
 }
 
-// grpcError words a status: its code, and of gRPC's nested messages about
-// connections the innermost.
-func grpcError(s *status.Status, secrets []string) error {
-	msg := s.Message()
-	if s.Code() == codes.Unavailable {
-		if _, inner, ok := strings.Cut(msg, "Error while dialing: "); ok {
-			return errors.New(strings.TrimSuffix(note(inner, secrets), `"`))
-		}
-	}
+// statusAnswer words a status that somebody has sent.
+func statusAnswer(s *status.Status, secrets []string) error {
 	text := s.Code().String()
-	if msg = note(msg, secrets); msg != "" {
+	if msg := note(s.Message(), secrets); msg != "" {
 		text += ": " + msg
 	}
 	return &Answer{GRPCCode: s.Code(), text: text}
+}
+
+// transportError words what kept a request from a status, without the code that
+// gRPC has made up for it: of nested messages about connections the innermost.
+func transportError(s *status.Status, secrets []string) error {
+	msg := s.Message()
+	if _, inner, ok := strings.Cut(msg, "Error while dialing: "); ok {
+		return errors.New(strings.TrimSuffix(note(inner, secrets), `"`))
+	}
+	switch {
+	case s.Code() > codes.Unauthenticated:
+		return &Answer{GRPCCode: s.Code(), text: fmt.Sprintf("the answer has an unknown status: %d: %s", s.Code(), note(msg, secrets))}
+	case msg == "":
+		return errors.New("the answer has no status")
+	}
+	return errors.New(note(msg, secrets))
 }

@@ -16,6 +16,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/stats"
 	grpcstatus "google.golang.org/grpc/status"
 	"google.golang.org/protobuf/types/known/durationpb"
 
@@ -28,7 +29,8 @@ const (
 	logsMethod    = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 )
 
-// call makes one call of ten items whose attempts are answered by answer.
+// call makes one call of ten items whose attempts are answered by answer, as a
+// server would.
 func call(ctx context.Context, method string, resp any, answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
 	return callThrough(ctx, delivery.New(delivery.Config{}), method, resp, answer)
 }
@@ -40,10 +42,18 @@ func callThrough(ctx context.Context, e *delivery.Endpoint, method string, resp 
 	err := e.Interceptor()(ctx, method, nil, resp, nil,
 		func(ctx context.Context, _ string, _, _ any, _ *grpc.ClientConn, _ ...grpc.CallOption) error {
 			attempt++
-			return answer(ctx, attempt)
+			err := answer(ctx, attempt)
+			if made := (madeUp{}); errors.As(err, &made) {
+				return made.error
+			}
+			delivery.AnswerStats.HandleRPC(ctx, &stats.InTrailer{})
+			return err
 		})
 	return out, err
 }
+
+// madeUp is a status that no server has sent: gRPC has made it up.
+type madeUp struct{ error }
 
 // The table of the OTLP specification, "Failures".
 func TestGRPCCodes(t *testing.T) {
@@ -66,12 +76,13 @@ func TestGRPCCodes(t *testing.T) {
 		{"Internal with RetryInfo", withInfo(codes.Internal), false, false, 0},
 		{"received message larger", grpcstatus.Error(codes.ResourceExhausted, "grpc: received message larger than max (5000000 vs. 4194304)"), false, true, 0},
 		{"after decompression", grpcstatus.Error(codes.ResourceExhausted, "grpc: received message after decompression larger than max 4194304"), false, true, 0},
-		{"trying to send", grpcstatus.Error(codes.ResourceExhausted, "trying to send message larger than max (5000000 vs. 4194304)"), false, true, 0},
+		{"trying to send", madeUp{grpcstatus.Error(codes.ResourceExhausted, "trying to send message larger than max (5000000 vs. 4194304)")}, false, true, 0},
 		{"Java", grpcstatus.Error(codes.ResourceExhausted, "gRPC message exceeds maximum size 4194304: 5000000"), false, true, 0},
-		{"a proxy's 413", grpcstatus.Error(codes.Unknown, "unexpected HTTP status code received from server: 413 (Request Entity Too Large); malformed header: missing HTTP content-type"), false, true, 0},
-		{"bad certificate", grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`), false, false, 0},
-		{"handshake cut", grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: EOF"`), true, false, 0},
-		{"not a status", errors.New("boom"), false, false, 0},
+		{"a proxy's 413", madeUp{grpcstatus.Error(codes.Unknown, "unexpected HTTP status code received from server: 413 (Request Entity Too Large); malformed header: missing HTTP content-type")}, false, true, 0},
+		{"bad certificate", madeUp{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)}, false, false, 0},
+		{"handshake cut", madeUp{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: EOF"`)}, true, false, 0},
+		{"not a status", madeUp{errors.New("boom")}, true, false, 0},
+		{"cannot be encoded", madeUp{grpcstatus.Error(codes.Internal, "grpc: error while marshaling: string field contains invalid UTF-8")}, false, false, 0},
 	}
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
 		if code != codes.ResourceExhausted {
@@ -104,7 +115,9 @@ func TestGRPCCodes(t *testing.T) {
 					}
 					return
 				}
-				require.Equal(t, tt.err, err, "the exporter gets the status")
+				made := madeUp{tt.err}
+				_ = errors.As(tt.err, &made)
+				require.Equal(t, made.error, err, "the exporter gets the status")
 				require.Equal(t, 1, attempts)
 				require.Equal(t, tt.large, out.TooLarge)
 				require.Equal(t, !tt.large, out.Failed == 10)
@@ -139,7 +152,7 @@ func TestGRPCErrorsAreForOperators(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial := `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:4317: connect: connection refused"`
 		out, _ := call(expired(t, 10*time.Second), logsMethod, &collogspb.ExportLogsServiceResponse{}, func(context.Context, int) error {
-			return grpcstatus.Error(codes.Unavailable, dial)
+			return madeUp{grpcstatus.Error(codes.Unavailable, dial)}
 		})
 		require.Regexp(t, `^the endpoint \(logs\): dial tcp 127\.0\.0\.1:4317: connect: connection refused \(\d+ attempts in 10s\); gave up: context deadline exceeded$`, out.Err.Error())
 

@@ -70,15 +70,18 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 					}
 				}
 				secrets = append(slices.Clip(fixed), secretValues(current)...)
-				var body []byte
-				resp, body, lastErr = t.exchange(attempt)
+				var (
+					body   []byte
+					unread error
+				)
+				resp, body, unread, lastErr = t.exchange(attempt)
 				if lastErr != nil {
 					return connectionReply(ctx, lastErr, secrets, t.endpoint.cfg.AttemptTimeout)
 				}
 				if follows(resp) && !asking(ctx) {
 					return reply{verdict: taken}
 				}
-				return responseReply(resp, body, secrets)
+				return responseReply(resp, body, unread, secrets)
 			})
 		},
 	})
@@ -183,24 +186,28 @@ const maxResponse = 1 << 20
 var errInterim = errors.New("the server leaves HTTP in place of an answer:")
 
 // exchange makes one attempt and reads the whole answer, so that the attempt's
-// context may end before the exporter reads it.
-func (t *transport) exchange(req *http.Request) (*http.Response, []byte, error) {
-	resp, err := t.next.RoundTrip(req)
+// context may end before the exporter reads it. An answer that is cut short, or
+// longer than maxResponse, is still an answer, and unread says why it is not whole:
+// its status says that the server has the request, and to send it again would
+// duplicate it.
+func (t *transport) exchange(req *http.Request) (resp *http.Response, body []byte, unread, err error) {
+	resp, err = t.next.RoundTrip(req)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	defer resp.Body.Close() // the connection is then not reused, that is all
 	if resp.StatusCode < 200 {
 		// The body of 101 is the connection, which outlives the attempt and its context. An OTLP client asks for no other
 		// protocol, so the answer is still to come, and on this connection it cannot.
-		return nil, nil, fmt.Errorf("%w %d %s", errInterim, resp.StatusCode, http.StatusText(resp.StatusCode))
+		return nil, nil, nil, fmt.Errorf("%w %d %s", errInterim, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
-	// An answer that is cut short is still an answer: its status says that the
-	// server has the request, and to send it again would duplicate it.
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxResponse))
+	body, unread = io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
+	if len(body) > maxResponse {
+		body, unread = body[:maxResponse], fmt.Errorf("it is larger than %d bytes", maxResponse)
+	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	resp.ContentLength = int64(len(body))
-	return resp, body, nil
+	return resp, body, unread, nil
 }
 
 // httpSignal names the signal of a request by the last element of its path,

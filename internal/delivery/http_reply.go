@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -21,11 +22,11 @@ import (
 )
 
 // responseReply reads an OTLP/HTTP response (OTLP specification, "OTLP/HTTP
-// Response").
-func responseReply(resp *http.Response, body []byte, secrets []string) reply {
+// Response"). unread says why body is not the whole answer, nil if it is.
+func responseReply(resp *http.Response, body []byte, unread error, secrets []string) reply {
 	status := resp.StatusCode
 	if status >= 200 && status <= 299 {
-		return successReply(resp, body, secrets)
+		return successReply(resp, body, unread, secrets)
 	}
 	r := reply{verdict: refused, place: status < 400, err: statusError(resp, body, secrets)}
 	switch status {
@@ -45,9 +46,9 @@ func responseReply(resp *http.Response, body []byte, secrets []string) reply {
 	return r
 }
 
-// successReply reads the partial success out of a 2xx response. A body that
-// cannot be read does not make the request fail: the server took it.
-func successReply(resp *http.Response, body []byte, secrets []string) reply {
+// successReply reads the partial success out of a 2xx response. An OTLP answer
+// that cannot be read does not make the request fail: the server took it.
+func successReply(resp *http.Response, body []byte, unread error, secrets []string) reply {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch media {
 	case "text/html":
@@ -58,18 +59,19 @@ func successReply(resp *http.Response, body []byte, secrets []string) reply {
 	case "application/x-protobuf":
 		// The three signals' responses have the same fields on the wire.
 		var msg coltracepb.ExportTraceServiceResponse
-		if proto.Unmarshal(body, &msg) == nil {
-			p := msg.GetPartialSuccess()
-			return partialReply(p.GetRejectedSpans(), p.GetErrorMessage(), secrets)
+		if err := cmp.Or(unread, proto.Unmarshal(body, &msg)); err != nil {
+			return unreadableReply(err, secrets)
 		}
+		p := msg.GetPartialSuccess()
+		return partialReply(p.GetRejectedSpans(), p.GetErrorMessage(), secrets)
 	case "application/json":
-		return jsonReply(body, secrets)
+		return jsonReply(body, unread, secrets)
 	}
 	return reply{verdict: taken}
 }
 
 // jsonReply reads an OTLP/JSON response, in which 64-bit numbers may be strings.
-func jsonReply(body []byte, secrets []string) reply {
+func jsonReply(body []byte, unread error, secrets []string) reply {
 	var msg struct {
 		PartialSuccess struct {
 			RejectedSpans      json.Number `json:"rejectedSpans"`
@@ -78,8 +80,11 @@ func jsonReply(body []byte, secrets []string) reply {
 			ErrorMessage       string      `json:"errorMessage"`
 		} `json:"partialSuccess"`
 	}
-	if json.Unmarshal(body, &msg) != nil {
-		return reply{verdict: taken}
+	if len(body) == 0 && unread == nil {
+		return reply{verdict: taken} // as short as the protobuf of it
+	}
+	if err := cmp.Or(unread, json.Unmarshal(body, &msg)); err != nil {
+		return unreadableReply(err, secrets)
 	}
 	var rejected int64
 	p := msg.PartialSuccess
@@ -88,6 +93,12 @@ func jsonReply(body []byte, secrets []string) reply {
 		rejected = max(rejected, n)
 	}
 	return partialReply(rejected, p.ErrorMessage, secrets)
+}
+
+// unreadableReply is a success whose answer cannot be read: how many items the
+// server refused, if any, is not known.
+func unreadableReply(why error, secrets []string) reply {
+	return reply{verdict: taken, err: fmt.Errorf("the server took the request, but its answer cannot be read: %s", note(why.Error(), secrets))}
 }
 
 // partialReply is a success in which the server refused some items, or, with

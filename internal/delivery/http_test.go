@@ -87,11 +87,11 @@ func TestHTTPResponses(t *testing.T) {
 		{"more rejected than sent", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: 11}}), 0, 10, 0, false, "rejected 11 items"},
 		{"negative rejected", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: -4}}), 10, 0, 0, false, ""},
 		{"a warning", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{ErrorMessage: "use v2"}}), 10, 0, 0, false, "warns: use v2"},
-		{"garbage", 200, protobuf, "\xff\xff\xff", 10, 0, 0, false, ""},
+		{"garbage", 200, protobuf, "\xff\xff\xff", 10, 0, 0, false, "took the request, but its answer cannot be read"},
 		{"JSON", 200, js, `{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}`, 7, 3, 0, false, "rejected 3 items: too old"},
 		{"JSON, log records", 200, js, `{"partialSuccess":{"rejectedLogRecords":2}}`, 8, 2, 0, false, "rejected 2 items"},
 		{"JSON, data points", 200, js, `{"partialSuccess":{"rejectedDataPoints":"1"}}`, 9, 1, 0, false, "rejected 1 item"},
-		{"JSON garbage", 200, js, `{`, 10, 0, 0, false, ""},
+		{"JSON garbage", 200, js, `{`, 10, 0, 0, false, "took the request, but its answer cannot be read"},
 		{"a web page", 200, "text/html; charset=utf-8", "<html>Welcome", 0, 0, 10, false, "no OTLP receiver here"},
 		{"an empty page", 200, "text/html", "", 10, 0, 0, false, ""},
 		{"too large", 413, "", "", 0, 0, 0, true, "413 Request Entity Too Large"},
@@ -302,6 +302,7 @@ func TestHTTPCutAnswerIsNotSentAgain(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, 1, attempts)
 	require.EqualValues(t, 10, out.Exported)
+	require.ErrorContains(t, out.Err, "the server took the request, but its answer cannot be read: unexpected EOF")
 }
 
 type errReader struct{}

@@ -3,7 +3,6 @@ package delivery
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"io"
 	"net/http"
 
@@ -11,7 +10,6 @@ import (
 	colmetricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/mem"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
@@ -70,7 +68,7 @@ func GRPCSender(conn *grpc.ClientConn, headers map[string]string) Sender {
 		}
 		method, resp := serviceOf(r.Signal)
 		ctx = metadata.NewOutgoingContext(ctx, metadata.New(headers))
-		return conn.Invoke(ctx, method, rawMessage(body), resp, grpc.ForceCodecV2(rawCodec{}))
+		return conn.Invoke(ctx, method, rawMessage(body), resp)
 	}
 }
 
@@ -88,26 +86,5 @@ func serviceOf(s spool.Signal) (method string, resp proto.Message) {
 
 func export(service grpc.ServiceDesc) string { return "/" + service.ServiceName + "/Export" }
 
-// rawMessage is a message that is encoded already.
+// rawMessage is a message that is encoded already; the [Endpoint] sends it as it is.
 type rawMessage []byte
-
-// rawCodec sends raw messages as they are, and reads answers as protobuf.
-type rawCodec struct{}
-
-func (rawCodec) Name() string { return "proto" }
-
-func (rawCodec) Marshal(v any) (mem.BufferSlice, error) {
-	raw, ok := v.(rawMessage)
-	if !ok {
-		return nil, fmt.Errorf("delivery: %T is not encoded", v)
-	}
-	return mem.BufferSlice{mem.SliceBuffer(raw)}, nil
-}
-
-func (rawCodec) Unmarshal(data mem.BufferSlice, v any) error {
-	msg, ok := v.(proto.Message)
-	if !ok {
-		return fmt.Errorf("delivery: %T is no message", v)
-	}
-	return proto.Unmarshal(data.Materialize(), msg)
-}

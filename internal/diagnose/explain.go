@@ -6,8 +6,6 @@ import (
 	"net/url"
 	"strings"
 
-	"google.golang.org/grpc/codes"
-
 	"github.com/fleetotel/telemetry/internal/delivery"
 )
 
@@ -65,7 +63,7 @@ func (f Finding) Is(k Kind) bool { return f.sign == k }
 
 func factsOf(err error) facts {
 	var f facts
-	if answer := (*delivery.Answer)(nil); errors.As(err, &answer) && answer.GRPCCode != codes.Unavailable {
+	if answer := (*delivery.Answer)(nil); errors.As(err, &answer) {
 		f.said, f.location = answer.Error(), answer.Location
 	} else {
 		f.said = innermost(err.Error())

@@ -53,15 +53,9 @@ func kindOf(err error, t Target) Kind {
 	}
 	answer := (*delivery.Answer)(nil)
 	if errors.As(err, &answer) {
-		if kind := answerKind(answer, t, proxy != ""); kind != Unknown {
-			return kind
-		}
+		return answerKind(answer, t, proxy != "")
 	}
-	kind := connectionKind(err, t)
-	if kind == Unknown && answer != nil && (answer.GRPCCode == codes.Unavailable || answer.GRPCCode == codes.ResourceExhausted) {
-		return Busy // gRPC's own troubles with connections have the same code, and have been recognised by now
-	}
-	return kind
+	return connectionKind(err, t)
 }
 
 // connectAnswer is gRPC's report of a tunnel that a proxy did not build.
@@ -107,6 +101,8 @@ func answerKind(a *delivery.Answer, t Target, proxied bool) Kind {
 		}
 	}
 	switch s := a.HTTPStatus; {
+	case a.GRPCCode == codes.Unavailable, a.GRPCCode == codes.ResourceExhausted:
+		return Busy
 	case a.WebPage:
 		return NotFound
 	case s >= 300 && s <= 399:

@@ -60,7 +60,7 @@ func (t Target) probe(ctx context.Context, ask Ask) *Finding {
 		f.Kind = t.lookCloser(ctx, f.sign, &f.known, ask)
 	}
 	answer := (*delivery.Answer)(nil)
-	answered := errors.As(err, &answer) && answer.GRPCCode != codes.Unavailable
+	answered := errors.As(err, &answer)
 	if ctx.Err() != nil || answered && (f.Kind == Unknown || f.Kind == Broken) {
 		return nil // somebody is there who does not like an empty request: what that means will be seen with a real one
 	}
