@@ -36,7 +36,7 @@ var errOutOfRange = errors.New("out of range")
 const (
 	maxItems    = 1 << 20
 	maxInFlight = 1 << 10
-	maxBytes    = 1 << 40
+	maxBytes    = min(1<<40, math.MaxInt) // an int may have 32 bits
 	maxDuration = 24 * time.Hour
 )
 
