@@ -242,9 +242,11 @@ func WithShutdownTimeout(d time.Duration) Option {
 // WithSpool keeps requests that cannot be delivered in files below dir, and sends them when the collector is back: by this
 // process, or after a crash or kill -9 by the next one that uses the directory, with the endpoint and headers it has then
 // (TELEMETRY_SPOOL_DIR; default none, thus no spool). A request goes there when its first attempt fails in a way that may
-// pass, when it comes while the collector is down, and when [Guard.Shutdown] runs out of time. The directory is made if it
-// is missing, files have mode 0600 and hold the telemetry alone, no header and no credential. Give each service its own
-// directory; several processes of it may share one.
+// pass, when it is refused for the endpoint or the credential (401, 403, 404, 405, 407, redirects, web pages, Unauthenticated,
+// PermissionDenied, Unimplemented, certificates), when it comes while the collector is down, and when [Guard.Shutdown] runs
+// out of time. What is refused for its data (400, 413, InvalidArgument) does not. The directory is made if it is missing,
+// files have mode 0600 and hold the telemetry alone, no header and no credential. Give each service its own directory;
+// several processes of it may share one.
 //
 // maxBytes bounds the files of one process, at least 1; the oldest are removed for newer ones and counted as dropped,
 // spool_full. 0 means that the environment decides (TELEMETRY_SPOOL_MAX_BYTES, in bytes; default 256 MiB, 1 GiB in

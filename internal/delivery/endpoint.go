@@ -31,11 +31,12 @@ type Config struct {
 	// do for an endpoint that is down.
 	Headers func(context.Context) (map[string]string, error)
 	// Spool, if set, keeps requests whose first attempt fails in a way that is worth
-	// retrying, and those that come while the endpoint is down. A [Replayer] sends
-	// them. Requests that it cannot keep are retried from memory.
+	// retrying, those that are refused for what the endpoint or the credential is, and
+	// those that come while the endpoint is down. A [Replayer] sends them. Requests
+	// that it cannot keep are retried from memory, or fail.
 	Spool *spool.Store
 	// OnDown, if set, is called when requests of a signal begin to fail in a way
-	// that is worth retrying, with the cause; OnUp when the server answers again,
+	// that is worth retrying, or are refused and kept, with the cause; OnUp when the server answers again,
 	// with the time between and, if its answer is no, the reason. Both are called
 	// from the goroutine of an export, OnUp before the export is booked, and must
 	// not block.
@@ -125,6 +126,10 @@ type reply struct {
 	err      error
 }
 
+// misplaced reports whether the request is refused for a reason that a person can
+// remove, and that is not in the request: an endpoint that is none, a credential.
+func (r reply) misplaced() bool { return r.verdict == refused && r.place }
+
 // call is one request, as deliver sees it.
 type call struct {
 	gate  *gate
@@ -193,11 +198,17 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 			break
 		}
 		last = r
-		g.leave(p, last)
-		if last.verdict != retry {
-			return last.worded(c.where, attempts, time.Since(start), nil)
+		misplaced := last.misplaced() && c.keeps()
+		if misplaced {
+			last.verdict = kept
 		}
-		if c.keeps() {
+		g.leave(p, last)
+		switch {
+		case misplaced:
+			return onDisk(last.err)
+		case last.verdict != retry:
+			return last.worded(c.where, attempts, time.Since(start), nil)
+		case c.keeps():
 			return onDisk(last.err)
 		}
 		// A request that fails again where others have just succeeded is itself

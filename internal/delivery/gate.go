@@ -11,6 +11,10 @@ import (
 // lets everyone through. A failure that is worth retrying shuts it; then one
 // worker at a time, the prober, is let through after a back-off, and its success
 // opens the gate for all.
+//
+// A gate is barred while requests are refused for what endpoint or credential is, and
+// kept on disk: then everyone gets through, since live requests find out soonest
+// when that is over, and the replayer rests until one does.
 type gate struct {
 	onDown func(error)
 	onUp   func(time.Duration, error)
@@ -22,11 +26,12 @@ type gate struct {
 	shut     bool
 	probing  bool
 	failures int       // in a row, since the gate was last open
-	since    time.Time // when it was shut
+	since    time.Time // when it was shut or barred
 	until    time.Time // no probe before
 	err      error     // the last failure
 	era      uint64    // counts failures that moved the gate and openings
 	changed  chan struct{}
+	lifted   chan struct{} // closed when the bar is lifted; nil unless barred
 }
 
 func newGate(hopeless func() bool) *gate {
@@ -97,12 +102,16 @@ func (g *gate) leave(p pass, r reply) {
 			g.until = until
 		}
 		g.mu.Unlock()
-	case stale || (!g.shut && r.verdict != retry):
+	case stale:
 		g.mu.Unlock()
 	case r.verdict == retry:
 		g.fail(r)
-	default:
+	case r.verdict == kept:
+		g.bar(r)
+	case g.shut || g.lifted != nil:
 		g.open(r)
+	default:
+		g.mu.Unlock()
 	}
 }
 
@@ -131,15 +140,29 @@ func (g *gate) fail(r reply) {
 	first := !g.shut
 	now := time.Now()
 	if first {
-		g.shut, g.since, g.failures = true, now, 0
+		g.began(now)
+		g.shut, g.failures = true, 0
 	}
 	g.failures++
-	g.era++
-	g.probing = false
-	g.err = r.err
 	// The server's wish counts when it is longer than our own patience.
 	g.until = now.Add(max(backoff(g.failures), r.after))
-	g.wake()
+	g.lift()
+	g.changes(r.err)
+	g.mu.Unlock()
+	if first && g.onDown != nil {
+		g.onDown(r.err)
+	}
+}
+
+// bar lets everyone through for refusals that are kept. It unlocks g.mu.
+func (g *gate) bar(r reply) {
+	first := g.lifted == nil
+	if first {
+		g.began(time.Now())
+		g.lifted = make(chan struct{})
+		g.shut = false
+		g.changes(r.err)
+	}
 	g.mu.Unlock()
 	if first && g.onDown != nil {
 		g.onDown(r.err)
@@ -149,9 +172,9 @@ func (g *gate) fail(r reply) {
 // open lets everyone through. It unlocks g.mu.
 func (g *gate) open(r reply) {
 	down := time.Since(g.since)
-	g.shut, g.probing, g.err = false, false, nil
-	g.era++
-	g.wake()
+	g.shut = false
+	g.lift()
+	g.changes(nil)
 	g.mu.Unlock()
 	if g.onUp != nil {
 		var refusal error
@@ -160,6 +183,36 @@ func (g *gate) open(r reply) {
 		}
 		g.onUp(down, refusal)
 	}
+}
+
+// began notes when the trouble began: an endpoint that is down and then refuses has
+// been in trouble all the time.
+func (g *gate) began(now time.Time) {
+	if !g.shut && g.lifted == nil {
+		g.since = now
+	}
+}
+
+func (g *gate) lift() {
+	if g.lifted != nil {
+		close(g.lifted)
+		g.lifted = nil
+	}
+}
+
+// untilLifted is closed when the bar is lifted. It is nil, which never is, unless the
+// gate is barred.
+func (g *gate) untilLifted() <-chan struct{} {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.lifted
+}
+
+// changes ends the era.
+func (g *gate) changes(err error) {
+	g.probing, g.err = false, err
+	g.era++
+	g.wake()
 }
 
 // wake makes every waiting worker look again.

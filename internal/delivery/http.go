@@ -21,7 +21,8 @@ import (
 //
 // When the context of a request carries an [Outcome], the exporter gets an empty
 // success where the server reported a partial one, so that it is told once.
-// Requests other than POST pass through untouched.
+// Redirects are not followed: they could lead from https to http, or carry the
+// headers' secrets elsewhere, and OTLP has none. Requests other than POST pass through untouched.
 func (e *Endpoint) Transport(next http.RoundTripper) http.RoundTripper {
 	return &transport{endpoint: e, next: next}
 }
@@ -78,9 +79,6 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 				if lastErr != nil {
 					return connectionReply(ctx, lastErr, secrets, t.endpoint.cfg.AttemptTimeout)
 				}
-				if follows(resp) && !asking(ctx) {
-					return reply{verdict: taken}
-				}
 				return responseReply(resp, body, unread, secrets)
 			})
 		},
@@ -88,25 +86,13 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if r.verdict == kept {
 		resp = keptResponse(req)
 	}
-	if resp != nil && follows(resp) && !asking(ctx) {
-		// Unless the client follows and replaces this, nobody took the request.
-		r := reply{verdict: refused, place: true, err: statusError(resp, nil, secrets)}
-		if replay := replayOf(ctx); replay != nil {
-			replay.reply = r
-		}
-		if out := OutcomeFrom(ctx); out != nil {
-			out.settle(r.worded(where, 1, 0, nil))
-		}
-		// The client follows and comes back here with the same export.
-		return resp, nil
-	}
 	if out := OutcomeFrom(ctx); out != nil {
 		out.settle(r)
 		if r.verdict == taken {
 			resp.Body, resp.ContentLength = http.NoBody, 0
 		}
 	}
-	if resp == nil || redirects(resp) {
+	if resp == nil || redirects(resp) { // what the client must not see: it might follow
 		return nil, r.err
 	}
 	return resp, nil
@@ -115,14 +101,6 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 // redirects reports whether resp would make the client ask elsewhere.
 func redirects(resp *http.Response) bool {
 	return resp.StatusCode >= 300 && resp.StatusCode <= 399 && resp.Header.Get("Location") != ""
-}
-
-// follows reports whether the client will repeat the request, body and all, at
-// another place. Other redirects would turn the POST into a GET and look like
-// success.
-func follows(resp *http.Response) bool {
-	keeps := resp.StatusCode == http.StatusTemporaryRedirect || resp.StatusCode == http.StatusPermanentRedirect
-	return keeps && redirects(resp)
 }
 
 // prepared is a request whose body has been read, and compressed if it is to be.

@@ -249,14 +249,10 @@ func TestHTTPDeadlineIsNow(t *testing.T) {
 	require.EqualError(t, out.Err, "http://collector:4318/v1/traces: not attempted: context canceled")
 }
 
-// A redirect that keeps the method is followed with the body; one that does not
-// would be taken for success.
+// A redirect is not followed, whatever the client would do.
 func TestHTTPRedirects(t *testing.T) {
-	var arrived []string
-	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		arrived = append(arrived, r.Method+" "+r.Header.Get("Content-Encoding")+fmt.Sprint(len(body) > 10))
-	}))
+	arrived := 0
+	target := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { arrived++ }))
 	defer target.Close()
 	status := 0
 	origin := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -275,19 +271,13 @@ func TestHTTPRedirects(t *testing.T) {
 		}
 		return out, err
 	}
-	for _, status = range []int{307, 308} {
-		out, err := send()
-		require.NoError(t, err)
-		require.EqualValues(t, 10, out.Exported)
-	}
-	require.Equal(t, []string{"POST gziptrue", "POST gziptrue"}, arrived)
-	for _, status = range []int{301, 302, 303} {
+	for _, status = range []int{301, 302, 303, 307, 308} {
 		out, err := send()
 		require.Error(t, err)
 		require.EqualValues(t, 10, out.Failed)
 		require.ErrorContains(t, out.Err, "redirects to "+target.URL+"/elsewhere: set the endpoint to that")
 	}
-	require.Len(t, arrived, 2)
+	require.Zero(t, arrived)
 }
 
 // An answer that is cut after its status is an answer: the server has the spans.

@@ -10,7 +10,8 @@
 // items the server took nor why it refused the rest.
 //
 // With a spool, a request goes to disk when its first attempt fails in a retryable
-// way, at once while its signal's gate is shut, and when its time ends. A
+// way or is refused for what the endpoint is, at once while its signal's gate is shut,
+// and when its time ends. A
 // [Replayer] for each signal sends the oldest file through the same client or
 // connection, with today's headers; while the gate is shut it is the probe that
 // opens it. Delivery is at least once: a request cut off after the server took it,

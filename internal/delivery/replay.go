@@ -39,6 +39,8 @@ type replay struct {
 	cut   bool  // the replayer's end came before an answer
 	probe bool  // the gate was shut
 	live  int64 // other requests on their way at the end
+
+	lifted <-chan struct{} // closed when a live request gets another answer than such a refusal
 }
 
 type replayKey struct{}
@@ -65,7 +67,12 @@ func (e *Endpoint) deliverOnce(ctx context.Context, c call, r *replay) reply {
 		r.cut = true
 		return r.reply
 	}
-	c.gate.leave(p, r.reply)
+	answer := r.reply
+	if answer.misplaced() {
+		answer.verdict = kept
+	}
+	c.gate.leave(p, answer)
+	r.lifted = c.gate.untilLifted()
 	r.probe, r.live = p.probe, c.gate.live.Load()
 	r.reply = r.reply.worded(c.where, 1, time.Since(start), nil)
 	return r.reply
@@ -156,7 +163,7 @@ func (r *Replayer) run() {
 		seg, came, wait := r.store.Claim(r.signal, r.skip(), time.Now())
 		switch {
 		case seg != nil:
-			if pause := r.replay(seg, came); pause > 0 {
+			if pause := r.replay(seg); pause > 0 {
 				r.sleep(pause, nil)
 			}
 		case r.isClosing():
@@ -173,8 +180,12 @@ func (r *Replayer) run() {
 	}
 }
 
-// skip is which segment is next: the oldest, but every eighth probe another one.
+// skip is which segment is next: the oldest, but every eighth probe another one, and
+// every other one after refusals: the segment may be the reason.
 func (r *Replayer) skip() int {
+	if r.rests%2 == 1 {
+		return 1
+	}
 	if r.failures%patience == patience-1 {
 		return r.failures/patience + 1
 	}
@@ -190,20 +201,22 @@ func (r *Replayer) isClosing() bool {
 	}
 }
 
-// sleep returns after d, or when came or closing is closed.
-func (r *Replayer) sleep(d time.Duration, came <-chan struct{}) {
+// sleep returns after d, or when came or closing is closed, and whether it was came.
+func (r *Replayer) sleep(d time.Duration, came <-chan struct{}) bool {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:
 	case <-came:
+		return true
 	case <-r.closing:
 	}
+	return false
 }
 
 // replay sends a claimed segment, settles it or gives it back, and returns how
 // long live requests have precedence before the next one.
-func (r *Replayer) replay(seg *spool.Segment, came <-chan struct{}) time.Duration {
+func (r *Replayer) replay(seg *spool.Segment) time.Duration {
 	req, err := r.store.Load(seg)
 	if errors.Is(err, spool.ErrUnreadable) {
 		return 0
@@ -222,8 +235,7 @@ func (r *Replayer) replay(seg *spool.Segment, came <-chan struct{}) time.Duratio
 	}
 	took := time.Since(start)
 	v := call.reply
-	misplaced := v.verdict == refused && v.place
-	r.down.Store(v.verdict == retry || misplaced)
+	r.down.Store(v.verdict == retry || v.misplaced())
 	switch {
 	case call.cut: // the replay is over, or the endpoint given up
 		r.store.Release(seg)
@@ -231,6 +243,7 @@ func (r *Replayer) replay(seg *spool.Segment, came <-chan struct{}) time.Duratio
 		return 0
 	case v.verdict == retry:
 		r.failures++
+		r.rests = 0
 		// It fails where others have just succeeded, or has done so before.
 		if !call.probe || seg.Relapses > 1 {
 			if seg.Relapses++; seg.Relapses > 1 {
@@ -240,12 +253,18 @@ func (r *Replayer) replay(seg *spool.Segment, came <-chan struct{}) time.Duratio
 		}
 		r.store.Release(seg)
 		return 0 // the gate decides when to try again
-	case misplaced:
-		r.store.Release(seg)
+	case v.misplaced():
 		r.rests++
-		// What comes meanwhile comes because live requests got another answer. While
-		// they go to disk, nobody else finds out when the endpoint is back.
-		r.sleep(restAfter(r.rests), came)
+		if r.sleep(restAfter(r.rests), call.lifted) {
+			// Live requests get another answer. If this one gets the same once more, it is
+			// itself the trouble.
+			if seg.Relapses++; seg.Relapses > 1 {
+				r.rests = 0
+				r.postpone(seg)
+				return 0
+			}
+		}
+		r.store.Release(seg)
 		return 0
 	}
 	r.failures, r.rests = 0, 0

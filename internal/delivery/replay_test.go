@@ -41,7 +41,9 @@ type depot struct {
 	answer func(names string, r *http.Request) (*http.Response, error)
 }
 
-func newDepot(t *testing.T) *depot {
+func newDepot(t *testing.T) *depot { return newDepotWith(t, delivery.Config{}) }
+
+func newDepotWith(t *testing.T, cfg delivery.Config) *depot {
 	t.Helper()
 	d := &depot{t: t, dir: t.TempDir()}
 	store, err := spool.Open(spool.Config{Dir: d.dir, MaxBytes: 1 << 20, Write: func(path string, data []byte) error {
@@ -54,7 +56,8 @@ func newDepot(t *testing.T) *depot {
 	}})
 	require.NoError(t, err)
 	d.store = store
-	d.endpoint = delivery.New(delivery.Config{Gzip: true, Spool: store})
+	cfg.Gzip, cfg.Spool = true, store
+	d.endpoint = delivery.New(cfg)
 	d.client = &http.Client{
 		Transport:     d.endpoint.Transport(roundTrip(d.serve)),
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -220,7 +223,7 @@ func TestEveryEndOfARequestIsSpooled(t *testing.T) {
 func TestWhatIsRefusedForGoodIsNotSpooled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDepot(t)
-		for code, want := range map[int]delivery.Outcome{400: {Failed: 2}, 401: {Failed: 2}, 413: {TooLarge: true}, 500: {Failed: 2}} {
+		for code, want := range map[int]delivery.Outcome{400: {Failed: 2}, 413: {TooLarge: true}, 422: {Failed: 2}, 500: {Failed: 2}} {
 			d.set(replying(code))
 			out := d.send(t.Context(), "a", 2)
 			require.Equal(t, []any{want.Failed, want.TooLarge, int64(0)}, []any{out.Failed, out.TooLarge, out.Spooled}, code)
