@@ -109,26 +109,31 @@ const maxStack = 16 << 10
 
 // recordPanic returns the error.type of the panic, also where the span records nothing.
 func recordPanic(span trace.Span, value any) (kind string) {
-	kind, message := fmt.Sprintf("%T", value), ""
-	if err, ok := value.(error); ok {
-		kind, message = describe(err)
-	} else {
-		message = fmt.Sprint(value)
-	}
+	kind, message := describePanic(value)
 	if !span.IsRecording() {
 		return kind
 	}
-	stack := make([]byte, maxStack)
-	stack = stack[:runtime.Stack(stack, false)]
-
 	span.SetStatus(codes.Error, "panic: "+message)
 	span.SetAttributes(semconv.ErrorTypeKey.String(kind))
 	span.AddEvent(semconv.ExceptionEventName, trace.WithAttributes(
 		semconv.ExceptionType(kind),
 		semconv.ExceptionMessage(message),
-		semconv.ExceptionStacktrace(string(stack)),
+		semconv.ExceptionStacktrace(panicStack()),
 	))
 	return kind
+}
+
+func describePanic(value any) (kind, message string) {
+	if err, ok := value.(error); ok {
+		return describe(err)
+	}
+	return fmt.Sprintf("%T", value), fmt.Sprint(value)
+}
+
+// panicStack is the stack of the goroutine, with the place of a panic that is being recovered.
+func panicStack() string {
+	stack := make([]byte, maxStack)
+	return string(stack[:runtime.Stack(stack, false)])
 }
 
 // describe gives error.type and text of err. The methods of err are the service's code, and a nil pointer in an error

@@ -1,0 +1,261 @@
+//go:build unix
+
+package telemetry_test
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/creack/pty"
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// farAway is a time that no test waits for: the child's budget for delivery. A child that ends before has not waited.
+const farAway = "60000"
+
+// runProgram is a child that runs a program of TestRunChild against c.
+func runProgram(t *testing.T, program string, c *otlptest.Collector) *exec.Cmd {
+	t.Helper()
+	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRunChild$", "-test.timeout=90s")
+	child.Env = append(os.Environ(), childVariable+"=1", runChildVariable+"="+program, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint(),
+		"TELEMETRY_SHUTDOWN_TIMEOUT="+farAway, "OTEL_TRACES_SAMPLER=always_on", "TELEMETRY_LOG_FORMAT=text")
+	return child
+}
+
+// lines reads what a child prints, and waits for lines.
+type lines struct {
+	t       *testing.T
+	scanner *bufio.Scanner
+	all     strings.Builder
+}
+
+func newLines(t *testing.T, r io.Reader) *lines { return &lines{t: t, scanner: bufio.NewScanner(r)} }
+
+func (l *lines) next(part string) string {
+	l.t.Helper()
+	for l.scanner.Scan() {
+		l.all.WriteString(l.scanner.Text() + "\n")
+		if strings.Contains(l.scanner.Text(), part) {
+			return l.scanner.Text()
+		}
+	}
+	require.Fail(l.t, "the program ended without the line", "want %q in:\n%s", part, l.all.String())
+	return ""
+}
+
+func (l *lines) rest() string {
+	for l.scanner.Scan() {
+		l.all.WriteString(l.scanner.Text() + "\n")
+	}
+	return l.all.String()
+}
+
+// startProgram starts the child and returns what it prints, standard error included.
+func startProgram(t *testing.T, child *exec.Cmd) *lines {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	child.Stdout, child.Stderr = w, w
+	require.NoError(t, child.Start())
+	require.NoError(t, w.Close())
+	t.Cleanup(func() { _ = r.Close() })
+	return newLines(t, r)
+}
+
+func TestRunStopsAtASignal(t *testing.T) {
+	t.Parallel()
+	for sig, cause := range map[syscall.Signal]string{syscall.SIGINT: "SIGINT received (interrupt)", syscall.SIGTERM: "SIGTERM received (terminated)"} {
+		t.Run(cause, func(t *testing.T) {
+			t.Parallel()
+			c := otlptest.New(t)
+			child := runProgram(t, "takes a moment", c)
+			out := startProgram(t, child)
+			out.next("ready")
+			require.NoError(t, child.Process.Signal(sig))
+			require.Equal(t, "stopping: "+cause, out.next("stopping"))
+			out.next("error: <nil>")
+			require.NoError(t, child.Wait(), out.rest())
+			require.Equal(t, []string{"work"}, spanNames(c))
+		})
+	}
+}
+
+// timeout(1) sends its signal to the process, and at once to the process's group as well.
+func TestRunTakesASignalThatIsSentTwiceForOne(t *testing.T) {
+	t.Parallel()
+	c := otlptest.New(t)
+	child := runProgram(t, "takes a moment", c)
+	out := startProgram(t, child)
+	out.next("ready")
+	require.NoError(t, child.Process.Signal(syscall.SIGTERM))
+	out.next("stopping") // two signals that are pending are one
+	require.NoError(t, child.Process.Signal(syscall.SIGTERM))
+	out.next("error: <nil>")
+	require.NoError(t, child.Wait(), out.rest())
+	require.Equal(t, []string{"work"}, spanNames(c))
+}
+
+// requireEndedBy asserts that the signal has ended the child, as it does by default.
+func requireEndedBy(t *testing.T, sig syscall.Signal, err error, output string) {
+	t.Helper()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, output)
+	status := exit.Sys().(syscall.WaitStatus)
+	require.True(t, status.Signaled(), "%v: %s", exit, output)
+	require.Equal(t, sig, status.Signal())
+}
+
+func TestRunEndsAtTheSecondSignalWhateverMainDoes(t *testing.T) {
+	t.Parallel()
+	for name, pause := range map[string]time.Duration{"at once": 0, "later": 300 * time.Millisecond} {
+		for _, first := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM} {
+			t.Run(fmt.Sprintf("%s, first %s", name, first), func(t *testing.T) {
+				t.Parallel()
+				child := runProgram(t, "hangs", otlptest.New(t))
+				out := startProgram(t, child)
+				out.next("ready")
+				require.NoError(t, child.Process.Signal(first))
+				out.next("stopping")
+				time.Sleep(pause)
+				require.NoError(t, child.Process.Signal(syscall.SIGTERM))
+				output := out.rest()
+				requireEndedBy(t, syscall.SIGTERM, child.Wait(), output)
+			})
+		}
+	}
+}
+
+// A shell starts a job in the background of a script with SIGINT ignored.
+func TestRunEndsAtTheSecondSignalWhereItWasIgnored(t *testing.T) {
+	t.Parallel()
+	program := runProgram(t, "hangs", otlptest.New(t))
+	child := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", `trap "" INT; exec "$@"`, "sh"}, program.Args...)...)
+	child.Env = program.Env
+	out := startProgram(t, child)
+	out.next("ready")
+	require.NoError(t, child.Process.Signal(syscall.SIGINT))
+	out.next("stopping")
+	time.Sleep(200 * time.Millisecond)
+	require.NoError(t, child.Process.Signal(syscall.SIGINT))
+	output := out.rest()
+	var exit *exec.ExitError
+	require.ErrorAs(t, child.Wait(), &exit, output)
+	require.Equal(t, 128+int(syscall.SIGINT), exit.ExitCode())
+}
+
+func TestRunEndsAtTheSecondCtrlC(t *testing.T) {
+	t.Parallel()
+	c := otlptest.New(t)
+	c.SetFault(otlptest.Fault{Hang: true})
+	child := runProgram(t, "ends", c)
+	terminal, err := pty.Start(child)
+	require.NoError(t, err)
+	defer func() { _ = terminal.Close() }()
+	out := newLines(t, terminal)
+	out.next("ready")
+	_, err = terminal.WriteString("\x03")
+	require.NoError(t, err)
+	out.next("SIGINT received (interrupt)")
+	require.Regexp(t, `telemetry: 1 span.* on the way to the collector: this may take 59s more, a second Ctrl-C ends it at once`, out.next("on the way"))
+	_, err = terminal.WriteString("\x03")
+	require.NoError(t, err)
+	pressed := time.Now()
+	output := out.rest()
+	requireEndedBy(t, syscall.SIGINT, child.Wait(), output)
+	require.Less(t, time.Since(pressed), 20*time.Second, "of the 59 s that the delivery may take")
+}
+
+// The README's first program, stopped in the middle of its work: what it has answered arrives.
+func TestFirstProgramLosesNothingAtSIGTERM(t *testing.T) {
+	t.Parallel()
+	c := otlptest.New(t)
+	address := freeAddress(t)
+	program := exec.CommandContext(t.Context(), buildFirstProgram(t, address))
+	program.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint(), "OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=first")
+	out := startProgram(t, program)
+	out.next("telemetry: started")
+	rest := make(chan string, 1)
+	go func() { rest <- out.rest() }() // a full pipe would stop the program
+
+	var answered atomic.Int64
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var customers sync.WaitGroup
+	for range 8 {
+		customers.Go(func() {
+			client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+			for ctx.Err() == nil {
+				response, err := client.Get("http://" + address + "/hello/Ada")
+				if err != nil {
+					time.Sleep(time.Millisecond) // not up yet, or not any more
+					continue
+				}
+				body, err := io.ReadAll(response.Body)
+				_ = response.Body.Close()
+				if err == nil && string(body) == "Hello, Ada!\n" {
+					answered.Add(1)
+				}
+			}
+		})
+	}
+	require.Eventually(t, func() bool { return answered.Load() > 500 }, time.Minute, 5*time.Millisecond)
+	require.NoError(t, program.Process.Signal(syscall.SIGTERM))
+	output := <-rest
+	require.NoError(t, program.Wait(), output)
+	cancel()
+	customers.Wait()
+
+	require.Contains(t, output, `"msg":"telemetry: stopped"`)
+	n := int(answered.Load())
+	require.GreaterOrEqual(t, len(c.Spans()), n, "a request that was answered has its span")
+	require.Equal(t, len(c.Spans()), len(c.LogRecords()))
+	var requests uint64
+	for _, m := range c.Metrics() {
+		if m.Name == "http.server.request.duration" {
+			requests = m.Points[0].Count
+		}
+	}
+	require.EqualValues(t, len(c.Spans()), requests)
+	require.Regexp(t, fmt.Sprintf(`"msg":"telemetry: stopped","traces":{"exported":%d,"lost":0}.*"logs":{"exported":%d,"lost":0}`, len(c.Spans()), len(c.Spans())), output)
+}
+
+// buildFirstProgram builds the program at another address than the one that a reader sees.
+func buildFirstProgram(t *testing.T, address string) string {
+	t.Helper()
+	source, err := os.ReadFile(filepath.Join("testdata", "first", "main.go"))
+	require.NoError(t, err)
+	require.Contains(t, string(source), `":8080"`)
+	dir := t.TempDir()
+	file, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "first")
+	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(source), `":8080"`, fmt.Sprintf("%q", address), 1)), 0o600))
+	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, file)
+	if output, err := build.CombinedOutput(); err != nil {
+		require.NoError(t, errors.Join(err, errors.New(string(output))))
+	}
+	return binary
+}
+
+// freeAddress is one of this machine that nobody listens at.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, l.Close())
+	return l.Addr().String()
+}
