@@ -1,6 +1,15 @@
 // Package telemetry gets OpenTelemetry right in three lines:
 //
-//	guard, err := telemetry.Init(ctx, telemetry.WithServiceName("checkout"))
+//	func main() {
+//		if err := telemetry.Run(context.Background(), serve); err != nil {
+//			os.Exit(1)
+//		}
+//	}
+//
+// serve(ctx) is the service: its context ends at SIGTERM and Ctrl-C, and when it returns, telemetry is delivered. A program
+// that handles signals itself calls [Init] and [Guard.Shutdown] instead of [Run]:
+//
+//	guard, err := telemetry.Init(ctx)
 //	if err != nil { slog.Error("telemetry is degraded", "error", err) } // the service runs on
 //	defer guard.Shutdown(context.Background())
 //

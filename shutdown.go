@@ -131,6 +131,9 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 // A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
 // signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
 //
+// Shutdown has to be called: deferred calls do not run when a signal ends the process, nor at [os.Exit], at log.Fatal, or at a
+// panic in another goroutine. [Run] calls it after main, whatever ends main.
+//
 // The first call does the work; every other one waits for it and gets the same error, or one of its own when its own time
 // is over first: so it may be called from a part of telemetry that Shutdown waits for, such as an error handler.
 func (g *Guard) Shutdown(ctx context.Context) error {

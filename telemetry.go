@@ -50,6 +50,10 @@ var process = struct {
 // the console log included, so a service should log the error and go on. ctx is handed to the resource detectors; its
 // end does not end telemetry: that is [Guard.Shutdown].
 //
+// Init does not handle signals. Without a handler SIGTERM and Ctrl-C end the process before a deferred Shutdown runs, and so
+// do [os.Exit] and log.Fatal anywhere and a panic in any goroutine but the one that has deferred it: what telemetry holds is
+// lost. [Run] handles signals, and says what to write instead of the others.
+//
 // While a guard holds the globals, another Init gets [ErrAlreadyInitialized] and a guard that shares the first one's
 // providers and logger and whose Shutdown does nothing. [WithoutGlobals] lifts that limit. Init is safe for concurrent
 // use.
