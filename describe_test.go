@@ -160,7 +160,7 @@ func FuzzMaskHidesHeaders(f *testing.F) {
 		for _, opts := range [][]Option{nil, {WithHeaders(map[string]string{"api-key": put(list)})}} {
 			r, text := described(t, env, opts...)
 			var out bytes.Buffer
-			log := diagnose.New(diagnose.ToHandler(slog.NewJSONHandler(&out, nil)), slog.LevelDebug, diagnose.NewMask(r.secrets()))
+			log := diagnose.New(diagnose.ToHandler(slog.NewJSONHandler(&out, nil)), slog.LevelDebug, r.mask())
 			log.Say(slog.LevelInfo, "started", startLine(r.cfg, resourceOf())...)
 			for _, line := range r.warnings() {
 				log.Say(slog.LevelWarn, line)

@@ -7,11 +7,13 @@ import (
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // explainer knows what the probe has found, and words what goes wrong later. It is safe for concurrent use.
 type explainer struct {
 	targets [signalCount]diagnose.Target
+	mask    mask.Mask
 
 	mu      sync.Mutex
 	signals map[string]*known // by signal
@@ -24,8 +26,8 @@ type known struct {
 	failed  diagnose.Kind     // of the last failure of an export that could be explained
 }
 
-func newExplainer(cfg *config) *explainer {
-	e := &explainer{signals: map[string]*known{}}
+func newExplainer(cfg *config, secrets mask.Mask) *explainer {
+	e := &explainer{mask: secrets, signals: map[string]*known{}}
 	for _, s := range allSignals() {
 		e.signals[s.String()] = &known{}
 		if cfg.signals[s].sends(exporterOTLP) {
@@ -33,6 +35,18 @@ func newExplainer(cfg *config) *explainer {
 		}
 	}
 	return e
+}
+
+// masked hides what a server has put into a finding, such as into the names of its certificate.
+func (e *explainer) masked(results []diagnose.Result) []diagnose.Result {
+	for i, r := range results {
+		if r.Finding != nil {
+			masked := *r.Finding
+			masked.Text = e.mask.Text(masked.Text)
+			results[i].Finding = &masked
+		}
+	}
+	return results
 }
 
 // found takes a finding of the probe down, and tells whether it is worth a line: not when an export's failure has had one,
@@ -57,11 +71,11 @@ func (e *explainer) explain(name string, err error) (explained error, news bool)
 	kind, known, explained := e.worded(name, err)
 	switch {
 	case known:
-		return explained, time.Since(e.signals[name].said) > sameCause
+		return e.mask.Error(explained), time.Since(e.signals[name].said) > sameCause
 	case explained != err:
 		e.signals[name].failed = kind
 	}
-	return explained, true
+	return e.mask.Error(explained), true
 }
 
 // words is the same for who only reads.
@@ -72,7 +86,7 @@ func (e *explainer) words(s signal, err error) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	_, _, explained := e.worded(s.String(), err)
-	return explained
+	return e.mask.Error(explained)
 }
 
 // worded is err as the probe words it, and whether the probe has found the same. The caller holds the lock.

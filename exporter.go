@@ -52,7 +52,7 @@ type connectionKey struct {
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
-	explainer := newExplainer(cfg)
+	explainer := newExplainer(cfg, selfLog.Mask())
 	c := &connections{
 		cfg: cfg, selfLog: selfLog, explainer: explainer, outages: &outages{selfLog: selfLog, explainer: explainer},
 		http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{},

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // farewell is what a Shutdown loses, by cause: the signals of an endpoint that is down lose what they hold within seconds,
@@ -19,7 +20,7 @@ type loss struct {
 }
 
 func (f *farewell) add(s signal, items int64, err error) {
-	cause := diagnose.Cause(diagnose.TextOf(err))
+	cause := diagnose.Cause(mask.TextOf(err))
 	i := slices.IndexFunc(f.losses, func(l *loss) bool { return l.cause == cause })
 	if i < 0 {
 		i = len(f.losses)
@@ -53,6 +54,6 @@ func (o *outages) endFarewell() {
 			o.sayLost(lost[0], l.items[lost[0]], l.err) // and with it what was lost since its last line
 			continue
 		}
-		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %s", diagnose.Listed(counts), diagnose.TextOf(l.err)))
+		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %s", diagnose.Listed(counts), mask.TextOf(l.err)))
 	}
 }

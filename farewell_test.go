@@ -17,6 +17,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // A service that stops during an outage: what repeated since its last line comes before the closing line.
@@ -84,7 +85,7 @@ func TestErrorHandlerGetsEveryReason(t *testing.T) {
 // Losses for a cause are added up, whatever varies in its words, and no number gets lost.
 func TestFarewellAddsUp(t *testing.T) {
 	out := &selfLines{}
-	log := diagnose.New(diagnose.ToHandler(slog.NewJSONHandler(out, nil)), slog.LevelInfo, diagnose.Mask{})
+	log := diagnose.New(diagnose.ToHandler(slog.NewJSONHandler(out, nil)), slog.LevelInfo, mask.Mask{})
 	o := &outages{selfLog: log, explainer: &explainer{}}
 	o.beginFarewell()
 	for i := range int64(3) {

@@ -15,7 +15,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 
 	"github.com/fleetotel/telemetry/internal/credential"
-	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // nameList is a comma-separated list of known names, without repetitions.
@@ -89,7 +89,7 @@ func headerList() kind[map[string]string] {
 		show: func(headers map[string]string) string {
 			names := slices.Sorted(maps.Keys(headers))
 			for i, name := range names {
-				names[i] = shownName(name, headers[name]) + "=" + diagnose.Hidden
+				names[i] = shownName(name, headers[name]) + "=" + mask.Hidden
 			}
 			return strings.Join(names, ",")
 		},
@@ -100,7 +100,7 @@ func headerList() kind[map[string]string] {
 // or what follows the comma in a value that should have been encoded.
 func shownName(name, value string) string {
 	if strings.Trim(value, "=") == "" || strings.ContainsAny(name, "0123456789") || len(name) > 40 {
-		return diagnose.Hidden
+		return mask.Hidden
 	}
 	return name
 }
@@ -211,7 +211,7 @@ func keyFile() kind[pemFile] {
 		},
 		quote: func(text string) string {
 			if isPEM(text) {
-				return diagnose.Hidden
+				return mask.Hidden
 			}
 			return text
 		},

@@ -125,7 +125,7 @@ func startInBubble(t *testing.T, w http.RoundTripper, out io.Writer, env environ
 	require.NoError(t, resolved.err())
 	res := resourceOf(attribute.String("service.name", "test"))
 	console := newConsoleHandler(out, LogFormatJSON, slog.LevelError, nil)
-	selfLog := newSelfLog(o, console, slog.LevelInfo, diagnose.NewMask(resolved.secrets()), res)
+	selfLog := newSelfLog(o, console, slog.LevelInfo, resolved.mask(), res)
 	g := &Guard{cfg: cfg, resource: res, selfLog: selfLog, connections: newConnections(cfg, selfLog)}
 	for _, s := range allSignals() {
 		sc := cfg.signals[s]

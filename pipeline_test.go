@@ -11,6 +11,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
@@ -18,7 +19,7 @@ func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 	cfg := resolve(nil, WithProtocol(ProtocolGRPC)).cfg
 	cfg.signals[traces].target.url.Host = "no%zzhost:1"
 	res, _ := buildResource(t.Context(), cfg)
-	selfLog := newSelfLog(cfg.opts, slog.DiscardHandler, slog.LevelInfo, diagnose.Mask{}, res)
+	selfLog := newSelfLog(cfg.opts, slog.DiscardHandler, slog.LevelInfo, mask.Mask{}, res)
 	g := &Guard{cfg: cfg, connections: newConnections(cfg, selfLog)}
 
 	err := g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog})
@@ -37,7 +38,7 @@ func TestSignalWithoutReplayIsUndone(t *testing.T) {
 	spooled.signals[traces].target.url.Host = "no%zzhost:1"
 	own := &spans{}
 	cfg := resolve(nil, WithSpanExporter(own)).cfg
-	c := newConnections(spooled, diagnose.New(func(slog.Record) {}, slog.LevelWarn, diagnose.Mask{}))
+	c := newConnections(spooled, diagnose.New(func(slog.Record) {}, slog.LevelWarn, mask.Mask{}))
 	defer c.spool.close(t.Context())
 
 	_, _, err := (&builder{cfg: cfg, resource: resourceOf(), connections: c}).traces(t.Context())
@@ -53,7 +54,7 @@ func (s *spans) Shutdown(context.Context) error                           { s.st
 
 func TestSignalsOfOneEndpointShareTheConnection(t *testing.T) {
 	all := resolve(nil, WithEndpoint("http://127.0.0.1:1")).cfg
-	c := newConnections(all, nil)
+	c := newConnections(all, diagnose.New(func(slog.Record) {}, slog.LevelWarn, mask.Mask{}))
 	require.Same(t, c.httpClient(all.signals[traces]), c.httpClient(all.signals[logs]))
 	first, err := c.grpcConn(all.signals[traces])
 	require.NoError(t, err)

@@ -47,7 +47,7 @@ func (c *connections) startProbe(inspection diagnose.Inspection) *prober {
 		var wg sync.WaitGroup
 		for i, targets := range groups {
 			wg.Go(func() {
-				if contained(func() error { results[i] = diagnose.Probe(ctx, targets, c.ask); return nil }) == nil && ctx.Err() == nil {
+				if contained(func() error { results[i] = c.explainer.masked(diagnose.Probe(ctx, targets, c.ask)); return nil }) == nil && ctx.Err() == nil {
 					c.sayFindings(results[i])
 				}
 			})

@@ -78,7 +78,7 @@ func TestProbeReadsAnswers(t *testing.T) {
 		},
 		{
 			name: "403 with headers", env: map[string]string{endpointVariable: strict, headers: "api-key=wrong-key"},
-			want:   all + strict + "/v1/* refuses the credentials (403 Forbidden: who are you with [redacted]): correct them in OTEL_EXPORTER_OTLP_HEADERS",
+			want:   all + strict + "/v1/* refuses the credentials (403 Forbidden: who are you with <redacted>): correct them in OTEL_EXPORTER_OTLP_HEADERS",
 			repair: func() map[string]string { return map[string]string{headers: "api-key=right-key"} },
 		},
 		{
@@ -134,7 +134,7 @@ func TestProbeReadsAnswersOfGRPC(t *testing.T) {
 		require.Equal(t, []string{"telemetry: traces, metrics and logs: " + at + " " + want}, warningsOf(t, in()))
 	}
 	c.SetFault(otlptest.Fault{GRPCCode: codes.Unauthenticated, Message: "not s3cr3t-key"})
-	require.Equal(t, []string{"telemetry: traces, metrics and logs: " + at + " refuses the credentials (Unauthenticated: not [redacted]): correct them in OTEL_EXPORTER_OTLP_HEADERS"},
+	require.Equal(t, []string{"telemetry: traces, metrics and logs: " + at + " refuses the credentials (Unauthenticated: not <redacted>): correct them in OTEL_EXPORTER_OTLP_HEADERS"},
 		warningsOf(t, in("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cr3t-key")))
 	c.SetFault(otlptest.Fault{})
 	d := diagnosis{collector: c}

@@ -65,6 +65,14 @@ func TestProbeSeesTheProxy(t *testing.T) {
 		require.Contains(t, output, "SAID telemetry: traces, metrics and logs: "+strings.ReplaceAll(c.want, "<proxy>", proxy)+"\n")
 		require.Empty(t, collector.Spans())
 
+		if c.credentials != "" { // wrong ones, and a proxy that repeats them
+			output = child("http://mary:pw42@" + proxy)
+			require.Contains(t, output, "wants credentials (407)")
+			for _, secret := range []string{"mary", "pw42", base64.StdEncoding.EncodeToString([]byte("mary:pw42"))} {
+				require.NotContains(t, output, secret)
+			}
+		}
+
 		// What the line says: credentials, or another proxy that lets requests through. (NO_PROXY would need a name that
 		// resolves.)
 		value := "http://" + c.credentials + "@" + proxy
@@ -88,7 +96,7 @@ func childBehindProxy(t *testing.T) {
 	}, 50*time.Second, 5*time.Millisecond)
 	_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x")
 	span.End()
-	_ = guard.Shutdown(t.Context())
+	fmt.Println("ERROR", chain(guard.Shutdown(t.Context())), chain(guard.Health().Traces.LastError))
 	for _, line := range warnings(console.String()) {
 		fmt.Println("SAID " + line)
 	}
@@ -100,6 +108,13 @@ func proxyTo(t *testing.T, target string, answer int, credentials string) string
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		want := "Basic " + base64.StdEncoding.EncodeToString([]byte(credentials))
 		if answer != 0 && (credentials == "" || r.Header.Get("Proxy-Authorization") != want) {
+			for _, value := range r.Header["Proxy-Authorization"] { // a proxy may repeat what it was sent
+				w.Header().Set("X-Echo", value)
+				w.Header().Set("Content-Type", "text/plain")
+				w.WriteHeader(answer)
+				fmt.Fprintf(w, "no %s, %s", value, decoded(value))
+				return
+			}
 			w.WriteHeader(answer)
 			return
 		}
@@ -123,6 +138,16 @@ func proxyTo(t *testing.T, target string, answer int, credentials string) string
 		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
 	return server.Listener.Addr().String()
+}
+
+// decoded is the user and the password of a header.
+func decoded(value string) string {
+	_, encoded, _ := strings.Cut(value, " ")
+	plain, err := base64.StdEncoding.DecodeString(encoded)
+	if err != nil {
+		return err.Error()
+	}
+	return string(plain)
 }
 
 func tunnel(w http.ResponseWriter, target string) {

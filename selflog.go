@@ -8,13 +8,13 @@ import (
 	"os"
 	"slices"
 	"strings"
-	"unicode"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 func logOutput(o *options) io.Writer {
@@ -26,14 +26,14 @@ func logOutput(o *options) io.Writer {
 
 // newSelfLog is where the library speaks about itself: the console branch, or the user's error handler. A guard without
 // the globals is one of several in its process, so its lines say whose they are.
-func newSelfLog(o *options, console slog.Handler, level slog.Level, mask diagnose.Mask, res *resource.Resource) *diagnose.Log {
+func newSelfLog(o *options, console slog.Handler, level slog.Level, secrets mask.Mask, res *resource.Resource) *diagnose.Log {
 	if !isNil(o.errorHandler) {
-		return diagnose.NewForwarding(o.errorHandler.Handle, level, mask)
+		return diagnose.NewForwarding(o.errorHandler.Handle, level, secrets)
 	}
 	if name, ok := res.Set().Value(semconv.ServiceNameKey); ok && o.withoutGlobals {
 		console = console.WithAttrs([]slog.Attr{slog.String(string(semconv.ServiceNameKey), name.String())})
 	}
-	return diagnose.New(diagnose.ToHandler(console), level, mask)
+	return diagnose.New(diagnose.ToHandler(console), level, secrets)
 }
 
 // startLine says what is on, where it goes, and who decided that. The identity stands alone, as a query wants it; beside
@@ -145,19 +145,24 @@ func identityOrigin(cfg *config, key attribute.Key) string {
 	return ""
 }
 
-// secrets are what no line may show, whoever's words it repeats: header values, whole and by word, well-formed or not,
-// and credentials in an endpoint. What the library shows anyway, as a part of an endpoint or a name, is none.
-func (r *resolution) secrets() []string {
+// mask hides what no line may show, whoever's words it repeats: header values, well-formed or not, and credentials in an
+// endpoint. What the library shows anyway, as a part of an endpoint or a name, is none.
+func (r *resolution) mask() mask.Mask {
 	var secrets []string
-	add := func(text string) {
-		secrets = append(secrets, text, strings.TrimSpace(text))
-		secrets = append(secrets, strings.FieldsFunc(text, func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(`;:="'@/?#&`, c) })...)
+	add := func(text string) { secrets = append(secrets, text) }
+	addUser := func(endpoint string) {
+		if u, err := url.Parse(endpoint); err == nil && u.User != nil {
+			add(mask.OfUser(u.User))
+		}
 	}
 	for _, given := range append([]exportOptions{r.opts.export}, r.opts.signals[:]...) {
 		if given.headers != nil {
 			for _, value := range *given.headers {
 				add(value)
 			}
+		}
+		if given.endpoint != nil {
+			addUser(*given.endpoint)
 		}
 	}
 	for name, text := range r.env {
@@ -175,13 +180,14 @@ func (r *resolution) secrets() []string {
 			}
 		case strings.Contains(spelt(name), "ENDPOINT") && redactURL(text) != text:
 			add(text)
+			addUser(text)
 		}
 	}
-	public := r.cfg.serviceName.value
+	public := []string{r.cfg.serviceName.value}
 	for _, sc := range r.cfg.signals {
 		if sc.target.url != nil {
-			public += " " + sc.target.url.String()
+			public = append(public, sc.target.url.String())
 		}
 	}
-	return slices.DeleteFunc(secrets, func(secret string) bool { return strings.Contains(public, secret) })
+	return mask.New(secrets, public...)
 }

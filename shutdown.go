@@ -20,6 +20,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 const (
@@ -44,7 +45,7 @@ type Guard struct {
 
 	cfg         *config
 	resource    *resource.Resource
-	mask        diagnose.Mask
+	mask        mask.Mask
 	selfLog     *diagnose.Log
 	startErr    error    // of Init
 	warnings    []string // said at the start

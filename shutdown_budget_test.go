@@ -4,11 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/batch"
+	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 	"github.com/stretchr/testify/require"
 )
 
@@ -85,7 +88,7 @@ func TestSettingsOfTimeReachTheirPlace(t *testing.T) {
 		"OTEL_BSP_SCHEDULE_DELAY": "11", "OTEL_BSP_EXPORT_TIMEOUT": "12", "OTEL_BSP_MAX_QUEUE_SIZE": "13", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "7",
 		"TELEMETRY_BSP_MAX_CONCURRENT_EXPORTS": "5", "TELEMETRY_BSP_MAX_QUEUE_BYTES": "14", "OTEL_BLRP_SCHEDULE_DELAY": "21",
 	}).cfg
-	b := &builder{cfg: cfg, connections: newConnections(cfg, nil)}
+	b := &builder{cfg: cfg, connections: newConnections(cfg, diagnose.New(func(slog.Record) {}, slog.LevelWarn, mask.Mask{}))}
 	engine := b.engineConfig(traces, cfg.spanBatch)
 	require.Equal(t, 11*time.Millisecond, engine.ScheduleDelay)
 	require.Equal(t, 12*time.Millisecond, engine.ExportTimeout)

@@ -21,6 +21,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/global"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // ErrAlreadyInitialized is the error of an Init while the guard of an earlier one still holds the globals.
@@ -39,7 +40,7 @@ var process = struct {
 }{
 	providers:  global.New(),
 	propagator: &propagator{},
-	relay:      diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, diagnose.Mask{})),
+	relay:      diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, mask.Mask{})),
 }
 
 // Init starts traces, metrics and logs, and makes them the process's: it sets OpenTelemetry's global providers,
@@ -79,7 +80,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	redaction := newRedaction(cfg)
 	view := newConsoleView(cfg, env)
 	console := consoleBranch(cfg, view, redaction)
-	g.resource, g.mask = res, diagnose.NewMask(resolved.secrets())
+	g.resource, g.mask = res, resolved.mask()
 	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value, g.mask, res)
 	g.warnings = append(resolved.warnings(), notices...)
 	for _, line := range g.warnings {

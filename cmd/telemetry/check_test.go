@@ -1,7 +1,9 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
+	"fmt"
 	"net"
 	"net/http"
 	"os"
@@ -227,4 +229,31 @@ func init() {
 			_ = os.Unsetenv(name)
 		}
 	}
+}
+
+// A server that repeats what it was sent, in the line in which nobody looks for it.
+func TestCheckShowsNoSecretOfAReasonPhrase(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	served := make(chan struct{})
+	t.Cleanup(func() { _ = l.Close(); <-served })
+	go func() {
+		defer close(served)
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 403 no for %s\x1b[31m\r\nConnection: close\r\n\r\n", req.Header.Get("Api-Key"))
+			}
+			_ = conn.Close()
+		}
+	}()
+	status, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "api-key=ab12c"}, "check", "-timeout", "5s", "http://"+l.Addr().String())
+	require.Equal(t, 1, status)
+	require.Empty(t, diagnostics)
+	require.Contains(t, unwrapped(sections(t, out)["Why not?"]), `refuses the credentials (403 no for <redacted>\x1b[31m)`)
+	require.NotContains(t, out, "ab12c")
+	require.NotContains(t, out, "\x1b")
 }

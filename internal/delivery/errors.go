@@ -6,17 +6,13 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"google.golang.org/grpc/codes"
-)
 
-// maxNote bounds how much of a server's message goes into an error, in bytes.
-const maxNote = 300
+	"github.com/fleetotel/telemetry/internal/mask"
+)
 
 // worded puts the endpoint, the number of attempts and, for a request that ran
 // out of time, the reason of its end around the cause.
@@ -104,46 +100,12 @@ func ended(ctx context.Context, err error, limit time.Duration) error {
 	}
 }
 
-// hidden stands where a secret was.
-const hidden = "[redacted]"
+// masked returns what is known of an attempt without an answer, fit to be shown and
+// kept: net/http quotes an answer that is no HTTP, TLS the names of a certificate.
+func masked(err error, secrets []string) error { return mask.New(secrets).SaidError(err) }
 
-// masked returns err without the secrets in its text. It unwraps to err: net/http
-// quotes an answer that is no HTTP, and a server may answer with what it was sent.
-func masked(err error, secrets []string) error {
-	if text := hide(err.Error(), secrets); text != err.Error() {
-		return &failure{text: text, cause: err}
-	}
-	return err
-}
-
-// hide masks the secrets, as they are and as an error quotes them; the longest
-// first, since one may be a part of another.
-func hide(text string, secrets []string) string {
-	secrets = slices.Clone(secrets)
-	slices.SortFunc(secrets, func(a, b string) int { return len(b) - len(a) })
-	for _, secret := range secrets {
-		for _, form := range []string{secret, strings.Trim(strconv.Quote(secret), `"`)} {
-			text = strings.ReplaceAll(text, form, hidden)
-		}
-	}
-	return text
-}
-
-// note makes a server's message fit for one log line: masked, printable, short.
-func note(message string, secrets []string) string {
-	message = hide(message, secrets)
-	message = strings.Join(strings.FieldsFunc(message, func(r rune) bool {
-		return unicode.IsSpace(r) || !unicode.IsPrint(r)
-	}), " ")
-	if len(message) > maxNote {
-		message = strings.ToValidUTF8(message[:maxNote], "") + "…"
-	}
-	return message
-}
-
-// minSecret is the shortest header value, in bytes, that is masked in a server's
-// message. Shorter ones would blank out common words, and are no secret.
-const minSecret = 6
+// note makes a server's message fit to be shown and kept.
+func note(message string, secrets []string) string { return mask.New(secrets).Said(message) }
 
 // publicHeaders are set by the exporters and the protocol, not by the operator.
 var publicHeaders = map[string]bool{
@@ -152,22 +114,25 @@ var publicHeaders = map[string]bool{
 }
 
 // secretsOf returns what a server must not make us log: the values of the
-// operator's headers, whole and by word ("Bearer" and the token).
+// operator's headers.
 func secretsOf(headers map[string][]string) []string {
 	var secrets []string
 	for name, values := range headers {
-		if publicHeaders[strings.ToLower(name)] {
-			continue
-		}
-		for _, value := range values {
-			for _, part := range append([]string{value}, strings.Fields(value)...) {
-				if len(part) >= minSecret {
-					secrets = append(secrets, part)
-				}
-			}
+		if !publicHeaders[strings.ToLower(name)] {
+			secrets = append(secrets, values...)
 		}
 	}
 	return secrets
+}
+
+// proxySecrets are the credentials that a request to u shows the proxy, which may
+// repeat them.
+func proxySecrets(u *url.URL) []string {
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	if err != nil || proxy == nil || proxy.User == nil {
+		return nil
+	}
+	return []string{mask.OfUser(proxy.User)}
 }
 
 // place returns a URL without what may be secret in it: user and query.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -42,6 +43,7 @@ func (e *Endpoint) DialOptions() []grpc.DialOption {
 		grpc.WithStatsHandler(answerStats{}),
 		grpc.WithMaxHeaderListSize(maxResponse),
 		grpc.WithDisableRetry(),
+		grpc.WithMaxHeaderListSize(MaxResponseHeader),
 		// gRPC's own patience grows to two minutes between dials, during which
 		// every request fails at once: an outage would last that much longer.
 		grpc.WithConnectParams(grpc.ConnectParams{
@@ -92,7 +94,7 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 			where   = target(cc)
 			signal  = grpcSignal(method)
 			sent, _ = metadata.FromOutgoingContext(ctx)
-			secrets = secretsOf(sent)
+			secrets = append(secretsOf(sent), proxySecrets(&url.URL{Scheme: "https", Host: where})...)
 		)
 		r := e.deliver(ctx, call{
 			gate:  e.gate(method, signal),

@@ -159,7 +159,7 @@ func TestGRPCErrorsAreForOperators(t *testing.T) {
 		out, _ = call(t.Context(), traceMethod, nil, func(context.Context, int) error {
 			return grpcstatus.Error(codes.Unauthenticated, "bad token s3cr3t-token")
 		})
-		require.EqualError(t, out.Err, "the endpoint (traces): Unauthenticated: bad token [redacted]")
+		require.EqualError(t, out.Err, "the endpoint (traces): Unauthenticated: bad token <redacted>")
 
 		out, _ = call(t.Context(), traceMethod, nil, func(context.Context, int) error { return grpcstatus.Error(codes.Internal, "") })
 		require.EqualError(t, out.Err, "the endpoint (traces): Internal")

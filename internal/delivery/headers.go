@@ -14,7 +14,7 @@ func (e *Endpoint) withHeaders(ctx context.Context, try func(current map[string]
 	}
 	current, err := e.headers(ctx)
 	if err != nil {
-		return reply{verdict: retry, err: fmt.Errorf("no credentials: %w", err)}
+		return reply{verdict: retry, err: fmt.Errorf("no credentials: %w", masked(err, nil))}
 	}
 	r := try(current)
 	if r.verdict == refused && r.place {

@@ -54,7 +54,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	var (
 		resp    *http.Response
 		lastErr error
-		fixed   = secretsOf(req.Header)
+		fixed   = append(secretsOf(req.Header), proxySecrets(req.URL)...)
 		secrets = fixed // and those of the last attempt
 	)
 	r := t.endpoint.deliver(ctx, call{
@@ -161,6 +161,11 @@ func (e *Endpoint) encode(p *prepared) (encoded, error) {
 // is a number and a sentence.
 const maxResponse = 1 << 20
 
+// MaxResponseHeader bounds the status line and the headers of an answer, and of
+// gRPC its headers and trailers, in bytes. net/http's own default is 10 MB, gRPC's
+// 16 MiB.
+const MaxResponseHeader = 64 << 10
+
 var errInterim = errors.New("the server leaves HTTP in place of an answer:")
 
 // exchange makes one attempt and reads the whole answer, so that the attempt's
@@ -220,6 +225,8 @@ func NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
 		IdleConnTimeout:       90 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
-		HTTP2:                 &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
+
+		MaxResponseHeaderBytes: MaxResponseHeader,
+		HTTP2:                  &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 }

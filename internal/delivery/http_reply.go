@@ -12,7 +12,6 @@ import (
 	"mime"
 	"net"
 	"net/http"
-	"net/url"
 	"strings"
 	"syscall"
 	"time"
@@ -54,7 +53,7 @@ func successReply(resp *http.Response, body []byte, unread error, secrets []stri
 	case "text/html":
 		if len(bytes.TrimSpace(body)) > 0 {
 			return reply{verdict: refused, place: true, err: &Answer{HTTPStatus: resp.StatusCode, WebPage: true,
-				text: resp.Status + " with a web page: no OTLP receiver here, check host, port and path"}}
+				text: statusOf(resp, secrets) + " with a web page: no OTLP receiver here, check host, port and path"}}
 		}
 	case "application/x-protobuf":
 		// The three signals' responses have the same fields on the wire.
@@ -119,15 +118,11 @@ func partialReply(rejected int64, message string, secrets []string) reply {
 
 // statusError words a response that is no success.
 func statusError(resp *http.Response, body []byte, secrets []string) error {
-	status := resp.Status
-	if status == "" {
-		status = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
-	}
+	status := statusOf(resp, secrets)
 	if redirects(resp) {
 		at := "another place"
 		if u, err := resp.Location(); err == nil {
-			u.Path, u.RawPath = hide(u.Path, secrets), "" // before it is escaped
-			at = strings.ReplaceAll(place(u), url.PathEscape(hidden), hidden)
+			at = place(u)
 		}
 		at = note(at, secrets)
 		return &Answer{HTTPStatus: resp.StatusCode, Location: at, text: fmt.Sprintf("%s redirects to %s: set the endpoint to that", status, at)}
@@ -136,6 +131,14 @@ func statusError(resp *http.Response, body []byte, secrets []string) error {
 		status += ": " + msg
 	}
 	return &Answer{HTTPStatus: resp.StatusCode, text: status}
+}
+
+// statusOf is the status line; its phrase is the server's to choose.
+func statusOf(resp *http.Response, secrets []string) string {
+	if status := note(resp.Status, secrets); status != "" {
+		return status
+	}
+	return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
 // bodyMessage returns the readable part of an error response: the message of a

@@ -182,7 +182,7 @@ func TestShutdownDuringOutage(t *testing.T) {
 				return fault{status: http.StatusServiceUnavailable, code: codes.Unavailable, message: "queue is full, key hunter2hunter2"}
 			}
 			s.up()
-		}, "queue is full, key [redacted]"},
+		}, "queue is full, key <redacted>"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()

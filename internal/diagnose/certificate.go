@@ -9,7 +9,8 @@ import (
 	"net"
 	"strings"
 	"time"
-	"unicode"
+
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // certificate is the one that a server presents; nil if it is not known.
@@ -48,18 +49,12 @@ func (c certificate) period() string {
 	}
 }
 
-// bounded makes what a server has chosen fit for a line.
+// bounded makes what a server has chosen fit for a part of a line.
 func bounded(text string) string {
 	const most = 120
-	text = strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) || unicode.IsSpace(r) {
-			return r
-		}
-		return -1
-	}, text)
-	text = strings.Join(strings.Fields(text), " ")
+	text = mask.Mask{}.Said(text)
 	if runes := []rune(text); len(runes) > most {
-		return string(runes[:most]) + "…"
+		return strings.TrimSuffix(string(runes[:most]), "…") + "…"
 	}
 	return text
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // Finding says what is wrong with a target and what to change, in one line. It holds no header value.
@@ -222,7 +223,8 @@ func (t Target) answered(k Kind, f facts) string {
 		return fmt.Sprintf("%s cannot decompress (%s): %s", t.Address, f.said, t.Compression.to("none"))
 	case Redirected:
 		if u, err := url.Parse(f.location); err == nil && u.Host != "" {
-			return fmt.Sprintf("%s redirects to %s, and redirects are not followed: %s", place, t.placeOf(u), t.setURL(u))
+			text := fmt.Sprintf("%s redirects to %s, and redirects are not followed: %s", place, t.placeOf(u), t.setURL(u))
+			return strings.ReplaceAll(text, url.PathEscape(mask.Hidden), mask.Hidden)
 		}
 		return fmt.Sprintf("%s answers %s, and redirects are not followed: correct %s", place, f.said, t.Endpoint)
 	case NotFound:

@@ -1,7 +1,7 @@
 // Package diagnose is how the library speaks about itself: one log for its own troubles and the SDK's, free of
 // repetitions and secrets, that never travels through the OTLP branch it may be complaining about.
 //
-// The cause of a line is its text without numbers, durations and ids. Every message goes through one [Mask], which knows
+// The cause of a line is its text without numbers, durations and ids. Every message goes through one [mask.Mask], which knows
 // the header values and what is left of malformed ones. Those of token files and functions change, so internal/delivery
 // masks them where a server's words come in.
 package diagnose
@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 const (
@@ -34,7 +36,7 @@ type Log struct {
 	write   func(slog.Record)
 	forward func(error) // instead of write
 	level   slog.Level
-	mask    Mask
+	mask    mask.Mask
 
 	mu     sync.Mutex
 	causes map[string]*cause
@@ -52,20 +54,23 @@ type cause struct {
 	timer *time.Timer                              // to the end of the minute; runs while more is set
 }
 
-// New returns a log that writes lines of at least level, without what mask hides, to write, which must be safe for
+// New returns a log that writes lines of at least level, without secrets, to write, which must be safe for
 // concurrent use.
-func New(write func(slog.Record), level slog.Level, mask Mask) *Log {
-	return &Log{write: write, level: level, mask: mask, causes: map[string]*cause{}}
+func New(write func(slog.Record), level slog.Level, secrets mask.Mask) *Log {
+	return &Log{write: write, level: level, mask: secrets, causes: map[string]*cause{}}
 }
 
 // NewForwarding returns a log that hands every error to handle, without a limit: whoever counts or classifies errors
 // wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends there.
-func NewForwarding(handle func(error), level slog.Level, mask Mask) *Log {
-	return &Log{level: level, mask: mask, forward: func(err error) {
+func NewForwarding(handle func(error), level slog.Level, secrets mask.Mask) *Log {
+	return &Log{level: level, mask: secrets, forward: func(err error) {
 		defer func() { _ = recover() }()
-		handle(mask.Error(err))
+		handle(secrets.Error(err))
 	}}
 }
+
+// Mask is what hides secrets in the lines of l.
+func (l *Log) Mask() mask.Mask { return l.mask }
 
 // Forwards tells whether the log is one of [NewForwarding].
 func (l *Log) Forwards() bool { return l.forward != nil }
@@ -90,17 +95,7 @@ func (l *Log) Handle(err error) {
 		}
 		return
 	}
-	l.Say(slog.LevelError, TextOf(err))
-}
-
-// TextOf survives an Error method that panics, such as that of a nil pointer: the error may be anybody's.
-func TextOf(err error) (text string) {
-	defer func() {
-		if p := recover(); p != nil {
-			text = fmt.Sprintf("an error of type %T, whose Error panics: %v", err, p)
-		}
-	}()
-	return err.Error()
+	l.Say(slog.LevelError, mask.TextOf(err))
 }
 
 // Say writes one line, unless the same was written within the last minute. args are slog attributes or pairs; they do
@@ -136,7 +131,7 @@ func (l *Log) Lost(cause string, n int64, unit string, reason error) {
 		}
 		return
 	}
-	called := l.line(TextOf(reason))
+	called := l.line(mask.TextOf(reason))
 	message := fmt.Sprintf("%s lost: %s", were(n, unit), called)
 	if cause == "" {
 		cause = Cause(called)

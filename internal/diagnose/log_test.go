@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // lines is a destination that tests may read while a log writes.
@@ -43,7 +44,7 @@ func (l *lines) messages() []string {
 
 func newLog(level slog.Level) (*diagnose.Log, *lines) {
 	l := &lines{}
-	return diagnose.New(l.write, level, diagnose.Mask{}), l
+	return diagnose.New(l.write, level, mask.Mask{}), l
 }
 
 // The times of a bubble begin at midnight of 2000-01-01 UTC.
@@ -201,7 +202,7 @@ func TestLevel(t *testing.T) {
 // Whoever counts or classifies errors gets them all, as they are.
 func TestForwarding(t *testing.T) {
 	var got []error
-	log := diagnose.NewForwarding(func(err error) { got = append(got, err) }, slog.LevelWarn, diagnose.NewMask([]string{"hunter2"}))
+	log := diagnose.NewForwarding(func(err error) { got = append(got, err) }, slog.LevelWarn, mask.New([]string{"hunter2"}))
 	cause := errors.New("refused, key hunter2")
 	for range 3 {
 		log.Handle(cause)
@@ -219,7 +220,7 @@ func TestForwarding(t *testing.T) {
 	require.EqualError(t, got[3], "telemetry: 5 spans were lost: refused, key <redacted>")
 	require.EqualError(t, got[4], "telemetry: a warning")
 	require.EqualError(t, got[5], "telemetry: stopped: traces=[exported=3 lost=1], key=<redacted>", "an error has no attributes")
-	diagnose.NewForwarding(func(error) { panic("handler") }, slog.LevelWarn, diagnose.Mask{}).Handle(cause)
+	diagnose.NewForwarding(func(error) { panic("handler") }, slog.LevelWarn, mask.Mask{}).Handle(cause)
 }
 
 func TestRelayFollowsTheCurrentLog(t *testing.T) {
@@ -239,7 +240,7 @@ func TestRelayFollowsTheCurrentLog(t *testing.T) {
 
 func TestRelayLoggerPassesNoValues(t *testing.T) {
 	var buf bytes.Buffer
-	log := diagnose.New(diagnose.ToHandler(slog.NewTextHandler(&buf, nil)), slog.LevelDebug, diagnose.Mask{})
+	log := diagnose.New(diagnose.ToHandler(slog.NewTextHandler(&buf, nil)), slog.LevelDebug, mask.Mask{})
 	relay := diagnose.NewRelay(log)
 	logger := relay.Logger().WithName("exporter").WithValues("header", "s3cr3t")
 	logger.Error(errors.New("missing '='"), "parse headers", "input", "s3cr3t")
@@ -283,7 +284,7 @@ func (mute) Handle(context.Context, slog.Record) error { panic("no output") }
 // The minute's line comes from a timer, where nobody could recover.
 func TestHandlerThatPanicsEndsNoProcess(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		log := diagnose.New(diagnose.ToHandler(mute{}), slog.LevelInfo, diagnose.Mask{})
+		log := diagnose.New(diagnose.ToHandler(mute{}), slog.LevelInfo, mask.Mask{})
 		for range 3 {
 			require.NotPanics(t, func() { log.Say(slog.LevelWarn, "again") })
 		}

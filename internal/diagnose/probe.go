@@ -140,7 +140,8 @@ func (t Target) answersGRPC(ctx context.Context) bool {
 			InsecureSkipVerify: true, // nothing that matters is sent
 		})
 	}
-	conn, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(creds), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry())
+	conn, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(creds), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
+		grpc.WithMaxHeaderListSize(delivery.MaxResponseHeader))
 	if err != nil {
 		return false
 	}

@@ -1,0 +1,54 @@
+package mask
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Error returns err with its text masked; nil for nil. It unwraps to err, for those who classify errors.
+func (m Mask) Error(err error) error {
+	if err == nil {
+		return nil
+	}
+	plain := TextOf(err)
+	if text := m.Text(plain); text != plain {
+		return &maskedError{text, err}
+	}
+	return err
+}
+
+// TextOf survives an Error method that panics, such as that of a nil pointer: the error may be anybody's.
+func TextOf(err error) (text string) {
+	defer func() {
+		if p := recover(); p != nil {
+			text = fmt.Sprintf("an error of type %T, whose Error panics: %v", err, p)
+		}
+	}()
+	return err.Error()
+}
+
+type maskedError struct {
+	text  string
+	cause error
+}
+
+func (e *maskedError) Error() string { return e.text }
+func (e *maskedError) Unwrap() error { return e.cause }
+
+// replaced is err with another text, unless that is its own.
+func (m Mask) replaced(err error, text string) error {
+	if text == TextOf(err) {
+		return err
+	}
+	return &saidError{text, err}
+}
+
+// saidError does not unwrap: the texts below it are a server's.
+type saidError struct {
+	text  string
+	cause error
+}
+
+func (e *saidError) Error() string        { return e.text }
+func (e *saidError) Is(target error) bool { return errors.Is(e.cause, target) }
+func (e *saidError) As(target any) bool   { return errors.As(e.cause, target) }
