@@ -249,3 +249,10 @@ const (
 )
 
 func title(word string) string { return strings.ToUpper(word[:1]) + word[1:] }
+
+// panicOf returns what f panics with, or nil.
+func panicOf(f func()) (p any) {
+	defer func() { p = recover() }()
+	f()
+	return nil
+}

@@ -2,7 +2,6 @@ package telemetry
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -12,6 +11,8 @@ import (
 	"go.opentelemetry.io/otel/log"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/trace"
+
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 )
 
 // The keys under which the console branch shows the span, as the OpenTelemetry specification names them
@@ -44,11 +45,10 @@ func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler, replac
 	return &correlatedHandler{root: root}
 }
 
-// newOTLPHandler is the branch that goes to the collector. The level is checked here because otelslog has none, and
-// because a record that nobody wants should not take the SDK's locks.
+// newOTLPHandler is the branch that goes to the collector, for records that a [internallogs.Handler] has walked.
 func newOTLPHandler(provider log.LoggerProvider, level slog.Leveler) slog.Handler {
 	bridge := otelslog.NewHandler(scopeName, otelslog.WithVersion(Version), otelslog.WithLoggerProvider(provider))
-	return &bridgeHandler{next: bridge, level: level}
+	return internallogs.NewBridge(bridge, level)
 }
 
 // consoleRecords is OTEL_LOGS_EXPORTER=console: it gives the console branch the records of other bridges than slog, whose
@@ -143,83 +143,15 @@ func (h *correlatedHandler) WithGroup(name string) slog.Handler {
 	return &correlatedHandler{root: h.root, groups: append(slices.Clip(h.groups), group{name: name})}
 }
 
-// bridgeHandler stands before otelslog: it gates by level, keeps every error attribute under its own key (otelslog
-// moves them to exception.* and keeps only the last), and contains panics of values, which slog's own handlers do too.
-type bridgeHandler struct {
-	next  slog.Handler
-	level slog.Leveler
+func attrsOf(r slog.Record) []slog.Attr {
+	attrs := make([]slog.Attr, 0, r.NumAttrs())
+	r.Attrs(func(a slog.Attr) bool { attrs = append(attrs, a); return true })
+	return attrs
 }
 
-func (h *bridgeHandler) Enabled(ctx context.Context, level slog.Level) bool {
-	return level >= h.level.Level() && h.next.Enabled(ctx, level)
-}
-
-func (h *bridgeHandler) Handle(ctx context.Context, r slog.Record) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("telemetry: a log record panicked: %v", p)
-		}
-	}()
-	if hasError(r) {
-		r = withAttrs(r, withErrorTexts(attrsOf(r)))
-	}
-	if panicOf(func() { err = h.next.Handle(ctx, r) }) != nil {
-		return h.next.Handle(ctx, withAttrs(r, soundAttrs(h.next, attrsOf(r))))
-	}
-	return err
-}
-
-// WithAttrs resolves the attributes here and now, in the middle of the service.
-func (h *bridgeHandler) WithAttrs(attrs []slog.Attr) slog.Handler {
-	with := *h
-	add := func() { with.next = h.next.WithAttrs(attrs) }
-	attrs = withErrorTexts(attrs)
-	if panicOf(add) != nil {
-		attrs = soundAttrs(h.next, attrs)
-		_ = panicOf(add) // a value that panics only now and then is left out
-	}
-	return &with
-}
-
-func (h *bridgeHandler) WithGroup(name string) slog.Handler {
-	return &bridgeHandler{next: h.next.WithGroup(name), level: h.level}
-}
-
-func hasError(r slog.Record) (found bool) {
-	r.Attrs(func(a slog.Attr) bool {
-		_, found = asError(a)
-		return !found
-	})
-	return found
-}
-
-func asError(a slog.Attr) (error, bool) {
-	if a.Value.Kind() != slog.KindAny {
-		return nil, false
-	}
-	err, ok := a.Value.Any().(error)
-	return err, ok
-}
-
-// withErrorTexts adds the text of each error as an attribute of its own; the first error itself stays, for
-// exception.type and exception.message.
-func withErrorTexts(attrs []slog.Attr) []slog.Attr {
-	kept := make([]slog.Attr, 0, len(attrs)+1)
-	seen := false
-	for _, a := range attrs {
-		err, isError := asError(a)
-		if !isError {
-			kept = append(kept, a)
-			continue
-		}
-		var text string
-		if p := panicOf(func() { text = err.Error() }); p != nil { // such as that of a nil pointer
-			text = panicNote(p)
-		} else if !seen {
-			kept = append(kept, a)
-			seen = true
-		}
-		kept = append(kept, slog.String(a.Key, text))
-	}
-	return kept
+// withAttrs is the record with these attributes in place of its own.
+func withAttrs(r slog.Record, attrs []slog.Attr) slog.Record {
+	with := slog.NewRecord(r.Time, r.Level, r.Message, r.PC)
+	with.AddAttrs(attrs...)
+	return with
 }

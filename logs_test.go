@@ -17,6 +17,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/trace"
+
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 )
 
 func withSpan(ctx context.Context) context.Context {
@@ -114,7 +116,7 @@ func otlpBranch(level slog.Leveler) (*memoryLogs, slog.Handler) {
 func TestEveryErrorSurvivesOnBothBranches(t *testing.T) {
 	memory, otlp := otlpBranch(slog.LevelInfo)
 	var buf bytes.Buffer
-	logger := slog.New(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil), otlp))
+	logger := slog.New(internallogs.NewHandler(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil), otlp)))
 	first, second := &fs.PathError{Op: "open", Path: "/x", Err: fs.ErrNotExist}, errors.New("second")
 	logger.Error("in the call", "error", first, "cleanup", second, "n", 1)
 	logger.With("error", first, "cleanup", second).Error("before it")
@@ -146,7 +148,7 @@ func TestBranchesDoNotHarmEachOther(t *testing.T) {
 	slog.New(fanOut(failing{otlp}, console)).Info("console has it")
 	require.Contains(t, buf.String(), "console has it")
 
-	slog.New(fanOut(console, otlp)).Error("a value panics", "error", panicking{})
+	slog.New(internallogs.NewHandler(fanOut(console, otlp))).Error("a value panics", "error", panicking{})
 	require.Len(t, memory.records, 2)
 	require.Contains(t, memory.attributes(1)["error"], "PANIC")
 	require.Contains(t, buf.String(), "a value panics")
@@ -166,7 +168,7 @@ func TestAValueThatPanicsCostsOnlyItself(t *testing.T) {
 		"what a LogValuer says": noLogValue{},
 	} {
 		memory, otlp := otlpBranch(slog.LevelInfo)
-		logger := slog.New(shallowHandler{otlp})
+		logger := slog.New(internallogs.NewHandler(otlp))
 		logger.Info("paid", "value", value, "n", 1)
 		logger.With("value", value, "n", 1).Info("paid")
 		logger.With("value", value, "n", 1).WithGroup("g").With("value", value).Info("paid", "another", value)
@@ -198,9 +200,9 @@ func TestAValueThatPanicsNowAndThenPanicsNowhereElse(t *testing.T) {
 		asked := first
 		memory, otlp := otlpBranch(slog.LevelInfo)
 		group := slog.Group("g", "error", unsteady{&asked})
-		require.NotPanics(t, func() { slog.New(otlp).With(group).Info("with") })
+		require.NotPanics(t, func() { slog.New(internallogs.NewHandler(otlp)).With(group).Info("with") })
 		require.Len(t, memory.records, 1)
-		require.NotPanics(t, func() { slog.New(otlp).Info("record", group) })
+		require.NotPanics(t, func() { slog.New(internallogs.NewHandler(otlp)).Info("record", group) })
 	}
 }
 
@@ -224,7 +226,7 @@ func TestLevels(t *testing.T) {
 
 func TestUnwantedRecordCostsNothing(t *testing.T) {
 	_, otlp := otlpBranch(slog.LevelInfo)
-	logger := slog.New(fanOut(newConsoleHandler(io.Discard, LogFormatJSON, slog.LevelInfo, nil), otlp))
+	logger := slog.New(internallogs.NewHandler(fanOut(newConsoleHandler(io.Discard, LogFormatJSON, slog.LevelInfo, nil), otlp)))
 	ctx := withSpan(t.Context())
 	require.Zero(t, testing.AllocsPerRun(1000, func() { logger.LogAttrs(ctx, slog.LevelDebug, "unwanted") }))
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
@@ -185,7 +186,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		processors = append(processors, engine)
 	}
 	if sc.sends(exporterConsole) {
-		processors = append(processors, consoleRecords{b.console})
+		processors = append(processors, consoleRecords{internallogs.NewHandler(b.console)})
 	}
 	if run.spooled, err = b.connections.replay(logs); err != nil {
 		return nil, run, err

@@ -36,6 +36,15 @@ func newSelfLog(o *options, console slog.Handler, level slog.Level, secrets mask
 	return diagnose.New(diagnose.ToHandler(console), level, secrets)
 }
 
+// earlyLogger reports, once, a logger that was made from slog's default before Init. It runs under the lock of package log,
+// which an error handler may want to use.
+func (g *Guard) earlyLogger(place string) {
+	g.earlyLoggerOnce.Do(func() {
+		go g.selfLog.Say(slog.LevelWarn, fmt.Sprintf("a logger made from slog.Default() before Init is in use at %s: its records carry no "+
+			"trace ids, and their attributes are read back from text; make it after Init, or from guard.Logger()", place))
+	})
+}
+
 // startLine says what is on, where it goes, and who decided that. The identity stands alone, as a query wants it; beside
 // the other values an origin that is not the default stands in brackets.
 func startLine(cfg *config, res *resource.Resource) []any {

@@ -55,6 +55,8 @@ type Guard struct {
 	release     func() // gives the globals back
 	owner       *Guard // of a refused Init: the guard that holds the globals
 
+	earlyLoggerOnce sync.Once // see earlyLogger
+
 	stop    sync.Mutex
 	stopped chan struct{} // closed by the first Shutdown at its end; nil before it
 	stopErr error         // of that one

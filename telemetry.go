@@ -21,6 +21,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/global"
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/mask"
 )
 
@@ -95,7 +96,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view, redaction: redaction}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
 	g.startErr = err
-	g.logger = slog.New(shallowHandler{fanOut(g.branches(console)...)})
+	g.logger = slog.New(internallogs.NewHandler(fanOut(g.branches(console)...)))
 	if !o.withoutGlobals {
 		g.release = install(g)
 	}
@@ -241,6 +242,7 @@ func install(g *Guard) (release func()) {
 	process.propagator.use(g.propagator)
 	otel.SetTextMapPropagator(mine.propagator)
 	slog.SetDefault(mine.logger)
+	log.SetOutput(internallogs.NewStdWriter(log.Writer(), mine.logger.Handler(), g.earlyLogger))
 	mine.stdLog = stdLog{log.Writer(), log.Flags()} // as slog has set it
 	process.owner = g
 	return func() {
