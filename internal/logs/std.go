@@ -148,9 +148,7 @@ func cutWord(s string, isKey bool) (value slog.Value, rest string, ok bool) {
 		text, err := strconv.Unquote(quoted)
 		return slog.StringValue(text), s[len(quoted):], err == nil
 	}
-	end := strings.IndexFunc(s, func(r rune) bool {
-		return r == '"' || r == '=' || r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r)
-	})
+	end := strings.IndexFunc(s, isQuoted)
 	if end < 0 {
 		end = len(s)
 	}
@@ -159,6 +157,14 @@ func cutWord(s string, isKey bool) (value slog.Value, rest string, ok bool) {
 		return slog.StringValue(word), s[end:], word != ""
 	}
 	return typed(word), s[end:], word != "" // slog quotes the empty text
+}
+
+// isQuoted tells which characters make slog quote a word.
+func isQuoted(r rune) bool {
+	if r < utf8.RuneSelf {
+		return r <= ' ' || r == '"' || r == '='
+	}
+	return r == utf8.RuneError || unicode.IsSpace(r) || !unicode.IsPrint(r)
 }
 
 // typed gives whole numbers and booleans their type back.

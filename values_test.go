@@ -1,0 +1,260 @@
+package telemetry_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// inOwnProcess runs the calling test in a process of its own and returns false there. A value that no stack holds, or that
+// takes more memory than megabytes, ends that process and not the test run. Call it first.
+func inOwnProcess(t *testing.T, megabytes int) (parent bool) {
+	t.Helper()
+	if !isChild() {
+		output := runChild(t, fmt.Sprintf("GOMEMLIMIT=%dMiB", megabytes))
+		require.Contains(t, output, "--- PASS: "+t.Name())
+		return true
+	}
+	debug.SetMaxStack(32 << 20)
+	done := make(chan struct{})
+	stopped := make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-done:
+				return
+			case <-time.After(5 * time.Millisecond):
+			}
+			var m runtime.MemStats
+			if runtime.ReadMemStats(&m); m.HeapInuse > uint64(megabytes)<<20 {
+				fmt.Printf("the heap has %d MiB of %d\n", m.HeapInuse>>20, megabytes)
+				os.Exit(3)
+			}
+		}
+	}()
+	t.Cleanup(func() {
+		close(done)
+		<-stopped
+	})
+	return false
+}
+
+type (
+	marshalsItself struct {
+		Name string
+		Self any
+	}
+	textsItself   struct{ Self any }
+	mapOfItself   map[string]any
+	pointerNamed  struct{ Self any }
+	errorOfItself struct{ inner error }
+	list          struct {
+		Value int
+		Next  *list
+	}
+	valuerOfItself struct{}
+	selfPointer    *selfPointer
+)
+
+func (m *marshalsItself) MarshalJSON() ([]byte, error) { return []byte(`{"name":"own JSON"}`), nil }
+func (s textsItself) MarshalText() ([]byte, error)     { return []byte("own text"), nil }
+func (m mapOfItself) MarshalJSON() ([]byte, error)     { return []byte(`"own JSON of a map"`), nil }
+func (p *pointerNamed) String() string                 { return fmt.Sprintf("pointer to %v", p.Self) }
+func (e *errorOfItself) Error() string                 { return "inner: " + e.inner.Error() }
+func (v valuerOfItself) LogValue() slog.Value {
+	return slog.GroupValue(slog.Any("l", v), slog.Any("r", v))
+}
+
+// selfHolding are the values that follow themselves, or a tree without end, wherever somebody follows them.
+func selfHolding() map[string]any {
+	marshaler := &marshalsItself{}
+	marshaler.Self = []any{*marshaler, marshaler}
+	texts := &textsItself{}
+	texts.Self = []any{texts}
+	byValue := textsItself{Self: map[string]any{}}
+	byValue.Self.(map[string]any)["self"] = byValue
+	ofMap := mapOfItself{}
+	ofMap["self"] = ofMap
+	named := &pointerNamed{}
+	named.Self = []any{named}
+	wrapped := &errorOfItself{}
+	wrapped.inner = fmt.Errorf("wrapped: %w", wrapped)
+	wide := []any{make([]any, 200), nil}
+	wide[1] = wide
+	ring := &list{Value: 1}
+	ring.Next = &list{2, ring}
+	var shared any = "leaf"
+	for range 20 {
+		shared = map[string]any{"l": shared, "r": shared}
+	}
+	keys := map[any]any{}
+	keys["k"] = keys
+	keys[&keys] = 1
+	var pointer selfPointer
+	pointer = &pointer
+	var group slog.Value
+	members := []slog.Attr{{Key: "m"}, {Key: "n"}}
+	members[0].Value, members[1].Value = slog.GroupValue(members...), slog.GroupValue(members...)
+	group = slog.GroupValue(members...)
+	return map[string]any{
+		"MarshalJSON": marshaler, "MarshalText": texts, "MarshalText by value": byValue, "a map with MarshalJSON": ofMap,
+		"String of a pointer": named, "that pointer's value": *named, "an error inside": []any{wrapped}, "a wide slice": wide,
+		"a ring": ring, "shared subtrees": shared, "keys": keys, "a pointer to itself": pointer, "groups": group,
+		"LogValue": valuerOfItself{}, "reached by a pointer": &wide, "in a group": slog.GroupValue(slog.Any("g", wide)),
+		"in a struct": struct {
+			A any
+			b any
+		}{wide, wide},
+	}
+}
+
+// What a stock slog.JSONHandler survives, both branches survive, in every format, and no record is lost. Some of these it
+// does not survive.
+func TestValuesThatHoldThemselves(t *testing.T) {
+	if inOwnProcess(t, 200) {
+		return
+	}
+	for name, opts := range map[string][]telemetry.Option{
+		"JSON":              {telemetry.WithLogFormat(telemetry.LogFormatJSON)},
+		"text":              {telemetry.WithLogFormat(telemetry.LogFormatText)},
+		"without redaction": {telemetry.WithRedaction(telemetry.Redaction{Off: true})},
+	} {
+		c := otlptest.New(t)
+		guard, console := start(t, c, opts...)
+		began := time.Now()
+		for what, value := range selfHolding() {
+			guard.Logger().Info("said: "+what, "value", value, "beside", "it")
+			guard.Logger().With("value", value).WithGroup("g").With("value", value).Info("with: "+what, "beside", "it")
+		}
+		require.Less(t, time.Since(began), 20*time.Second)
+		flushed(t, guard)
+		bodies := logBodies(c)
+		for what := range selfHolding() {
+			for _, body := range []string{"said: " + what, "with: " + what} {
+				require.Contains(t, bodies, body, name)
+				require.Contains(t, console.String(), body, name)
+			}
+		}
+		for _, r := range c.LogRecords() {
+			switch r.Body {
+			case "said: MarshalJSON":
+				require.Equal(t, map[string]any{"name": "own JSON"}, r.Attributes["value"])
+			case "said: MarshalText":
+				require.Equal(t, "own text", r.Attributes["value"])
+			}
+			if strings.HasPrefix(r.Body.(string), "said") {
+				require.Equal(t, "it", r.Attributes["beside"], r.Body)
+			}
+		}
+	}
+}
+
+// The development view writes values by itself.
+func TestValuesThatHoldThemselvesInTheView(t *testing.T) {
+	if inOwnProcess(t, 200) {
+		return
+	}
+	t.Setenv("OTEL_TRACES_EXPORTER", "console")
+	t.Setenv("TELEMETRY_CONSOLE_FORMAT", "tree")
+	console := &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(console), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+	require.NoError(t, err)
+	ctx, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "span")
+	for what, value := range selfHolding() {
+		guard.Logger().InfoContext(ctx, "said: "+what, "value", value)
+		require.Contains(t, console.String(), what)
+	}
+	span.End()
+	require.NoError(t, guard.Shutdown(t.Context()))
+}
+
+// A value of a million elements costs what the budget allows, on both branches.
+func TestLargeLogValues(t *testing.T) {
+	if inOwnProcess(t, 700) {
+		return
+	}
+	c := otlptest.New(t)
+	guard, console := start(t, c)
+	million := make(map[string]int, 1_000_000)
+	for i := range 1_000_000 {
+		million[fmt.Sprint(i)] = i
+	}
+	stock := slog.New(slog.NewJSONHandler(&syncBuffer{}, nil))
+	took := func(f func()) time.Duration {
+		began := time.Now()
+		f()
+		return time.Since(began)
+	}
+	plain := took(func() { stock.Info("large", "value", million) })
+	ours := took(func() { guard.Logger().Info("large", "value", million) })
+	require.Less(t, ours, 2*plain+100*time.Millisecond)
+	guard.Logger().Info("large", "value", make([]bool, 8<<20))
+	guard.Logger().Info("large", "value", strings.Split(strings.Repeat("x,", 1<<20), ","))
+	guard.Logger().Info("large", "value", []string{strings.Repeat("x", 5<<20)})
+	guard.Logger().Error("large", "error", errors.New(strings.Repeat("x", 5<<20)))
+	flushed(t, guard)
+	require.Len(t, c.LogRecords(), 5)
+	require.Less(t, len(console.String()), 4<<20)
+	for _, r := range c.LogRecords() {
+		require.Less(t, len(fmt.Sprint(r.Attributes)), 1<<20)
+	}
+}
+
+// Each value of a kind that has no form of its own somewhere arrives on both branches, and costs nothing beside it.
+func TestKindsOfLogValues(t *testing.T) {
+	var none *errorOfItself
+	for _, tc := range []struct {
+		name    string
+		value   any
+		console string
+		otlp    any
+	}{
+		{"uint64 above MaxInt64", uint64(math.MaxUint64), `18446744073709551615`, "18446744073709551615"},
+		{"uint64 in a group", slog.GroupValue(slog.Uint64("n", math.MaxInt64+1)), `{"n":9223372036854775808}`, map[string]any{"n": "9223372036854775808"}},
+		{"uint64 in a map", map[string]any{"n": uint64(math.MaxUint64)}, `{"n":18446744073709551615}`, map[string]any{"n": "18446744073709551615"}},
+		{"uint64 that fits", uint64(math.MaxInt64), `9223372036854775807`, int64(math.MaxInt64)},
+		{"Inf", math.Inf(1), `"+Inf"`, math.Inf(1)},
+		{"Inf in a group", slog.GroupValue(slog.Float64("f", math.Inf(-1)), slog.Int("n", 1)), `{"f":"-Inf","n":1}`, map[string]any{"f": math.Inf(-1), "n": int64(1)}},
+		{"Inf in a slice", []float64{math.Inf(1), 1}, `["+Inf",1]`, []any{math.Inf(1), 1.0}},
+		{"duration", time.Second, `1000000000`, int64(time.Second)},
+		{"duration in a map", map[string]any{"d": time.Second}, `{"d":1000000000}`, map[string]any{"d": int64(time.Second)}},
+		{"bytes", []byte("raw"), `"cmF3"`, []byte("raw")},
+		{"nothing", nil, `null`, nil},
+		{"error in a map", map[string]any{"e": errors.New("no")}, `{"e":"no"}`, map[string]any{"e": "no"}},
+		{"nil pointer in a slice", []error{none}, `["!PANIC: runtime error: invalid memory address or nil pointer dereference"]`,
+			[]any{"!PANIC: runtime error: invalid memory address or nil pointer dereference"}},
+		{"nested groups", slog.GroupValue(slog.Group("a", slog.Group("b", "c", []int{1}))), `{"a":{"b":{"c":[1]}}}`,
+			map[string]any{"a": map[string]any{"b": map[string]any{"c": []any{int64(1)}}}}},
+		{"struct", struct {
+			ID    int    `json:"id"`
+			Token string `json:"-"`
+		}{7, "t"}, `{"id":7}`, map[string]any{"id": int64(7)}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := otlptest.New(t)
+			guard, console := start(t, c)
+			guard.Logger().Info("said", "value", tc.value, "beside", "it")
+			guard.Logger().With("value", tc.value).Info("with", "beside", "it")
+			flushed(t, guard)
+			require.Len(t, c.LogRecords(), 2)
+			for _, r := range c.LogRecords() {
+				require.Equal(t, tc.otlp, r.Attributes["value"])
+				require.Equal(t, "it", r.Attributes["beside"])
+			}
+			require.Equal(t, 2, strings.Count(console.String(), `"value":`+tc.console+`,"beside":"it"`), console.String())
+		})
+	}
+}
