@@ -241,7 +241,7 @@ func TestKindsOfLogValues(t *testing.T) {
 		{"struct", struct {
 			ID    int    `json:"id"`
 			Token string `json:"-"`
-		}{7, "t"}, `{"id":7}`, map[string]any{"id": int64(7)}},
+		}{7, "t"}, `{"id":7}`, "{id:7}"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			c := otlptest.New(t)

@@ -186,7 +186,8 @@ func (n *Node) appendItems(b []byte, begin, end string) []byte {
 	return append(b, end...)
 }
 
-// Value is the node over OTLP, by the specification's mapping (common/attribute-type-mapping.md). Structs are maps.
+// Value is the node over OTLP, by the specification's mapping (common/attribute-type-mapping.md). Structs are text, as with
+// otelslog alone.
 func (n *Node) Value() attribute.Value {
 	if n.alt != "" {
 		return attribute.StringValue(n.alt)
@@ -212,7 +213,9 @@ func (n *Node) Value() attribute.Value {
 			values[i] = n.items[i].Value()
 		}
 		return attribute.SliceValue(values...)
-	case mapping, object:
+	case object:
+		return attribute.StringValue(n.String())
+	case mapping:
 		members := make([]attribute.KeyValue, len(n.items))
 		for i := range n.items {
 			members[i] = attribute.KeyValue{Key: attribute.Key(n.items[i].key), Value: n.items[i].Value()}
