@@ -20,8 +20,13 @@ const (
 	exporterNil     = "nil"
 )
 
+// absentExporters are names that the specification or other libraries have. Whoever writes one does not expect OTLP in its
+// place.
+var absentExporters = []string{"zipkin", "prometheus", "jaeger", "logging", "otlp/stdout"}
+
 func exporterList() kind[[]string] {
-	k := nameList(exporterOTLP, exporterConsole, exporterNone)
+	known := []string{exporterOTLP, exporterConsole, exporterNone}
+	k := nameList(known...)
 	checkNames := k.check
 	k.check = func(names []string) error {
 		switch {
@@ -29,6 +34,13 @@ func exporterList() kind[[]string] {
 			return nil
 		case slices.Equal(names, []string{exporterNil}):
 			return errors.New("it is nil")
+		}
+		for _, name := range names {
+			if slices.Contains(absentExporters, name) {
+				absent := newUnknownName(fmt.Sprintf("there is no exporter %q in this library", name), name, known)
+				absent.exists = true
+				return absent
+			}
 		}
 		return checkNames(names)
 	}
@@ -186,11 +198,6 @@ func propagatorList() kind[propagators] {
 		want: names.want + "; other formats are given with WithPropagators",
 		parse: func(text string) (propagators, error) {
 			list, err := names.parse(text)
-			known := slices.DeleteFunc(slices.Clone(list), func(name string) bool { return names.check([]string{name}) != nil })
-			if len(known) > 0 && len(known) < len(list) {
-				err = partialError{fmt.Errorf("%q holds names that are not built in; %s stay in force", text, strings.Join(known, " and "))}
-				list = known
-			}
 			return propagators{names: list}, err
 		},
 		check: func(p propagators) error {

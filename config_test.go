@@ -171,7 +171,7 @@ func probes(t *testing.T) map[string]probe {
 		tlsOption := scope(WithTLSConfig(&tls.Config{}))
 		all[s.String()+" exporter"] = probe{
 			option: given[s][0], optionShown: exporterGiven, badOption: given[s][1],
-			env: "OTLP, console", envShown: "otlp,console", badEnv: "oltp",
+			env: "OTLP, console", envShown: "otlp,console", badEnv: "zipkin",
 		}
 		all[s.String()+" endpoint"] = probe{
 			option: scope(WithEndpoint("https://a:1/base")), optionShown: "https://a:1/base", badOption: scope(WithEndpoint("ftp://a")),
@@ -325,10 +325,11 @@ func requireProblem(t *testing.T, r *resolution, info rowInfo, origin string, fa
 }
 
 func TestSettingsReportEveryProblemTogether(t *testing.T) {
-	r := resolve(environment{"OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "carrier-pigeon", "OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_CONFIG_FILE": "otel.yaml"},
+	r := resolve(environment{"OTEL_TRACES_EXPORTER": "zipkin", "OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_CONFIG_FILE": "otel.yaml"},
 		WithMetricInterval(-time.Second), ForLogs(WithServiceName("x")), WithProfile("fast"))
 	err := r.err()
-	require.ErrorContains(t, err, `traces protocol: OTEL_EXPORTER_OTLP_TRACES_PROTOCOL is "carrier-pigeon": unknown: want one of grpc, http/protobuf; traces are off`)
+	require.ErrorContains(t, err, `traces exporter: OTEL_TRACES_EXPORTER is "zipkin": there is no exporter "zipkin" in this library: `+
+		`want a comma-separated list of otlp, console, none (send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter); traces are off`)
 	require.ErrorContains(t, err, `metric interval: WithMetricInterval is "-1s": want a whole number of milliseconds, from 1 to 86400000 (a day); metrics are off`)
 	require.ErrorContains(t, err, "ForLogs")
 	require.ErrorContains(t, err, "OTEL_CONFIG_FILE")
@@ -341,9 +342,10 @@ func TestSettingsReportEveryProblemTogether(t *testing.T) {
 }
 
 func TestAProblemOfAllSignalsIsSaidOnce(t *testing.T) {
-	err := resolve(environment{"OTEL_EXPORTER_OTLP_PROTOCOL": "pigeon", "OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "grpc"}).err()
-	require.Equal(t, 1, strings.Count(err.Error(), "pigeon"))
-	require.ErrorContains(t, err, `telemetry: traces and metrics protocol: OTEL_EXPORTER_OTLP_PROTOCOL is "pigeon": unknown: want one of grpc, http/protobuf; traces and metrics are off`)
+	err := resolve(environment{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/pigeon", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://c", "OTEL_LOGS_EXPORTER": "none"}).err()
+	require.Equal(t, 1, strings.Count(err.Error(), `is "/no/pigeon"`))
+	require.ErrorContains(t, err, `telemetry: traces and metrics certificate: OTEL_EXPORTER_OTLP_CERTIFICATE is "/no/pigeon"`)
+	require.ErrorContains(t, err, "; traces and metrics are off")
 	warnings := resolve(environment{"OTEL_EXPORTER_OTLP_TIMEOUT": "5s", "OTEL_METRIC_EXPORT_TIMEOUT": "5s"}).warnings()
 	require.Len(t, warnings, 2, "not what another variable says: %v", warnings)
 	require.Contains(t, warnings[0], `traces, metrics and logs timeout: OTEL_EXPORTER_OTLP_TIMEOUT is "5s": want a whole number of milliseconds`)
@@ -353,6 +355,68 @@ func TestAProblemOfAllSignalsIsSaidOnce(t *testing.T) {
 		return !strings.HasPrefix(w, "span and log attributes: OTEL_ATTRIBUTE_COUNT_LIMIT")
 	}), 1)
 	require.Contains(t, resolve(environment{"LOG_LEVEL": "loud"}).warnings()[0], `console and OTLP log level: LOG_LEVEL is "loud": unknown`)
+}
+
+// TestUnknownNamesWarnAndFallBack goes through all settings with a set of names: the specification wants a warning and
+// the setting ignored.
+func TestUnknownNamesWarnAndFallBack(t *testing.T) {
+	const unknown = "carrier-pigeon"
+	names := map[string]string{ // a variable and what stays in force
+		"OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf", "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": "http/protobuf",
+		"OTEL_EXPORTER_OTLP_COMPRESSION": "gzip", "OTEL_EXPORTER_OTLP_LOGS_COMPRESSION": "gzip",
+		"OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp", "OTEL_LOGS_EXPORTER": "otlp",
+		"OTEL_TRACES_SAMPLER": "adaptive", "OTEL_PROPAGATORS": "tracecontext,baggage",
+		"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE":        "cumulative",
+		"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "explicit_bucket_histogram",
+		"OTEL_METRICS_EXEMPLAR_FILTER":                             "trace_based",
+		"OTEL_LOG_LEVEL":                                           "info", "LOG_LEVEL": "info", "TELEMETRY_CONSOLE_LOG_LEVEL": "info", "TELEMETRY_OTLP_LOG_LEVEL": "info",
+		"TELEMETRY_LOG_FORMAT": "json", "TELEMETRY_CONSOLE_FORMAT": "auto", "TELEMETRY_PROFILE": "service",
+	}
+	for variable, fallback := range names {
+		r := resolve(environment{variable: unknown})
+		require.NoError(t, r.err(), variable)
+		require.Len(t, r.warnings(), 1, variable)
+		require.Contains(t, r.warnings()[0], variable+` is "`+unknown+`": unknown`)
+		for _, row := range settings() {
+			if !slices.Contains(row.describe().env, variable) {
+				continue
+			}
+			value, origin := row.report(r.cfg)
+			require.Equal(t, originDefault, origin, variable)
+			require.True(t, strings.HasPrefix(value, fallback), "%s: %s", variable, value) // the sampler shows its figures too
+		}
+		for _, s := range allSignals() {
+			require.True(t, r.cfg.signals[s].on, variable)
+		}
+	}
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": unknown, "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
+	require.Equal(t, setting[Protocol]{ProtocolGRPC, "OTEL_EXPORTER_OTLP_PROTOCOL"}, r.cfg.signals[logs].protocol, "the general variable is next")
+}
+
+func TestExporterLists(t *testing.T) {
+	for _, tt := range []struct {
+		value, exporters, says string
+		off                    bool
+	}{
+		{value: "otlp,zipkin", exporters: "otlp", says: `"zipkin" (send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter) cannot be used here; otlp stays in force`},
+		{value: "pigeon , Console,dove", exporters: "console", says: `"pigeon" and "dove" cannot be used here; console stays in force`},
+		{value: "none,zipkin", exporters: "none", says: "none stays in force", off: true},
+		{value: "pigeon,zipkin", exporters: "otlp", says: `there is no exporter "zipkin" in this library`, off: true},
+		{value: "prometheus", exporters: "otlp", says: "give a Prometheus reader with WithMetricReader", off: true},
+		{value: "jaeger", exporters: "otlp", says: "Jaeger takes otlp", off: true},
+		{value: "logging", exporters: "otlp", says: "did you mean console?", off: true},
+		{value: "otlp/stdout", exporters: "otlp", says: "console writes JSON", off: true},
+		{value: "none,otlp", exporters: "otlp", says: "none contradicts the other names", off: true},
+		{value: "pigeon,dove", exporters: "otlp", says: `unknown name "pigeon"`},
+	} {
+		for _, s := range allSignals() {
+			r := resolve(environment{"OTEL_" + strings.ToUpper(s.String()) + "_EXPORTER": tt.value})
+			require.Equal(t, tt.exporters, strings.Join(r.cfg.signals[s].exporters.value, ","), tt.value)
+			require.Equal(t, !tt.off, r.cfg.signals[s].on, tt.value)
+			require.Len(t, r.problems, 1, tt.value)
+			require.ErrorContains(t, r.problems[0], tt.says, tt.value)
+		}
+	}
 }
 
 func TestBatchStaysWithinQueue(t *testing.T) {
@@ -477,7 +541,7 @@ func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
 
 // The development profile sends nothing over OTLP as long as nobody sets an endpoint; with a wrong one, somebody wants it to.
 func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
-	for name, wrong := range map[string]string{"OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": "/no/such"} {
+	for name, wrong := range map[string]string{"OTEL_EXPORTER_OTLP_CLIENT_KEY": "/no/key", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": "/no/such"} {
 		r := resolve(environment{"TELEMETRY_PROFILE": "development", name: wrong})
 		require.NoError(t, r.err())
 		require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces")

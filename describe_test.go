@@ -36,7 +36,7 @@ func TestDescribeGolden(t *testing.T) {
 	_, text := described(t, environment{
 		"OTEL_SERVICE_NAME": "checkout", "OTEL_RESOURCE_ATTRIBUTES": "service.name=shop,team=pay",
 		"OTEL_EXPORTER_OTLP_ENDPOINT": "https://otlp.example.com", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=s3cr3t",
-		"OTEL_EXPORTER_OTLP_LOGS_PROTOCOL": "http-protobuf", "OTEL_METRICS_EXPORTER": "none",
+		"OTEL_LOGS_EXPORTER": "oltp,zipkin", "OTEL_METRICS_EXPORTER": "none",
 		"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": "0.25",
 		"OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_EXPORTER_OLTP_ENDPOINT": "http://collector:4318", "TELEMETRY_PROFILE": "edge",
 	}, WithSpool("/var/spool/checkout", 0), WithSpanProcessors(discard{}), WithLogOutput(io.Discard))
@@ -73,7 +73,7 @@ func TestWhyASignalIsOff(t *testing.T) {
 		{environment{"OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
 		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER is none"},
 		{nil, []Option{WithoutTraces()}, "off: WithoutTraces"},
-		{environment{"OTEL_EXPORTER_OTLP_PROTOCOL": "x"}, nil, "off: wrong: OTEL_EXPORTER_OTLP_PROTOCOL"},
+		{environment{"OTEL_TRACES_EXPORTER": "zipkin"}, nil, "off: wrong: OTEL_TRACES_EXPORTER"},
 		{nil, []Option{WithEndpoint("x://"), WithAdaptiveSampling(Sampling{HeldBytes: 1})}, "off: wrong: WithEndpoint, WithAdaptiveSampling"},
 	} {
 		r, text := described(t, tt.env, tt.opts...)

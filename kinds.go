@@ -196,7 +196,7 @@ const levelNone = slog.Level(math.MaxInt32)
 
 func selfLogLevel() kind[slog.Level] {
 	names := map[string]slog.Level{
-		"none": levelNone, "error": slog.LevelError, "warn": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
+		"none": levelNone, "error": slog.LevelError, "warn": slog.LevelWarn, "warning": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
 	}
 	return kind[slog.Level]{
 		want: "want none, error, warn, info or debug",

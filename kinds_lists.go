@@ -18,18 +18,33 @@ import (
 	"github.com/fleetotel/telemetry/internal/mask"
 )
 
-// nameList is a comma-separated list of known names, without repetitions.
+// nameList is a comma-separated list of known names, without repetitions. Unknown names are left out as long as a known
+// one remains.
 func nameList(known ...string) kind[[]string] {
 	return kind[[]string]{
 		want: "want a comma-separated list of " + strings.Join(known, ", "),
 		parse: func(text string) ([]string, error) {
-			var names []string
+			var names, unknown []string
 			for name := range strings.SplitSeq(text, ",") {
-				if name = strings.ToLower(strings.TrimSpace(name)); name != "" && !slices.Contains(names, name) {
-					names = append(names, name)
+				list := &unknown
+				if name = strings.ToLower(strings.TrimSpace(name)); slices.Contains(known, name) {
+					list = &names
+				}
+				if name != "" && !slices.Contains(*list, name) {
+					*list = append(*list, name)
 				}
 			}
-			return names, nil
+			switch {
+			case unknown == nil:
+				return names, nil
+			case names == nil:
+				return unknown, nil // check refuses them
+			}
+			for i, name := range unknown {
+				unknown[i] = fmt.Sprintf("%q", name) + newUnknownName("", name, known).hint
+			}
+			return names, partialError{fmt.Errorf("%s cannot be used here; %s stays in force",
+				strings.Join(unknown, " and "), strings.Join(names, ","))}
 		},
 		check: func(names []string) error {
 			for _, name := range names {
@@ -37,8 +52,11 @@ func nameList(known ...string) kind[[]string] {
 					return newUnknownName(fmt.Sprintf("unknown name %q", name), name, known)
 				}
 			}
-			if len(names) == 0 || len(names) > 1 && slices.Contains(names, exporterNone) {
-				return errors.New("contradiction")
+			switch {
+			case len(names) == 0:
+				return errors.New("there is no name in it")
+			case len(names) > 1 && slices.Contains(names, exporterNone):
+				return errors.New("none contradicts the other names")
 			}
 			return nil
 		},

@@ -122,18 +122,23 @@ func closestName(text string, valid []string) string {
 
 // foreignNames are values that are right elsewhere, and what to do here where the list of valid ones does not say it.
 var foreignNames = map[string]string{
-	"http/json":  "http/json is not supported: collectors take http/protobuf at the same endpoint",
-	"jaeger":     "Jaeger takes otlp; the Jaeger propagator is given with WithPropagators",
-	"zipkin":     "send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter",
-	"prometheus": "give a Prometheus reader with WithMetricReader",
-	"stdout":     "did you mean console?",
-	"logging":    "did you mean console?",
+	"http/json":   "http/json is not supported: collectors take http/protobuf at the same endpoint",
+	"jaeger":      "Jaeger takes otlp; the Jaeger propagator is given with WithPropagators",
+	"zipkin":      "send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter",
+	"prometheus":  "give a Prometheus reader with WithMetricReader",
+	"stdout":      "did you mean console?",
+	"otlp/stdout": "console writes JSON to standard output, in another form",
+	"logging":     "did you mean console?",
 }
 
-// unknownName is the error of a value that is none of the valid ones.
-type unknownName struct{ text, hint string }
+// unknownName is the error of a value that is none of the valid ones. A variable with one warns and falls back
+// (configuration/common.md, "Enum"), unless the name exists, and means something that this library does not have.
+type unknownName struct {
+	text, hint string
+	exists     bool
+}
 
-func newUnknownName(text, name string, valid []string) error {
+func newUnknownName(text, name string, valid []string) unknownName {
 	e := unknownName{text: text}
 	if instead, ok := foreignNames[strings.ToLower(name)]; ok {
 		e.hint = " (" + instead + ")"

@@ -24,7 +24,7 @@ type rowInfo struct {
 	defaults defaults
 	signals  []signal // those it concerns; empty: all, or none in particular
 	otlpOnly bool     // it means nothing to a signal that does not go out over OTLP
-	strict   bool     // a wrong variable switches these signals off: its fallback could send data astray
+	strict   bool     // a wrong variable, unless it is an unknown name, switches these signals off: its fallback could send data astray
 	reason   string   // why this default; the SDK's own beside it
 }
 
@@ -134,7 +134,8 @@ func (t typedRow[T]) fromEnvironment(r *resolution, name string) (value T, ok bo
 		return value, true
 	}
 	p := problem{setting: t.name, origin: name, value: t.quote(text), cause: t.cause(err), outcome: "the variable is ignored"}
-	if t.strict {
+	unknown := unknownName{}
+	if t.strict && (!errors.As(err, &unknown) || unknown.exists) {
 		p.fatal, p.signals, p.outcome = true, t.signals, t.offText()
 	}
 	r.add(p)

@@ -59,7 +59,7 @@ func signalRows(s signal) []row {
 		typedRow[Protocol]{
 			rowInfo{
 				name: name("protocol"), option: "WithProtocol", env: scopedEnv(s, "PROTOCOL"), defaults: always(string(ProtocolHTTP)),
-				signals: on, strict: true, otlpOnly: true, reason: "the specification's",
+				signals: on, otlpOnly: true, reason: "the specification's",
 			},
 			enum(ProtocolGRPC, ProtocolHTTP), func(c *config) *setting[Protocol] { return &at(c).protocol },
 			func(o *options) *Protocol { return firstNonNil(o.signals[s].protocol, o.export.protocol) },
