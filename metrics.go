@@ -4,13 +4,13 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"go.opentelemetry.io/contrib/instrumentation/runtime"
 	"go.opentelemetry.io/otel/metric"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/exemplar"
 
+	"github.com/fleetotel/telemetry/internal/buckets"
 	"github.com/fleetotel/telemetry/internal/contain"
 )
 
@@ -54,7 +54,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		opts = append(opts, sdkmetric.WithReader(r))
 	}
 	sdk := sdkmetric.NewMeterProvider(opts...)
-	provider = contain.MeterProvider(sdk, b.selfLog.Handle)
+	provider = contain.MeterProvider(buckets.MeterProvider(sdk), b.selfLog.Handle)
 	if b.cfg.runtimeMetrics.value {
 		if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
 			return nil, run, fmt.Errorf("runtime metrics: %w", err)
@@ -92,52 +92,6 @@ func exemplarFilter(name string) exemplar.Filter {
 	return exemplar.TraceBasedFilter
 }
 
-// durationBuckets are those that the semantic conventions ask of their histograms in seconds, by prefix of the name
-// (http/http-metrics.md, rpc/rpc-metrics.md, messaging/messaging-metrics.md, database/database-metrics.md); the SDK's own
-// start at 5, which puts every request into the first. Other histograms keep the buckets they ask for: a view cannot see
-// whether one asked.
-var durationBuckets = []struct {
-	prefix string
-	bounds []float64
-}{
-	{"http.", requestBuckets},
-	{"rpc.", requestBuckets},
-	{"messaging.", requestBuckets},
-	{"db.client.", []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}},
-}
-
-var requestBuckets = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
-
-func conventionBuckets(i sdkmetric.Instrument) []float64 {
-	if i.Kind == sdkmetric.InstrumentKindHistogram && i.Unit == "s" {
-		for _, d := range durationBuckets {
-			if strings.HasPrefix(i.Name, d.prefix) {
-				return d.bounds
-			}
-		}
-	}
-	return nil
-}
-
 func (b *builder) views() []sdkmetric.View {
-	views := slices.DeleteFunc(slices.Clone(b.cfg.opts.views), func(v sdkmetric.View) bool { return v == nil })
-	if b.cfg.histogramAggregation.value != histogramExplicit {
-		return views
-	}
-	user := slices.Clone(views)
-	return append(views, func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
-		bounds := conventionBuckets(i)
-		if bounds == nil {
-			return sdkmetric.Stream{}, false
-		}
-		for _, view := range user {
-			if _, matches := view(i); matches {
-				return sdkmetric.Stream{}, false
-			}
-		}
-		return sdkmetric.Stream{
-			Name: i.Name, Description: i.Description, Unit: i.Unit,
-			Aggregation: sdkmetric.AggregationExplicitBucketHistogram{Boundaries: bounds},
-		}, true
-	})
+	return slices.DeleteFunc(slices.Clone(b.cfg.opts.views), func(v sdkmetric.View) bool { return v == nil })
 }

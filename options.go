@@ -157,8 +157,9 @@ func WithSpanProcessors(processors ...sdktrace.SpanProcessor) Option {
 	return record(func(o *options) { o.spanProcessors = append(o.spanProcessors, processors...) })
 }
 
-// WithViews adds metric views. An instrument that one of them matches keeps that view's buckets and is left alone by
-// the library's own view for durations. Several uses add up.
+// WithViews adds metric views; several uses add up. Without a view that sets their aggregation, histograms in seconds (s)
+// and in bytes (By) have bounds that fit, unless the instrument advises others: 1 ms to 5 min, and 0 to 1 GiB. Those whose
+// name begins with http., rpc., messaging. or db.client. have the bounds of the semantic conventions, whatever they advise.
 func WithViews(views ...sdkmetric.View) Option {
 	return record(func(o *options) { o.views = append(o.views, views...) })
 }

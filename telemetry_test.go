@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
 	otellog "go.opentelemetry.io/otel/log"
-	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/propagation"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/trace"
@@ -566,24 +565,6 @@ func TestSDKErrorsReachTheConsoleOncePerCause(t *testing.T) {
 	require.Equal(t, 2, strings.Count(console.String(), "the same trouble"), "once at once, and once at the end with the count")
 	require.Contains(t, console.String(), `"msg":"telemetry: the same trouble: 100 times in the last `)
 	require.NotContains(t, strings.Join(logBodies(c), " "), "trouble", "the library's own lines never travel through the OTLP branch")
-}
-
-func TestDurationHistogramsHaveConventionBuckets(t *testing.T) {
-	c := otlptest.New(t)
-	guard, _ := start(t, c)
-	meter := guard.MeterProvider().Meter("x")
-	for _, name := range []string{"http.server.request.duration", "orders.value"} {
-		histogram, err := meter.Float64Histogram(name, metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(1, 2))
-		require.NoError(t, err)
-		histogram.Record(t.Context(), 0.02)
-	}
-	require.NoError(t, guard.Shutdown(t.Context()))
-	m, err := c.WaitMetric(t.Context(), "http.server.request.duration")
-	require.NoError(t, err)
-	require.Equal(t, []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}, m.Points[0].Bounds)
-	m, err = c.WaitMetric(t.Context(), "orders.value")
-	require.NoError(t, err)
-	require.Equal(t, []float64{1, 2}, m.Points[0].Bounds)
 }
 
 func TestGuardsWithoutGlobalsSayWhoTheyAre(t *testing.T) {

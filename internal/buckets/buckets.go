@@ -1,0 +1,92 @@
+// Package buckets gives histograms in seconds and in bytes bounds that fit. The SDK's own are for milliseconds: they begin
+// at 5 and end at 10,000, so that every duration in seconds is in the first bucket and every size in bytes in the last.
+//
+// The bounds are the advice that the instrument would have given itself (metrics/api.md, "Instrument advisory
+// parameters"). So a view that says nothing about aggregation leaves them, one that does replaces them, and a reader
+// that asks for exponential histograms gets those.
+package buckets
+
+import (
+	"strings"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/metric/embedded"
+)
+
+// conventions are the bounds that the semantic conventions ask of histograms in seconds, by prefix of the name
+// (http/http-metrics.md, rpc/rpc-metrics.md, messaging/messaging-metrics.md, database/database-metrics.md). They hold
+// whatever the instrument advises: libraries that are older than the conventions advise milliseconds.
+var conventions = []struct {
+	prefix string
+	bounds []float64
+}{
+	{"http.", requests},
+	{"rpc.", requests},
+	{"messaging.", requests},
+	{"db.client.", []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}},
+}
+
+var (
+	requests = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	// seconds go from a look-up in memory to a batch job.
+	seconds = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}
+	// bytes have one of their own for nothing at all, such as the body of a GET, and go up in fours to 1 GiB.
+	bytes = []float64{
+		0, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30,
+	}
+)
+
+// Of returns the bounds of a histogram, nil for the SDK's own. They give way to the instrument's advice unless a
+// convention asks for them.
+func Of(name, unit string) (bounds []float64, convention bool) {
+	switch unit {
+	case "s":
+		name = strings.ToLower(name) // instrument names are not case-sensitive
+		for _, c := range conventions {
+			if strings.HasPrefix(name, c.prefix) {
+				return c.bounds, true
+			}
+		}
+		return seconds, false
+	case "By":
+		return bytes, false
+	}
+	return nil, false
+}
+
+// MeterProvider returns real with bounds that fit. The instruments are those of real itself.
+func MeterProvider(real metric.MeterProvider) metric.MeterProvider { return meterProvider{real: real} }
+
+type meterProvider struct {
+	embedded.MeterProvider
+	real metric.MeterProvider
+}
+
+func (p meterProvider) Meter(name string, options ...metric.MeterOption) metric.Meter {
+	return meter{p.real.Meter(name, options...)}
+}
+
+type meter struct{ metric.Meter }
+
+func (m meter) Int64Histogram(name string, options ...metric.Int64HistogramOption) (metric.Int64Histogram, error) {
+	unit := metric.NewInt64HistogramConfig(options...).Unit()
+	return m.Meter.Int64Histogram(name, advised[metric.Int64HistogramOption](name, unit, options)...)
+}
+
+func (m meter) Float64Histogram(name string, options ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
+	unit := metric.NewFloat64HistogramConfig(options...).Unit()
+	return m.Meter.Float64Histogram(name, advised[metric.Float64HistogramOption](name, unit, options)...)
+}
+
+// advised adds the bounds to the options, where the last of a kind counts.
+func advised[O any](name, unit string, options []O) []O {
+	bounds, convention := Of(name, unit)
+	if bounds == nil {
+		return options
+	}
+	advice := any(metric.WithExplicitBucketBoundaries(bounds...)).(O)
+	if convention {
+		return append(options[:len(options):len(options)], advice)
+	}
+	return append([]O{advice}, options...)
+}
