@@ -22,8 +22,8 @@
 // [Init] resolves every setting once, builds the three signals, and sets the process's globals last: OpenTelemetry's
 // providers, propagator and error handler, and slog's default logger. It never waits for a collector and never fails as a
 // whole: an error names what is wrong, and everything that is not concerned runs. [Guard.Shutdown] delivers what is
-// still held, in at most the time it is given, and puts the globals back; Init may follow again. What was made from the
-// globals in package-level variables follows each Init.
+// still held, in at most the time it is given, and puts OpenTelemetry's globals back; slog goes on on the console. Init may
+// follow again. What was made from the globals in package-level variables follows each Init.
 //
 // # Configuration
 //

@@ -95,8 +95,8 @@ func (g *Guard) Propagator() propagation.TextMapPropagator {
 	return g.propagator
 }
 
-// Logger returns the logger that writes to the console and, unless logs are off, to the collector. It writes to the
-// console also after Shutdown.
+// Logger returns the logger that writes to the console and, unless logs are off, to the collector. After Shutdown it
+// writes to the console only, and so do the loggers made from it before.
 func (g *Guard) Logger() *slog.Logger {
 	if g == nil {
 		return slog.Default()
@@ -133,6 +133,9 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 //
 // A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
 // signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
+//
+// Afterwards slog's default, and with it the log package, writes to the console only, with the format, level and redaction
+// that it had, until the next Init replaces it; [WithoutGlobals] leaves both alone.
 //
 // Shutdown has to be called: deferred calls do not run when a signal ends the process, nor at [os.Exit], at log.Fatal, or at a
 // panic in another goroutine. [Run] calls it after main, whatever ends main.
@@ -296,7 +299,8 @@ func inParallel(signals []running, do func(running) error) error {
 	return joined(errs...)
 }
 
-// giveBack puts the globals back that Init set, each unless somebody else has set it since.
+// giveBack puts the globals back that Init set, and the plain logger in the place of the guard's, each unless somebody else
+// has set it since.
 func giveBack(before globals, mine globals) {
 	if otel.GetTracerProvider() == mine.tracerProvider {
 		otel.SetTracerProvider(before.tracerProvider)
@@ -314,13 +318,11 @@ func giveBack(before globals, mine globals) {
 		otel.SetErrorHandler(before.errorHandler)
 	}
 	if slog.Default() == mine.logger {
-		stdLogIsMine := stdlog.Writer() == mine.stdLog.writer && stdlog.Flags() == mine.stdLog.flags
 		theirs := stdLog{stdlog.Writer(), stdlog.Flags()}
-		slog.SetDefault(before.logger) // may take the log package over
-		if stdLogIsMine {
-			theirs = before.stdLog
+		slog.SetDefault(before.logger) // and with it the log package's output
+		if theirs != mine.stdLog {
+			stdlog.SetOutput(theirs.writer)
+			stdlog.SetFlags(theirs.flags)
 		}
-		stdlog.SetOutput(theirs.writer)
-		stdlog.SetFlags(theirs.flags)
 	}
 }

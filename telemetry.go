@@ -98,7 +98,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	g.startErr = err
 	g.logger = slog.New(internallogs.NewHandler(fanOut(g.branches(console)...)))
 	if !o.withoutGlobals {
-		g.release = install(g)
+		g.release = install(g, slog.New(shallowHandler{console}))
 	}
 	g.selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
 	g.prober = g.connections.startProbe(inspection)
@@ -193,7 +193,7 @@ func sharedGuard(owner *Guard) *Guard {
 	}
 }
 
-// globals is what Init sets for the process and Shutdown puts back.
+// globals is what Init sets for the process, and what Shutdown sets in its place.
 type globals struct {
 	tracerProvider trace.TracerProvider
 	meterProvider  metric.MeterProvider
@@ -201,7 +201,7 @@ type globals struct {
 	propagator     propagation.TextMapPropagator
 	errorHandler   otel.ErrorHandler
 	logger         *slog.Logger
-	stdLog         stdLog
+	stdLog         stdLog // of what Init has set
 }
 
 // stdLog is the state of the log package, which slog.SetDefault takes over.
@@ -217,14 +217,14 @@ func currentGlobals() globals {
 		loggerProvider: otel.GetLoggerProvider(),
 		propagator:     otel.GetTextMapPropagator(),
 		errorHandler:   otel.GetErrorHandler(),
-		logger:         slog.Default(),
-		stdLog:         stdLog{log.Writer(), log.Flags()},
 	}
 }
 
-// install sets the globals, once and last, and returns what gives them back.
-func install(g *Guard) (release func()) {
+// install sets the globals, once and last, and returns what gives them back. plain takes the place of slog's default then:
+// the last lines of a service are of the form and as masked as all others.
+func install(g *Guard, plain *slog.Logger) (release func()) {
 	before := currentGlobals()
+	before.logger = plain
 	mine := globals{
 		tracerProvider: process.providers.TracerProvider(),
 		meterProvider:  process.providers.MeterProvider(),

@@ -281,8 +281,75 @@ func TestWithoutGlobalsSideBySide(t *testing.T) {
 	require.Equal(t, tp, otel.GetTracerProvider())
 }
 
-func TestShutdownPutsTheGlobalsBack(t *testing.T) {
+// restoreLoggers puts slog's default and the log package back after the test.
+func restoreLoggers(t *testing.T) {
 	logger, output, flags := slog.Default(), log.Writer(), log.Flags()
+	t.Cleanup(func() {
+		slog.SetDefault(logger)
+		log.SetOutput(output)
+		log.SetFlags(flags)
+	})
+}
+
+// The last lines of a service that stops are as those before: of the same form, masked, and of the same level. The
+// collector gets none of them.
+func TestAfterShutdownTheLogGoesOnOnTheConsole(t *testing.T) {
+	restoreLoggers(t)
+	c := otlptest.New(t)
+	console := &syncBuffer{}
+	begin := func(opts ...telemetry.Option) *telemetry.Guard {
+		guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console), telemetry.WithOptions(opts...))
+		require.NoError(t, err)
+		return guard
+	}
+	for _, round := range []string{"first", "second"} { // the second Init replaces what the first Shutdown has left
+		guard := begin(telemetry.WithLogLevel(slog.LevelWarn), telemetry.ForLogs(telemetry.WithLogLevel(slog.LevelDebug)))
+		derived := slog.With("order.id", 7).WithGroup("card")
+		derived.Warn("before " + round)
+		require.NoError(t, guard.Shutdown(t.Context()))
+		books := guard.Health().Logs
+		said := len(console.String())
+
+		slog.Info("too quiet")
+		slog.Warn("stopping", "password", "hunter2")
+		derived.Warn("derived", "number", "4111111111111111")
+		guard.Logger().Warn("of the guard")
+		log.Print("of the log package, at level info")
+		lines := strings.Split(strings.TrimSpace(console.String()[said:]), "\n")
+		require.Len(t, lines, 3, lines)
+		require.Regexp(t, `^{"time":"[^"]+","level":"WARN","msg":"stopping","password":"\[redacted\]"}$`, lines[0])
+		require.Regexp(t, `^{"time":"[^"]+","level":"WARN","msg":"derived","order.id":7,"card":{"number":"\[redacted\]"}}$`, lines[1])
+		require.Regexp(t, `"msg":"of the guard"}$`, lines[2])
+		for _, logger := range []*slog.Logger{slog.Default(), guard.Logger(), derived} {
+			require.False(t, logger.Enabled(t.Context(), slog.LevelDebug), "the OTLP branch alone wants that level")
+		}
+		require.Equal(t, books, guard.Health().Logs)
+	}
+	require.Equal(t, []string{"before first", "before second"}, logBodies(c))
+
+	guard := begin()
+	require.NoError(t, guard.Shutdown(t.Context()))
+	said := len(console.String())
+	log.Print("of the log package")
+	require.Regexp(t, `^{"time":"[^"]+","level":"INFO","msg":"of the log package"}\n$`, console.String()[said:], "once, and as slog's")
+}
+
+// What a service has set itself stays.
+func TestShutdownLeavesTheLogPackageOfTheService(t *testing.T) {
+	restoreLoggers(t)
+	console, own := &syncBuffer{}, &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(console), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+	require.NoError(t, err)
+	log.SetOutput(own)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	log.Print("mine")
+	slog.Info("on the console")
+	require.Equal(t, "mine\n", own.String())
+	require.Contains(t, console.String(), `"msg":"on the console"`)
+}
+
+func TestShutdownPutsTheGlobalsBack(t *testing.T) {
+	restoreLoggers(t)
 	propagator := otel.GetTextMapPropagator()
 	console := &syncBuffer{}
 	c := otlptest.New(t)
@@ -294,9 +361,6 @@ func TestShutdownPutsTheGlobalsBack(t *testing.T) {
 
 	require.Contains(t, console.String(), `"msg":"from the log package"`)
 	require.Equal(t, []string{"from the log package"}, logBodies(c))
-	require.Same(t, logger, slog.Default())
-	require.Equal(t, output, log.Writer())
-	require.Equal(t, flags, log.Flags())
 	require.Equal(t, propagator, otel.GetTextMapPropagator())
 	require.NoError(t, guard.Shutdown(t.Context()))
 }
