@@ -20,6 +20,7 @@ import (
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/mask"
 )
 
@@ -320,6 +321,7 @@ func giveBack(before globals, mine globals) {
 	if slog.Default() == mine.logger {
 		theirs := stdLog{stdlog.Writer(), stdlog.Flags()}
 		slog.SetDefault(before.logger) // and with it the log package's output
+		stdlog.SetOutput(internallogs.NewStdWriter(stdlog.Writer(), before.logger.Handler(), func(string) {}))
 		if theirs != mine.stdLog {
 			stdlog.SetOutput(theirs.writer)
 			stdlog.SetFlags(theirs.flags)

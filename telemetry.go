@@ -98,7 +98,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	g.startErr = err
 	g.logger = slog.New(internallogs.NewHandler(fanOut(g.branches(console)...)))
 	if !o.withoutGlobals {
-		g.release = install(g, slog.New(shallowHandler{console}))
+		g.release = install(g, slog.New(internallogs.NewHandler(console)))
 	}
 	g.selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
 	g.prober = g.connections.startProbe(inspection)
