@@ -96,10 +96,11 @@ func (c *connections) httpClient(s signalConfig) *http.Client {
 	if client, ok := c.http[key]; ok {
 		return client
 	}
+	endpoint := c.endpoint(s)
 	client := &http.Client{
 		// A redirect could lead from https to http, or carry the headers' secrets elsewhere; OTLP has none.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport:     c.endpoint(s).Transport(delivery.NewTransport(c.tls(s), c.inFlight())),
+		Transport:     endpoint.Transport(endpoint.NewTransport(c.tls(s), c.inFlight())),
 	}
 	c.http[key] = client
 	return client
@@ -124,11 +125,8 @@ func (c *connections) grpcConn(s signalConfig) (*grpc.ClientConn, error) {
 	if conn, ok := c.grpc[key]; ok {
 		return conn, nil
 	}
-	opts := append(c.endpoint(s).DialOptions(),
-		grpc.WithTransportCredentials(c.transportCredentials(s)),
-		grpc.WithUserAgent(userAgent),
-		grpc.WithDisableServiceConfig())
-	conn, err := grpc.NewClient(delivery.Target(s.target.hostPort()), opts...)
+	conn, err := c.endpoint(s).GRPCConn(s.target.hostPort(), c.transportCredentials(s),
+		grpc.WithUserAgent(userAgent), grpc.WithDisableServiceConfig())
 	if err != nil {
 		return nil, fmt.Errorf("gRPC connection to %s: %w", s.target.hostPort(), err)
 	}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -45,7 +46,7 @@ type Config struct {
 }
 
 // Endpoint delivers requests to one endpoint, over HTTP through [Endpoint.Transport]
-// or gRPC through [Endpoint.DialOptions]. Share one between all exporters of a
+// or gRPC through [Endpoint.GRPCConn]. Share one between all exporters of a
 // connection. It is safe for concurrent use and owns no goroutine.
 //
 // Each signal has a gate of its own: while a signal's requests fail, one worker
@@ -53,10 +54,11 @@ type Config struct {
 // shared between signals, since collectors throttle by pipeline and refused log
 // records must not hold spans back.
 type Endpoint struct {
-	cfg   Config
-	gzip  gzipPool
-	mu    sync.Mutex
-	gates map[string]*gate
+	cfg    Config
+	gzip   gzipPool
+	mu     sync.Mutex
+	gates  map[string]*gate
+	dialer dialer
 
 	present atomic.Bool // an attempt has had another end than that nothing listens there
 	givenUp atomic.Bool
@@ -228,11 +230,26 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 	return last.worded(c.where, attempts, time.Since(start), end)
 }
 
+// enoughTime is how long an attempt has to be without an answer, at least, before
+// it speaks against its connection.
+const enoughTime = time.Second
+
 // attempt makes one attempt within its own time.
 func (e *Endpoint) attempt(ctx context.Context, try func(context.Context) reply) reply {
 	timed, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, ErrAttemptTimeout)
 	defer cancel()
+	begin := time.Now()
 	r := try(timed)
+	silent := r.verdict == retry && errors.Is(timed.Err(), context.DeadlineExceeded)
+	if silent {
+		if how := e.dialer.unconnected(); how != "" {
+			r.err = fmt.Errorf("%w: %s", r.err, how)
+		}
+	}
+	// What little time the request had left says nothing about the connection.
+	if !silent || time.Since(begin) >= min(e.cfg.AttemptTimeout, enoughTime) {
+		e.dialer.attempted(begin, silent)
+	}
 	if !r.absent && ctx.Err() == nil { // what is cut short has learned nothing
 		e.present.Store(true)
 	}

@@ -5,6 +5,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
+	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
 	grpcbackoff "google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
@@ -29,16 +32,19 @@ const (
 	pingTimeout = 10 * time.Second
 )
 
-// DialOptions returns the options that put the connection of an OTLP/gRPC
-// exporter under e: the interceptor, the compressor, and a connection that is
-// dialled as patiently as requests are retried. Give the exporters no retry, no
-// timeout and no compressor.
+// GRPCConn returns the connection of OTLP/gRPC exporters to a host and port, under
+// e. It is dialled as patiently as requests are retried. The name is looked up at
+// each dial, as over HTTP: gRPC's own resolver looks again 30 s after it had an
+// answer, and up to 2 minutes after it had none, and a collector that comes back at
+// another address is away for that long. Give the exporters no retry, no timeout and
+// no compressor, and close the connection.
 //
 // The compressor belongs to the connection and is not registered with package
 // encoding, where it would replace the "gzip" of every other user of gRPC in the
 // process.
-func (e *Endpoint) DialOptions() []grpc.DialOption {
+func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentials, more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
+		grpc.WithTransportCredentials(trackingCredentials{creds, &e.dialer}),
 		grpc.WithChainUnaryInterceptor(e.Interceptor()),
 		grpc.WithStatsHandler(answerStats{}),
 		grpc.WithMaxHeaderListSize(maxResponse),
@@ -57,12 +63,24 @@ func (e *Endpoint) DialOptions() []grpc.DialOption {
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 	}
+	if !proxied(address) { // with a dialer of our own, gRPC would not ask its proxy
+		opts = append(opts, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return e.dialer.dial(ctx, "tcp", address)
+		}))
+	}
 	if e.cfg.Gzip {
 		//lint:ignore SA1019 Deprecated in favour of the registry, supported "throughout 1.x", and the only way to have
 		// a compressor of one's own under a standard name.
 		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip}))
 	}
-	return opts
+	return grpc.NewClient(asWritten+address, append(opts, more...)...)
+}
+
+// proxied reports whether gRPC takes the way through a proxy. It asks for a tunnel
+// in any case.
+func proxied(address string) bool {
+	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: address}})
+	return proxy != nil || err != nil
 }
 
 // connCompressor is the gzip of one connection. It implements
@@ -79,8 +97,7 @@ func (connCompressor) Type() string { return "gzip" }
 // otlpMethods is how the methods of OTLP's services begin.
 const otlpMethods = "/opentelemetry.proto.collector."
 
-// Interceptor returns the client interceptor that [Endpoint.DialOptions]
-// includes. Calls of other services than OTLP's pass through untouched.
+// Interceptor returns the client interceptor that [Endpoint.GRPCConn] includes. Calls of other services than OTLP's pass through untouched.
 //
 // When the context of a call carries an [Outcome], a partial success is removed
 // from the response, so that the exporter is told once.
@@ -196,14 +213,8 @@ func grpcSignal(method string) string {
 	}
 }
 
-// asWritten is the scheme of targets whose name is looked up at each dial.
+// asWritten is the scheme of targets whose name is left to the dialer.
 const asWritten = "passthrough:///"
-
-// Target returns the target of a connection to a host and port, for
-// [grpc.NewClient]. The name is looked up at each dial, as over HTTP: gRPC's own
-// resolver looks again 30 s after it had an answer, and up to 2 minutes after it had
-// none, and a collector that comes back at another address is away for that long.
-func Target(address string) string { return asWritten + address }
 
 // target names the endpoint of a connection as an operator wrote it.
 func target(cc *grpc.ClientConn) string {

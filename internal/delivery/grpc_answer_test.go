@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"golang.org/x/net/http2"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
 )
@@ -244,14 +245,14 @@ func TestStatusBehindGarbageCounts(t *testing.T) {
 // An answer of exactly 1 MiB, with the length before it, is read.
 func TestGRPCAnswerAtTheBound(t *testing.T) {
 	t.Parallel()
-	answer := answerOf(t, 1<<20-5)
-	_, send := newSender(t, "grpc", delivery.Config{}, func(s *h2stream) {
-		// The client's window is as large as a message that it has begun to read.
-		s.headers(false, ":status= 200", grpcMedia)
-		s.data(false, grpcFrame([]byte(answer), len(answer)))
-		s.headers(true, "grpc-status= 0")
-	})
-	out := send(soon(t), "traces")
-	require.EqualValues(t, 3, out.Rejected)
-	require.ErrorContains(t, out.Err, strings.Repeat("x", 20))
+	for size, rejected := range map[int]int64{1<<20 - 5: 3, 1<<20 - 4: 0} {
+		var answer coltracepb.ExportTraceServiceResponse
+		require.NoError(t, proto.Unmarshal([]byte(answerOf(t, size)), &answer))
+		srv := newServer(t, "grpc")
+		srv.answer = func(int) fault { return fault{rejected: 3, message: answer.GetPartialSuccess().GetErrorMessage()} }
+		srv.up()
+		out := grpcSender(t, delivery.New(delivery.Config{}), srv.addr)(soon(t), "traces")
+		require.Equal(t, rejected, out.Rejected, "%v", out.Err)
+		require.Equal(t, 10-rejected, out.Exported)
+	}
 }

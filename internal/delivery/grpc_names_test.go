@@ -13,7 +13,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
@@ -23,9 +22,9 @@ import (
 // first, is found as soon as its name says so. gRPC's own resolver looks again after
 // 30 s, and after up to 2 minutes when there was no name: longer than a batch lives.
 func TestGRPCFollowsTheName(t *testing.T) {
-	for name, before := range map[string]netip.Addr{
-		"at another address": netip.IPv6Loopback(), // where the server does not listen
-		"no such name":       {},
+	for name, before := range map[string][]netip.Addr{
+		"at another address": {netip.IPv6Loopback()}, // where the server does not listen
+		"no such name":       nil,
 	} {
 		t.Run(name, func(t *testing.T) {
 			srv := newServer(t, "grpc")
@@ -35,8 +34,7 @@ func TestGRPCFollowsTheName(t *testing.T) {
 			names := serveNames(t)
 			names.Store(&before)
 
-			opts := append(delivery.New(delivery.Config{}).DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-			conn, err := grpc.NewClient(delivery.Target("collector.test.:"+port), opts...)
+			conn, err := delivery.New(delivery.Config{}).GRPCConn("collector.test.:"+port, insecure.NewCredentials())
 			require.NoError(t, err)
 			defer conn.Close()
 			out := delivery.Outcome{Items: 1}
@@ -49,18 +47,17 @@ func TestGRPCFollowsTheName(t *testing.T) {
 			}()
 			time.Sleep(time.Second)
 			require.Empty(t, done)
-			now := netip.MustParseAddr("127.0.0.1")
-			names.Store(&now)
+			names.Store(&[]netip.Addr{netip.MustParseAddr("127.0.0.1")})
 			require.NoError(t, <-done)
 			require.EqualValues(t, 1, out.Exported)
 		})
 	}
 }
 
-// serveNames makes all names of the process have the address that is stored, or
-// none while that is the zero value.
-func serveNames(t *testing.T) *atomic.Pointer[netip.Addr] {
-	address := new(atomic.Pointer[netip.Addr])
+// serveNames makes all names of the process have the addresses that are stored.
+// There is no such name while there are none.
+func serveNames(t *testing.T) *atomic.Pointer[[]netip.Addr] {
+	addresses := new(atomic.Pointer[[]netip.Addr])
 	before := net.DefaultResolver
 	t.Cleanup(func() { net.DefaultResolver = before })
 	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
@@ -73,32 +70,35 @@ func serveNames(t *testing.T) *atomic.Pointer[netip.Addr] {
 			}
 			query := make([]byte, binary.BigEndian.Uint16(size[:]))
 			if _, err := io.ReadFull(server, query); err == nil {
-				answer := answerDNS(query, *address.Load())
+				answer := answerDNS(query, *addresses.Load())
 				_, _ = server.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
 			}
 		}()
 		return client, nil
 	}}
-	return address
+	return addresses
 }
 
 // answerDNS answers a query for one name (RFC 1035, section 4.1).
-func answerDNS(query []byte, address netip.Addr) []byte {
+func answerDNS(query []byte, addresses []netip.Addr) []byte {
 	const header, typeA, typeAAAA, noSuchName = 12, 1, 28, 3
 	question := query[header : header+bytes.IndexByte(query[header:], 0)+5]
 	kind := binary.BigEndian.Uint16(question[len(question)-4:])
-	answers, code := uint16(0), byte(0)
-	switch {
-	case !address.IsValid():
+	var (
+		answers []byte
+		count   uint16
+		code    byte
+	)
+	if len(addresses) == 0 {
 		code = noSuchName
-	case kind == typeA && address.Is4(), kind == typeAAAA && address.Is6():
-		answers = 1
 	}
-	answer := append([]byte{query[0], query[1], 0x81, 0x80 | code, 0, 1}, byte(answers>>8), byte(answers), 0, 0, 0, 0)
-	answer = append(answer, question...)
-	if answers == 1 {
-		answer = append(answer, 0xc0, header, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(len(address.AsSlice())))
-		answer = append(answer, address.AsSlice()...)
+	for _, address := range addresses {
+		if kind == typeA && address.Is4() || kind == typeAAAA && address.Is6() {
+			count++
+			answers = append(answers, 0xc0, header, 0, byte(kind), 0, 1, 0, 0, 0, 0, 0, byte(len(address.AsSlice())))
+			answers = append(answers, address.AsSlice()...)
+		}
 	}
-	return answer
+	answer := append([]byte{query[0], query[1], 0x81, 0x80 | code, 0, 1}, byte(count>>8), byte(count), 0, 0, 0, 0)
+	return append(append(answer, question...), answers...)
 }

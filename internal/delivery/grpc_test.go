@@ -14,6 +14,7 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/stats"
@@ -203,6 +204,8 @@ func TestGRPCOthersAreLeftAlone(t *testing.T) {
 // The process's gzip is not replaced.
 func TestGRPCRegistryIsLeftAlone(t *testing.T) {
 	before := encoding.GetCompressor("gzip")
-	_ = delivery.New(delivery.Config{Gzip: true}).DialOptions()
+	conn, err := delivery.New(delivery.Config{Gzip: true}).GRPCConn("127.0.0.1:1", insecure.NewCredentials())
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
 	require.Same(t, before, encoding.GetCompressor("gzip"))
 }

@@ -19,7 +19,6 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
@@ -182,7 +181,7 @@ func newSender(t *testing.T, protocol string, cfg delivery.Config, answer func(s
 	e := delivery.New(cfg)
 	if protocol == "grpc" {
 		s := serveH2(t, nil, answer)
-		return s, grpcSender(t, e, delivery.Target(s.addr))
+		return s, grpcSender(t, e, s.addr)
 	}
 	certificates, err := otlptest.TestCertificates(t.TempDir())
 	require.NoError(t, err)
@@ -192,9 +191,9 @@ func newSender(t *testing.T, protocol string, cfg delivery.Config, answer func(s
 	return s, httpSender(t, e, "https://"+s.addr, certificates.ClientWithoutCert)
 }
 
-func grpcSender(t *testing.T, e *delivery.Endpoint, target string) sender {
+func grpcSender(t *testing.T, e *delivery.Endpoint, address string) sender {
 	t.Helper()
-	conn, err := grpc.NewClient(target, append(e.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+	conn, err := e.GRPCConn(address, insecure.NewCredentials())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	methods := map[string]string{"traces": traceMethod, "metrics": metricsMethod, "logs": logsMethod}
@@ -214,7 +213,7 @@ func grpcSender(t *testing.T, e *delivery.Endpoint, target string) sender {
 
 func httpSender(t *testing.T, e *delivery.Endpoint, base string, config *tls.Config) sender {
 	t.Helper()
-	pool := delivery.NewTransport(config, 8)
+	pool := e.NewTransport(config, 8)
 	t.Cleanup(pool.CloseIdleConnections)
 	client := &http.Client{Transport: e.Transport(pool)}
 	return func(ctx context.Context, signal string) delivery.Outcome {

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"path"
@@ -207,9 +206,9 @@ func httpSignal(p string) string {
 // NewTransport returns the connection pool to use under [Endpoint.Transport],
 // for inFlight requests at a time. It is the standard library's default
 // transport except that idle connections are kept for each request in flight
-// (default: 2), and that a silent HTTP/2 peer is noticed. A nil tlsConfig means
-// the system's roots.
-func NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
+// (default: 2), that all addresses of a name are tried, and that a silent HTTP/2
+// peer is noticed. A nil tlsConfig means the system's roots.
+func (e *Endpoint) NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
 	return &http.Transport{
 		Proxy: http.ProxyFromEnvironment,
 		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
@@ -218,7 +217,7 @@ func NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
 			}
 			return &ProxyError{HTTPStatus: resp.StatusCode, Proxy: proxy.Host}
 		},
-		DialContext:           (&net.Dialer{Timeout: 10 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
+		DialContext:           e.dialer.dialTracked,
 		TLSClientConfig:       tlsConfig,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   max(inFlight, http.DefaultMaxIdleConnsPerHost),

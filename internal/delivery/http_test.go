@@ -260,9 +260,10 @@ func TestHTTPRedirects(t *testing.T) {
 	}))
 	defer origin.Close()
 	send := func() (delivery.Outcome, error) {
-		pool := delivery.NewTransport(nil, 1)
+		endpoint := delivery.New(delivery.Config{Gzip: true})
+		pool := endpoint.NewTransport(nil, 1)
 		defer pool.CloseIdleConnections()
-		client := http.Client{Transport: delivery.New(delivery.Config{Gzip: true}).Transport(pool)}
+		client := http.Client{Transport: endpoint.Transport(pool)}
 		out := delivery.Outcome{Items: 10}
 		req, _ := http.NewRequestWithContext(delivery.WithOutcome(t.Context(), &out), http.MethodPost, origin.URL+"/v1/traces", bytes.NewReader([]byte("0123456789")))
 		resp, err := client.Do(req)

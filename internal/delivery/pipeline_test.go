@@ -14,7 +14,6 @@ import (
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
 	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
 
@@ -35,7 +34,7 @@ func newPipeline(t *testing.T, s *server, cfg delivery.Config, batchCfg batch.Co
 	endpoint := delivery.New(cfg)
 	var client otlptrace.Client
 	if s.protocol == "http" {
-		pool := delivery.NewTransport(nil, 8)
+		pool := endpoint.NewTransport(nil, 8)
 		t.Cleanup(pool.CloseIdleConnections)
 		client = otlptracehttp.NewClient(
 			otlptracehttp.WithEndpointURL("http://"+s.addr+"/v1/traces"),
@@ -43,7 +42,7 @@ func newPipeline(t *testing.T, s *server, cfg delivery.Config, batchCfg batch.Co
 			otlptracehttp.WithHeaders(map[string]string{"api-key": "hunter2hunter2"}),
 			otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
 	} else {
-		conn, err := grpc.NewClient(s.addr, append(endpoint.DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))...)
+		conn, err := endpoint.GRPCConn(s.addr, insecure.NewCredentials())
 		require.NoError(t, err)
 		t.Cleanup(func() { _ = conn.Close() })
 		client = otlptracegrpc.NewClient(otlptracegrpc.WithGRPCConn(conn), otlptracegrpc.WithTimeout(0),

@@ -82,7 +82,7 @@ func TestNothingHoldsAnAttemptBeyondItsTime(t *testing.T) {
 			const workers = 8
 			srv := hostile(t, workers, bad)
 			endpoint := delivery.New(delivery.Config{AttemptTimeout: 200 * time.Millisecond})
-			pool := delivery.NewTransport(nil, workers)
+			pool := endpoint.NewTransport(nil, workers)
 			defer pool.CloseIdleConnections()
 			client := &http.Client{Transport: endpoint.Transport(pool)}
 
@@ -127,10 +127,10 @@ func TestNoProxyHoldsAnAttemptBeyondItsTime(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			proxy := rawServer(t, bad)
-			pool := delivery.NewTransport(nil, 1)
+			endpoint := delivery.New(delivery.Config{AttemptTimeout: 100 * time.Millisecond})
+			pool := endpoint.NewTransport(nil, 1)
 			defer pool.CloseIdleConnections()
 			pool.Proxy = http.ProxyURL(&url.URL{Scheme: "http", Host: proxy})
-			endpoint := delivery.New(delivery.Config{AttemptTimeout: 100 * time.Millisecond})
 			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
 			defer cancel()
 			start := time.Now()

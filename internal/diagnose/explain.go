@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"regexp"
 	"strings"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
@@ -24,6 +25,7 @@ type facts struct {
 	said         string      // the server's or the system's own words
 	location     string      // of a redirect
 	connects     *bool       // whether a connection comes about at all
+	tried        string      // how many addresses of the name, if it has more than one
 	peer         certificate // of the server
 	otherGRPC    *bool       // which protocol answers behind TLS
 	found        *url.URL    // where OTLP is
@@ -69,8 +71,26 @@ func factsOf(err error) facts {
 	} else {
 		f.said = innermost(err.Error())
 	}
+	f.tried = addressesTried.FindString(err.Error())
+	if unconnected.MatchString(err.Error()) {
+		f.connects = new(bool)
+	}
 	return f
 }
+
+// addresses says how many addresses of a name were tried.
+func (f facts) addresses() string {
+	if f.tried == "" {
+		return ""
+	}
+	return " (" + f.tried + " tried)"
+}
+
+// What package delivery says of a dial. Over gRPC an error is nothing but its words.
+var (
+	addressesTried = regexp.MustCompile(`\d+ of \d+ addresses\b`)
+	unconnected    = regexp.MustCompile(`no connection yet|dial tcp [^ ]+: i/o timeout`)
+)
 
 // innermost leaves out what the wrappers of an error say: where it happened, which the sentence says better.
 func innermost(text string) string {
@@ -109,10 +129,13 @@ func (t Target) unreachable(k Kind, f facts) string {
 			return fmt.Sprintf("nothing listens at %s and no endpoint is set: start a collector there%s, set %s, or set TELEMETRY_PROFILE=development to see everything on this console",
 				t.Address, self, t.Endpoint)
 		}
+		if self == "" {
+			return fmt.Sprintf("nothing listens at %s%s: start the collector, or correct host and port in %s", t.Address, f.addresses(), t.Endpoint)
+		}
 		return fmt.Sprintf("nothing listens at %s: start the collector, or correct host and port in %s%s", t.Address, t.Endpoint, self)
 	case Silent:
 		if f.connects != nil && !*f.connects {
-			return fmt.Sprintf("no connection to %s comes about within %s: a firewall or network policy drops the packets, or the address in %s is wrong", t.Address, t.Timeout, t.Endpoint)
+			return fmt.Sprintf("no connection to %s comes about within %s%s: a firewall or network policy drops the packets, or the address in %s is wrong", t.Address, t.Timeout, f.addresses(), t.Endpoint)
 		}
 		return fmt.Sprintf("%s does not answer within %s: something else listens there, or the collector is stuck: check %s, or raise OTEL_EXPORTER_OTLP_TIMEOUT", t.Address, t.Timeout, t.Endpoint)
 	}

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
@@ -33,9 +32,10 @@ func target(grpc bool, endpoint string) diagnose.Target {
 // overHTTP and overGRPC are the errors of a real request without items.
 func overHTTP(t *testing.T, endpoint string) error {
 	t.Helper()
-	transport := delivery.NewTransport(&tls.Config{}, 1)
+	e := delivery.New(delivery.Config{})
+	transport := e.NewTransport(&tls.Config{}, 1)
 	t.Cleanup(transport.CloseIdleConnections)
-	client := &http.Client{Transport: delivery.New(delivery.Config{}).Transport(transport)}
+	client := &http.Client{Transport: e.Transport(transport)}
 	return delivery.Ask(t.Context(), spool.Traces, delivery.HTTPSender(client, endpoint+"/v1/traces", nil, false))
 }
 
@@ -43,8 +43,7 @@ func overGRPC(t *testing.T, endpoint string) error {
 	t.Helper()
 	u, err := url.Parse(endpoint)
 	require.NoError(t, err)
-	opts := append(delivery.New(delivery.Config{}).DialOptions(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	conn, err := grpc.NewClient(u.Host, opts...)
+	conn, err := delivery.New(delivery.Config{}).GRPCConn(u.Host, insecure.NewCredentials())
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
 	return delivery.Ask(t.Context(), spool.Traces, delivery.GRPCSender(conn, nil))
@@ -76,6 +75,19 @@ func TestExplainNamesThePort(t *testing.T) {
 		{
 			overGRPC(t, closed), target(true, "http://collector:4317"), diagnose.Refused,
 			"nothing listens at collector:4317: start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
+		},
+		{
+			errors.New("collector:4317 (traces): no answer in time (10s): no connection yet, 3 of 4 addresses of collector tried (2 attempts in 20s); gave up: context deadline exceeded"),
+			target(true, "http://collector:4317"), diagnose.Silent,
+			"no connection to collector:4317 comes about within 1s (3 of 4 addresses tried): a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
+		},
+		{
+			errors.New("collector:4317 (traces): dial tcp 10.0.0.7:4317: i/o timeout"), target(true, "http://collector:4317"), diagnose.Silent,
+			"no connection to collector:4317 comes about within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
+		},
+		{
+			errors.New("collector:4317 (traces): dial tcp 10.0.0.7:4317: connect: connection refused (2 of 2 addresses of collector tried)"), target(true, "http://collector:4317"), diagnose.Refused,
+			"nothing listens at collector:4317 (2 of 2 addresses tried): start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
 		},
 	} {
 		f, ok := diagnose.Explain(tt.err, tt.target)

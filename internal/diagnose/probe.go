@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -72,8 +71,10 @@ func (t Target) probe(ctx context.Context, ask Ask) *Finding {
 func (t Target) lookCloser(ctx context.Context, k Kind, known *facts, ask Ask) Kind {
 	switch k {
 	case Silent:
-		connects := t.connects(ctx)
-		known.connects = &connects
+		if known.connects == nil {
+			connects := t.connects(ctx)
+			known.connects = &connects
+		}
 	case Authority, HostName, Expired:
 		known.peer = withTimeout(ctx, t.handshake).peer
 	case NotFound:
@@ -92,7 +93,7 @@ func withTimeout[T any](ctx context.Context, question func(context.Context) T) T
 
 func (t Target) connects(ctx context.Context) bool {
 	return withTimeout(ctx, func(ctx context.Context) bool {
-		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", t.Address)
+		conn, err := delivery.Dial(ctx, "tcp", t.Address)
 		if err != nil {
 			return false
 		}

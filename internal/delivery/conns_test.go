@@ -1,0 +1,132 @@
+package delivery_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
+)
+
+const shortAttempt = 300 * time.Millisecond
+
+// A backend that hangs behind a connection on which pings are answered: after two
+// attempts in a row there is a new one. Attempts that time out together count as one.
+func TestHungConnectionIsReplaced(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"grpc", "http"} {
+		for _, workers := range []int{1, 8} {
+			t.Run(fmt.Sprint(protocol, workers), func(t *testing.T) {
+				t.Parallel()
+				server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt}, func(s *h2stream) {
+					if s.connNo > 1 || s.request == 1 {
+						s.ok(protocol)
+					}
+				})
+				require.EqualValues(t, 10, send(soon(t), "traces").Exported)
+				var done sync.WaitGroup
+				for _, signal := range []string{"traces", "metrics", "logs"} {
+					for range workers {
+						done.Go(func() {
+							out := send(soon(t), signal)
+							if out.Exported != 10 {
+								t.Errorf("%s: %v", signal, out.Err)
+							}
+						})
+					}
+				}
+				done.Wait()
+				_, conns := server.counts()
+				require.GreaterOrEqual(t, conns, 2)
+				if protocol == "grpc" { // net/http makes a connection for each request that finds none
+					require.Equal(t, 2, conns)
+				}
+			})
+		}
+	}
+}
+
+// A request that gets no answer where others get one is itself the trouble.
+func TestConnectionThatAnswersIsKept(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"grpc", "http"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var silent atomic.Int64
+			server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt}, func(s *h2stream) {
+				if s.request%2 == 0 {
+					s.ok(protocol)
+					return
+				}
+				silent.Add(1)
+			})
+			ctx := expired(t, 10*shortAttempt)
+			for ctx.Err() == nil {
+				_ = send(expired(t, shortAttempt*11/10), "traces")
+				_ = send(soon(t), "logs")
+			}
+			_, conns := server.counts()
+			require.Equal(t, 1, conns)
+			require.Greater(t, silent.Load(), int64(2))
+		})
+	}
+}
+
+// A request whose time ends before an attempt's counts, too: a service may have set
+// both to the same.
+func TestHungConnectionIsReplacedBetweenRequests(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"grpc", "http"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: time.Hour}, func(s *h2stream) {
+				if s.connNo > 1 {
+					s.ok(protocol)
+				}
+			})
+			for range 2 {
+				require.EqualValues(t, 10, send(expired(t, 1100*time.Millisecond), "traces").Failed)
+			}
+			out := send(soon(t), "traces")
+			require.EqualValues(t, 10, out.Exported, "%v", out.Err)
+			_, conns := server.counts()
+			require.Equal(t, 2, conns)
+		})
+	}
+}
+
+// HTTP/1.1 has a new connection for each attempt after one that got no answer.
+func TestHungConnectionOfHTTP1IsReplaced(t *testing.T) {
+	t.Parallel()
+	var mu sync.Mutex
+	hung := map[string]bool{}
+	release := make(chan struct{})
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		first := len(hung) == 0 || hung[r.RemoteAddr]
+		if first {
+			hung[r.RemoteAddr] = true
+		}
+		mu.Unlock()
+		_, _ = io.Copy(io.Discard, r.Body)
+		if first {
+			select {
+			case <-release:
+			case <-r.Context().Done():
+			}
+		}
+	}))
+	defer srv.Close()
+	defer close(release)
+	begin := time.Now()
+	out := httpSender(t, delivery.New(delivery.Config{AttemptTimeout: shortAttempt}), srv.URL, nil)(soon(t), "traces")
+	require.EqualValues(t, 10, out.Exported, "%v", out.Err)
+	require.GreaterOrEqual(t, time.Since(begin), shortAttempt)
+}

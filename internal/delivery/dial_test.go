@@ -1,0 +1,123 @@
+package delivery_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+)
+
+// holes are addresses of this machine that drop packets at a port. The first is of
+// IPv6 if there is to be one.
+func holes(t *testing.T, port string, n int, ipv6 bool) (dead []netip.Addr) {
+	t.Helper()
+	for i := range n {
+		address := netip.AddrFrom4([4]byte{127, 0, 0, byte(2 + i)})
+		if ipv6 && i == 0 {
+			address = netip.IPv6Loopback()
+		}
+		if _, ok := otlptest.BlackHole(t, net.JoinHostPort(address.String(), port)); !ok {
+			t.Skipf("this system has no black hole at %v", address)
+		}
+		dead = append(dead, address)
+	}
+	return dead
+}
+
+// connect returns a sender to a name and a port, in either protocol.
+func connect(t *testing.T, protocol string, cfg delivery.Config, host, port string) sender {
+	t.Helper()
+	address := net.JoinHostPort(host, port)
+	if protocol == "grpc" {
+		return grpcSender(t, delivery.New(cfg), address)
+	}
+	return httpSender(t, delivery.New(cfg), "http://"+address, nil)
+}
+
+// A name whose addresses drop packets, all but the last: each gets its turn.
+func TestDeadAddresses(t *testing.T) {
+	for _, ipv6 := range []bool{false, true} {
+		t.Run(fmt.Sprintf("IPv6 %v", ipv6), func(t *testing.T) {
+			servers := map[string]*server{}
+			var all []netip.Addr
+			for _, protocol := range []string{"grpc", "http"} {
+				srv := newServer(t, protocol)
+				srv.up()
+				servers[protocol] = srv
+				_, port, err := net.SplitHostPort(srv.addr)
+				require.NoError(t, err)
+				all = append(holes(t, port, 8, ipv6), netip.MustParseAddr("127.0.0.1"))
+			}
+			serveNames(t).Store(&all)
+			for protocol, srv := range servers {
+				t.Run(protocol, func(t *testing.T) {
+					t.Parallel()
+					ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second) // of an export
+					defer cancel()
+					_, port, _ := net.SplitHostPort(srv.addr)
+					out := connect(t, protocol, delivery.Config{}, "collector.test.", port)(ctx, "traces")
+					require.Len(t, srv.times(), 1, "%v", out.Err)
+				})
+			}
+		})
+	}
+}
+
+// The address that is alive may be the one of IPv6.
+func TestDeadAddressesBeforeIPv6(t *testing.T) {
+	server, err := net.Listen("tcp", "[::1]:0")
+	if err != nil {
+		t.Skip("no IPv6 here")
+	}
+	defer server.Close()
+	_, port, _ := net.SplitHostPort(server.Addr().String())
+	all := append(holes(t, port, 6, false), netip.IPv6Loopback())
+	serveNames(t).Store(&all)
+	conn, err := delivery.Dial(t.Context(), "tcp", "collector.test.:"+port)
+	require.NoError(t, err)
+	require.NoError(t, conn.Close())
+}
+
+// The message says how many addresses were tried, whether a dial has failed or the
+// attempt's time has ended before.
+func TestDeadAddressesAreCounted(t *testing.T) {
+	_, port, err := net.SplitHostPort(otlptest.FreeAddress(t))
+	require.NoError(t, err)
+	dead := holes(t, port, 4, false)
+	names := serveNames(t)
+	names.Store(&dead)
+	const tried = "4 of 4 addresses of collector.test. tried"
+	ctx, cancel := context.WithTimeout(t.Context(), 1200*time.Millisecond)
+	defer cancel()
+	_, err = delivery.Dial(ctx, "tcp", "collector.test.:"+port)
+	require.Regexp(t, `^dial tcp 127\.0\.0\.\d:`+port+`: i/o timeout \(`+tried+`\)$`, err.Error())
+	for _, protocol := range []string{"grpc", "http"} {
+		ctx, cancel := context.WithTimeout(t.Context(), 1700*time.Millisecond)
+		defer cancel()
+		out := connect(t, protocol, delivery.Config{AttemptTimeout: 1500 * time.Millisecond}, "collector.test.", port)(ctx, "traces")
+		require.EqualValues(t, 10, out.Failed)
+		require.ErrorContains(t, out.Err, "no answer in time (1.5s): no connection yet, "+tried)
+	}
+}
+
+// Closed ports cost no time, and one that nobody listens at is told from silence.
+func TestClosedPortsAreNotWaitedFor(t *testing.T) {
+	_, port, err := net.SplitHostPort(otlptest.FreeAddress(t))
+	require.NoError(t, err)
+	var closed []netip.Addr
+	for i := range 40 {
+		closed = append(closed, netip.AddrFrom4([4]byte{127, 0, 0, byte(1 + i)}))
+	}
+	serveNames(t).Store(&closed)
+	begin := time.Now()
+	_, err = delivery.Dial(t.Context(), "tcp", "collector.test.:"+port)
+	require.ErrorContains(t, err, "connection refused (40 of 40 addresses of collector.test. tried)")
+	require.Less(t, time.Since(begin), 5*time.Second)
+}
