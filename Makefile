@@ -2,10 +2,15 @@ SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DELETE_ON_ERROR:
 
-.PHONY: help test race lint update proto ci demo
+staticcheck := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: help check test race lint update proto ci demo
 
 help: ## Show the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/'
+
+check: lint ## Check the style and run the short tests, in under two minutes
+	go test -short ./...
 
 test: ## Run all tests
 	go test ./... ./examples/...
@@ -13,12 +18,13 @@ test: ## Run all tests
 race: ## Run all tests with the race detector
 	go test -race -timeout 10m ./... ./examples/...
 
-lint: ## Check the style
-	gofmt -l $$(git ls-files '*.go')
+lint: ## Check formatting, vet and staticcheck
+	@unformatted=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$unformatted" ] || { echo "gofmt would change: $$unformatted"; exit 1; }
 	go vet ./... ./examples/...
+	go run $(staticcheck) -checks all,-ST1000 ./...
 
-update: ## Write the generated tables into README.md, and testdata
-	go test -run '^Test(Readme.*Table|DescribeGolden)' -update .
+update: ## Write the generated tables into docs/, and testdata
+	go test -run '^Test(.*TableIsUpToDate|DescribeGolden)' -update .
 
 proto: ## Write the shop's gRPC code (needs protoc, protoc-gen-go and protoc-gen-go-grpc)
 	go generate ./examples/shop/internal/shoppb

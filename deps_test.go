@@ -52,8 +52,9 @@ func TestLayers(t *testing.T) {
 			return strings.HasPrefix(f.path, "examples/") && f.importsAny("go.opentelemetry.io/otel/sdk", "go.opentelemetry.io/otel/exporters/")
 		}},
 		{"code that services run needs no test package", func(f sourceFile) bool {
-			return f.importsAny("net/http/httptest", "github.com/stretchr/testify", "go.uber.org/goleak", modulePath+"/telemetrytest") ||
-				f.importsAny("testing") && !isTestKit(f)
+			return !strings.HasPrefix(f.path, "internal/snippets/") && // for tests of this repository
+				(f.importsAny("net/http/httptest", "github.com/stretchr/testify", "go.uber.org/goleak", modulePath+"/telemetrytest") ||
+					f.importsAny("testing") && !isTestKit(f))
 		}},
 		{"only config.go, for telemetrytest, looks for another environment", func(f sourceFile) bool {
 			return f.path != "config.go" && !isTestKit(f) && f.importsAny(modulePath+"/internal/testenv")

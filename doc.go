@@ -27,7 +27,7 @@
 //
 // # Configuration
 //
-// Precedence is: valid option > signal-specific variable > general variable > default of the profile. The README has the
+// Precedence is: valid option > signal-specific variable > general variable > default of the profile. docs/settings.md has the
 // table of all settings, generated from the code.
 //
 // # Logs

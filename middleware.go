@@ -1,10 +1,12 @@
 package telemetry
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"slices"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -16,7 +18,6 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry/internal/middleware"
-	"github.com/fleetotel/telemetry/internal/nonrecording"
 )
 
 // Handler makes spans and metrics of the requests that next serves; nil stands for [http.DefaultServeMux], as in
@@ -78,14 +79,33 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.traced.ServeHTTP(w, routed)
 }
 
-// withRoute returns r, or a copy that knows its route: the instrumentation reads it before next could set it.
+// withRoute returns a copy of r that knows its route, since the instrumentation reads it before next could set it, and that
+// SetRoute finds.
 func (h *handler) withRoute(r *http.Request) *http.Request {
-	if h.route == nil {
-		return r
+	routed := r.WithContext(context.WithValue(r.Context(), routeKey{}, new(lateRoute)))
+	if h.route != nil {
+		routed.Pattern = h.route(r)
 	}
-	routed := r.WithContext(r.Context())
-	routed.Pattern = h.route(r)
 	return routed
+}
+
+type routeKey struct{}
+
+// lateRoute is what SetRoute was given, nil without it.
+type lateRoute = atomic.Pointer[string]
+
+// SetRoute tells the [Handler] around this request its route, for routers that know it only while they serve: it is called
+// in the router's own middleware, with the request's context, before or after the router's handler. The route, such as
+// "/orders/{id}" or "/orders/:id", becomes the name and http.route of the span and http.route of the metrics, also when
+// the request panics. It must not be a path, of which there is no end. The last call wins; an empty route says nothing.
+// After Handler has returned, and without one, SetRoute does nothing. It is safe for concurrent use.
+//
+// The sampler chooses a trace at its start and does not know such a route then: rules by Route, and the share of each
+// operation, go by the method alone. [WithRoute] has the route in time.
+func SetRoute(ctx context.Context, route string) {
+	if late, ok := orBackground(ctx).Value(routeKey{}).(*lateRoute); ok {
+		late.Store(&route)
+	}
 }
 
 // exchange is one request and its answer. It ends its span itself and records the metrics after it, whatever becomes of
@@ -122,6 +142,11 @@ func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 // still shows them.
 func (x *exchange) end() {
 	value := recover()
+	if late, ok := x.request.Context().Value(routeKey{}).(*lateRoute); ok {
+		if route := late.Load(); route != nil && *route != "" {
+			x.request.Pattern = *route
+		}
+	}
 	status := x.response.Status(x.returned)
 	errorType := x.errorType(status, value)
 	labels, _ := otelhttp.LabelerFromContext(x.request.Context())
@@ -180,9 +205,9 @@ const (
 
 // timing adds Server-Timing and Access-Control-Expose-Headers to an answer (W3C Server Timing §2; Fetch §3.2.3). It does
 // so when they are about to be sent, since a handler that sets one of its own, as CORS middleware does, has replaced them.
-// A span context that is not of this process, or of a trace that is recorded nowhere, has nothing to tell the browser.
+// A span context that is not of this process has nothing to tell the browser.
 func timing(sc trace.SpanContext) func(http.Header) {
-	if !sc.IsValid() || sc.IsRemote() || nonrecording.Made(sc) {
+	if !sc.IsValid() || sc.IsRemote() {
 		return nil
 	}
 	entry := timingEntry(sc)

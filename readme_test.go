@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -15,20 +12,30 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/snippets"
 )
 
-var update = flag.Bool("update", false, "write the generated tables into README.md")
+var update = flag.Bool("update", false, "write the generated tables and golden files")
 
-// TestReadmeTableIsUpToDate renders the settings table into the README, or fails when it is stale.
-func TestReadmeTableIsUpToDate(t *testing.T) {
-	requireReadmeTable(t, "settings", settingsTable())
+// maxReadme is how long the README may be: what is longer belongs into docs/.
+const maxReadme = 14_000
+
+func TestReadmeIsShort(t *testing.T) {
+	readme, err := os.Stat("README.md")
+	require.NoError(t, err)
+	require.LessOrEqual(t, readme.Size(), int64(maxReadme))
 }
 
-// requireReadmeTable holds, or writes, what is between the two marks of this name.
-func requireReadmeTable(t *testing.T, name, table string) {
+// TestSettingsTableIsUpToDate renders the settings table into docs/, or fails when it is stale.
+func TestSettingsTableIsUpToDate(t *testing.T) {
+	requireTable(t, "docs/settings.md", "settings", settingsTable())
+}
+
+// requireTable holds, or writes, what is between the two marks of this name.
+func requireTable(t *testing.T, file, name, table string) {
 	t.Helper()
 	begin, end := "<!-- "+name+":begin (generated: make update) -->\n", "<!-- "+name+":end -->"
-	readme, err := os.ReadFile("README.md")
+	readme, err := os.ReadFile(file)
 	require.NoError(t, err)
 	before, rest, ok := strings.Cut(string(readme), begin)
 	require.True(t, ok)
@@ -36,14 +43,14 @@ func requireReadmeTable(t *testing.T, name, table string) {
 	require.True(t, ok)
 	fresh := before + begin + table + end + after
 	if *update {
-		require.NoError(t, os.WriteFile("README.md", []byte(fresh), 0o644))
+		require.NoError(t, os.WriteFile(file, []byte(fresh), 0o644))
 		return
 	}
-	require.True(t, fresh == string(readme), "the %s table in README.md is stale, run: make update", name)
+	require.True(t, fresh == string(readme), "the %s table in %s is stale, run: make update", name, file)
 }
 
-// TestReadmeSelfMetricsTableIsUpToDate lists what a collector really gets from a guard with all three signals.
-func TestReadmeSelfMetricsTableIsUpToDate(t *testing.T) {
+// TestSelfMetricsTableIsUpToDate lists what a collector really gets from a guard with all three signals.
+func TestSelfMetricsTableIsUpToDate(t *testing.T) {
 	c := otlptest.New(t)
 	guard, err := Init(t.Context(), WithoutGlobals(), WithEndpoint(c.HTTPEndpoint()), WithLogOutput(io.Discard), WithoutRuntimeMetrics())
 	require.NoError(t, err)
@@ -65,7 +72,7 @@ func TestReadmeSelfMetricsTableIsUpToDate(t *testing.T) {
 		lines = append(lines, fmt.Sprintf("| `%s` | %s | `%s` | %s | %s |\n", m.Name, kind, m.Unit, strings.Join(causes, " "), m.Description))
 	}
 	slices.Sort(lines)
-	requireReadmeTable(t, "self-metrics", "| name | kind | unit | error.type | |\n|---|---|---|---|---|\n"+strings.Join(lines, ""))
+	requireTable(t, "docs/operating.md", "self-metrics", "| name | kind | unit | error.type | |\n|---|---|---|---|---|\n"+strings.Join(lines, ""))
 }
 
 // settingsTable writes the rows that exist for each signal once, with {TRACES,METRICS,LOGS} in their names.
@@ -116,74 +123,21 @@ func defaultsText(d defaults) string {
 	return fmt.Sprintf("%s; high-throughput %s, edge %s, development %s", code(d.service), code(d.highThroughput), code(d.edge), code(d.development))
 }
 
-var goSnippet = regexp.MustCompile("(?s)```go\n(.*?)```")
+// TestReadmeBeginsWithTheFirstProgram holds what TestFirstProgramLosesNothingAtSIGTERM runs.
+func TestReadmeBeginsWithTheFirstProgram(t *testing.T) {
+	first, err := os.ReadFile("testdata/first/main.go")
+	require.NoError(t, err)
+	require.Equal(t, string(first), snippets.Read(t, "README.md")[0].Code)
+}
 
-// TestReadmeSnippetsCompile builds every Go snippet of the README: whole programs as they are, others as the body of a
-// function in a module that uses the library.
+// TestReadmeSnippetsCompile builds every Go snippet of the README with what the library itself requires. Those of docs/ need
+// other modules, and are compiled in recipes/.
 func TestReadmeSnippetsCompile(t *testing.T) {
-	readme, err := os.ReadFile("README.md")
-	require.NoError(t, err)
-	snippets := goSnippet.FindAllStringSubmatch(string(readme), -1)
-	require.NotEmpty(t, snippets)
-	root, err := os.Getwd()
-	require.NoError(t, err)
-	dir := t.TempDir()
-	for i, snippet := range snippets {
-		source := snippet[1]
-		if !strings.HasPrefix(source, "package ") {
-			source = wrapSnippet(source)
-		}
-		write(t, filepath.Join(dir, fmt.Sprint("snippet", i), "main.go"), source)
-	}
-	consumer(t, dir, root)
-	run(t, dir, "go", "vet", "./...") // compiles, and does not link
-}
-
-// wrapSnippet gives a fragment the names that the README's text introduces.
-func wrapSnippet(body string) string {
-	imports := map[string]string{
-		"telemetry.": modulePath, "context.": "context", "slog.": "log/slog", "http.": "net/http", "otel.": "go.opentelemetry.io/otel",
-		"grpc.": "google.golang.org/grpc", "errors.": "errors", "os.": "os", "signal.": "os/signal", "syscall.": "syscall",
-		"time.": "time", "propagation.": "go.opentelemetry.io/otel/propagation", "regexp.": "regexp",
-	}
-	var b strings.Builder
-	b.WriteString("package main\n\nimport (\n")
-	for prefix, path := range imports {
-		if regexp.MustCompile(`\b` + regexp.QuoteMeta(prefix)).MatchString(body + "context. http. ") {
-			fmt.Fprintf(&b, "\t%q\n", path)
-		}
-	}
-	b.WriteString(")\n\nfunc main() {}\n\nvar mux *http.ServeMux\n\nfunc charge(context.Context) error { return nil }\n\nfunc snippet(ctx context.Context) {\n")
-	b.WriteString(body)
-	b.WriteString("}\n")
-	return b.String()
-}
-
-// consumer makes dir a module that requires the library through a replace, with the versions the library has chosen.
-func consumer(t *testing.T, dir, root string) {
-	t.Helper()
-	own, err := os.ReadFile("go.mod")
-	require.NoError(t, err)
-	_, requirements, _ := strings.Cut(string(own), "go 1.26.0\n")
-	write(t, filepath.Join(dir, "go.mod"), fmt.Sprintf("module example.com/consumer\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n%s",
-		modulePath, modulePath, root, requirements))
-	sums, err := os.ReadFile("go.sum")
-	require.NoError(t, err)
-	write(t, filepath.Join(dir, "go.sum"), string(sums))
-}
-
-func write(t *testing.T, path, content string) {
-	t.Helper()
-	require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o755))
-	require.NoError(t, os.WriteFile(path, []byte(content), 0o644))
-}
-
-func run(t *testing.T, dir, name string, args ...string) string {
-	t.Helper()
-	cmd := exec.Command(name, args...)
-	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "GOWORK=off", "GOFLAGS=-mod=mod")
-	output, err := cmd.CombinedOutput()
-	require.NoError(t, err, "%s %s\n%s", name, strings.Join(args, " "), output)
-	return string(output)
+	snippets.Module{GoMod: "go.mod", Root: "."}.Compile(t, snippets.Read(t, "README.md"), snippets.Surroundings{
+		Declarations: map[string]string{
+			"mux":     "var mux *http.ServeMux",
+			"charge":  "func charge(context.Context) error { return nil }",
+			"newShop": "func newShop() *http.ServeMux { return nil }",
+		},
+	})
 }

@@ -15,7 +15,7 @@ type row interface {
 	standard(Profile) string // the default, as report would show it
 }
 
-// rowInfo is what the README's table, Describe and the error messages say about a setting.
+// rowInfo is what docs/settings.md, Describe and the error messages say about a setting.
 type rowInfo struct {
 	name     string                // as a person would call it
 	option   string                // the option that sets it, "" where only the environment does

@@ -8,7 +8,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 )
 
-// settings is the table: every setting, its sources, its default and the reason for it. It generates the README's table
+// settings is the table: every setting, its sources, its default and the reason for it. It generates docs/settings.md
 // and drives the tests.
 func settings() []row {
 	rows := append(generalRows(), redactionRows()...)
