@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,8 +218,13 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 			next()
 		}
 	}
+	if failure == nil { // there was no time, or no address
+		failure = &net.OpError{Op: "dial", Net: r.network, Err: cmp.Or(ctx.Err(), errNoAddress)}
+	}
 	return nil, r.failed(failure)
 }
+
+var errNoAddress = errors.New("the name has no address")
 
 // next is the number of the next address, or -1.
 func (r *race) next() int {

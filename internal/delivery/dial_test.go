@@ -107,6 +107,17 @@ func TestDeadAddressesAreCounted(t *testing.T) {
 	}
 }
 
+// A dial whose time is over before it begins fails like any other.
+func TestDialWithoutTime(t *testing.T) {
+	for name, ctx := range map[string]context.Context{"cancelled": cancelled(t), "expired": expired(t, -1)} {
+		for _, address := range []string{"127.0.0.1:1", "collector.test:1", "nonsense"} {
+			conn, err := delivery.Dial(ctx, "tcp", address)
+			require.Error(t, err, name)
+			require.Nil(t, conn)
+		}
+	}
+}
+
 // Closed ports cost no time, and one that nobody listens at is told from silence.
 func TestClosedPortsAreNotWaitedFor(t *testing.T) {
 	_, port, err := net.SplitHostPort(otlptest.FreeAddress(t))
@@ -120,4 +131,10 @@ func TestClosedPortsAreNotWaitedFor(t *testing.T) {
 	_, err = delivery.Dial(t.Context(), "tcp", "collector.test.:"+port)
 	require.ErrorContains(t, err, "connection refused (40 of 40 addresses of collector.test. tried)")
 	require.Less(t, time.Since(begin), 5*time.Second)
+}
+
+func cancelled(t *testing.T) context.Context {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	return ctx
 }

@@ -47,7 +47,6 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 		grpc.WithTransportCredentials(trackingCredentials{creds, &e.dialer}),
 		grpc.WithChainUnaryInterceptor(e.Interceptor()),
 		grpc.WithStatsHandler(answerStats{}),
-		grpc.WithMaxHeaderListSize(maxResponse),
 		grpc.WithDisableRetry(),
 		grpc.WithMaxHeaderListSize(MaxResponseHeader),
 		// gRPC's own patience grows to two minutes between dials, during which
