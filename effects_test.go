@@ -61,10 +61,17 @@ func TestSettingsTakeEffect(t *testing.T) {
 		{"OTEL_LOGRECORD_ATTRIBUTE_VALUE_LENGTH_LIMIT", "2", func(t *testing.T, c *otlptest.Collector) {
 			require.Equal(t, "va", c.LogRecords()[0].Attributes["a"])
 		}},
-		{"OTEL_RESOURCE_ATTRIBUTES", "team=pay,password-s3cr3t,x=%zz", func(t *testing.T, c *otlptest.Collector) {
-			require.Equal(t, "pay", c.Spans()[0].Resource["team"], "the well-formed pairs count")
-			require.Equal(t, "%zz", c.Spans()[0].Resource["x"])
-			require.Equal(t, c.Spans()[0].Resource, c.LogRecords()[0].Resource)
+		{"OTEL_RESOURCE_ATTRIBUTES", "team=pay,password-s3cr3t,x=%zz,%zz=y,=z,cost%20centre=4%2C7, region = eu ", func(t *testing.T, c *otlptest.Collector) {
+			for _, sent := range []map[string]any{c.Spans()[0].Resource, c.LogRecords()[0].Resource, c.Metrics()[0].Resource} {
+				require.Equal(t, "pay", sent["team"], "the well-formed pairs count")
+				require.Equal(t, "4,7", sent["cost centre"])
+				require.Equal(t, "eu", sent["region"])
+				for key := range sent {
+					require.NotContains(t, key, "%")
+				}
+				require.NotContains(t, sent, "x", "what is called malformed is not sent")
+				require.Equal(t, c.Spans()[0].Resource, sent)
+			}
 		}},
 		{"OTEL_TRACES_SAMPLER", "always_off", func(t *testing.T, c *otlptest.Collector) { require.Empty(t, c.Spans()) }},
 		{"OTEL_TRACES_SAMPLER", "always_on", func(t *testing.T, c *otlptest.Collector) { require.Len(t, c.Spans(), 1) }},

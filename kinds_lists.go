@@ -145,11 +145,11 @@ func validHeader(name, value string) error {
 }
 
 // attributeList is OTEL_RESOURCE_ATTRIBUTES. The specification would have one mistake discard the whole value
-// (resource/sdk.md), but the SDK's providers add what they can read of it to every resource: so the well-formed pairs
-// count, and a value that cannot be decoded is taken as it is.
+// (resource/sdk.md, "Specifying resource information via an environment variable"); here it costs its own pair, so that
+// service.name survives it.
 func attributeList() kind[[]attribute.KeyValue] {
 	return kind[[]attribute.KeyValue]{
-		want: "want key=value pairs, separated by commas, values percent-encoded",
+		want: "want key=value pairs, separated by commas, keys and values percent-encoded",
 		parse: func(text string) ([]attribute.KeyValue, error) {
 			var attrs []attribute.KeyValue
 			var wrong []string
@@ -157,21 +157,17 @@ func attributeList() kind[[]attribute.KeyValue] {
 				if strings.TrimSpace(pair) == "" {
 					continue
 				}
-				key, encoded, found := strings.Cut(pair, "=")
-				key, encoded = strings.TrimSpace(key), strings.TrimSpace(encoded)
-				value, err := url.PathUnescape(encoded)
-				if err != nil {
-					value = encoded
-				}
-				if !found || err != nil || key == "" {
+				encodedKey, encodedValue, found := strings.Cut(pair, "=")
+				key, keyErr := url.PathUnescape(strings.TrimSpace(encodedKey))
+				value, valueErr := url.PathUnescape(strings.TrimSpace(encodedValue))
+				if !found || strings.TrimSpace(key) == "" || keyErr != nil || valueErr != nil {
 					wrong = append(wrong, strconv.Itoa(i+1))
+					continue
 				}
-				if found && key != "" {
-					attrs = append(attrs, attribute.String(key, value))
-				}
+				attrs = append(attrs, attribute.String(key, value))
 			}
 			if wrong != nil {
-				return attrs, partialError{fmt.Errorf("pair %s is malformed", strings.Join(wrong, ", "))}
+				return attrs, partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(wrong, ", "))}
 			}
 			return attrs, nil
 		},

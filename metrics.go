@@ -53,7 +53,11 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 	for _, r := range readers {
 		opts = append(opts, sdkmetric.WithReader(r))
 	}
-	sdk := sdkmetric.NewMeterProvider(opts...)
+	correction, made := b.correction.Metrics()
+	sdk := sdkmetric.NewMeterProvider(append(opts, correction...)...)
+	if err := made(ctx); err != nil {
+		return nil, run, err
+	}
 	provider = contain.MeterProvider(buckets.MeterProvider(sdk), b.selfLog.Handle)
 	if b.cfg.runtimeMetrics.value {
 		if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {

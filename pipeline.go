@@ -12,6 +12,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/identity"
 	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
@@ -45,6 +46,7 @@ func (r running) health() SignalHealth {
 type builder struct {
 	cfg         *config
 	resource    *resource.Resource
+	correction  *identity.Correction // of what the SDK makes of it
 	connections *connections
 	selfLog     *diagnose.Log
 	console     slog.Handler
@@ -137,6 +139,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 	if !isNil(b.cfg.opts.idGenerator) {
 		opts = append(opts, sdktrace.WithIDGenerator(b.cfg.opts.idGenerator))
 	}
+	opts = append(opts, b.correction.Traces()...)
 	for i, p := range processors {
 		if i == 0 && run.drain != nil {
 			p = drainedSpans{p}
@@ -196,6 +199,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 		sdklog.WithAttributeCountLimit(b.cfg.logLimits.attributeCount.value),
 		sdklog.WithAttributeValueLengthLimit(b.cfg.logLimits.attributeValueLength.value),
 	}
+	opts = append(opts, b.correction.Logs()...)
 	for i, p := range processors {
 		if i == 0 && run.drain != nil {
 			p = drainedLogs{p}

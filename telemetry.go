@@ -21,6 +21,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/global"
+	"github.com/fleetotel/telemetry/internal/identity"
 	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/mask"
 )
@@ -110,6 +111,7 @@ func detached(ctx context.Context) context.Context { return context.WithoutCance
 
 // start builds the three signals; one that fails is off and the others run.
 func (g *Guard) start(ctx context.Context, b *builder) error {
+	b.correction = identity.Correct(b.resource)
 	g.tracerProvider = tracenoop.NewTracerProvider()
 	g.meterProvider = metricnoop.NewMeterProvider()
 	g.loggerProvider = lognoop.NewLoggerProvider()

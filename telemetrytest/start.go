@@ -29,8 +29,8 @@ type Recorder struct {
 //   - Everything goes to the collector, over HTTP; endpoint and protocol in opts are overruled, so that a preset with the
 //     production endpoint can be given as it is.
 //   - Every span is kept, unless a sampler is given.
-//   - The environment is ignored: what OTEL_*, TELEMETRY_*, K8S_* and LOG_LEVEL are where the test runs does not matter,
-//     but that the SDK adds OTEL_RESOURCE_ATTRIBUTES to every resource. Use telemetry.Init and [NewCollector] to test them.
+//   - The environment is ignored: what OTEL_*, TELEMETRY_*, K8S_* and LOG_LEVEL are where the test runs does not matter. Use
+//     telemetry.Init and [NewCollector] to test them.
 //   - The console log goes to the test's output, and of what the library says about itself only warnings do.
 //   - Metrics are the service's own: none of the runtime, none of the library itself.
 //

@@ -178,6 +178,7 @@ func TestTheEnvironmentDoesNotMatter(t *testing.T) {
 		require.Equal(t, 3.0, r.RequireMetric(tb, "orders").Total(), "cumulative")
 		require.Equal(t, "test", root.Resource["service.name"])
 		require.NotContains(t, root.Resource, "k8s.pod.name")
+		require.NotContains(t, root.Resource, "deployment.environment.name")
 		for _, request := range r.Requests() {
 			require.Empty(t, request.Header.Get("api-key"))
 			require.Equal(t, "http/protobuf", request.Protocol)
