@@ -116,6 +116,14 @@ func (s signalConfig) sends(exporter string) bool {
 	return s.on && slices.Contains(s.exporters.value, exporter)
 }
 
+// idGenerator is what the options say; nil where they say nothing.
+func (c *config) idGenerator() sdktrace.IDGenerator {
+	if isNil(c.opts.idGenerator) {
+		return nil
+	}
+	return c.opts.idGenerator
+}
+
 type batchConfig struct {
 	maxQueueSize         setting[int]
 	maxQueueBytes        setting[int]

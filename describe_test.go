@@ -71,7 +71,8 @@ func TestWhyASignalIsOff(t *testing.T) {
 		want string
 	}{
 		{environment{"OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
-		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER is none"},
+		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER is none; spans have ids, and the sampler decides for the services that are called"},
+		{environment{"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", "OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
 		{nil, []Option{WithoutTraces()}, "off: WithoutTraces"},
 		{environment{"OTEL_TRACES_EXPORTER": "zipkin"}, nil, "off: wrong: OTEL_TRACES_EXPORTER"},
 		{nil, []Option{WithEndpoint("x://"), WithAdaptiveSampling(Sampling{HeldBytes: 1})}, "off: wrong: WithEndpoint, WithAdaptiveSampling"},

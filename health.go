@@ -45,7 +45,7 @@ type OperationHealth struct {
 // A signal that is off, or that leaves the process only through an exporter of the console or a reader of the user's,
 // counts nothing.
 type SignalHealth struct {
-	On bool // the signal runs
+	On bool // the signal runs, and leaves the process: OTEL_TRACES_EXPORTER=none is off
 
 	Accepted  int64 // offered for export, after sampling
 	Exported  int64 // the collector took them

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry/internal/middleware"
+	"github.com/fleetotel/telemetry/internal/nonrecording"
 )
 
 // Handler makes spans and metrics of the requests that next serves; nil stands for [http.DefaultServeMux], as in
@@ -205,9 +206,9 @@ const (
 
 // timing adds Server-Timing and Access-Control-Expose-Headers to an answer (W3C Server Timing §2; Fetch §3.2.3). It does
 // so when they are about to be sent, since a handler that sets one of its own, as CORS middleware does, has replaced them.
-// A span context that is not of this process has nothing to tell the browser.
+// A span context that is not of this process, or of a trace that is recorded nowhere, has nothing to tell the browser.
 func timing(sc trace.SpanContext) func(http.Header) {
-	if !sc.IsValid() || sc.IsRemote() {
+	if !sc.IsValid() || sc.IsRemote() || nonrecording.Made(sc) {
 		return nil
 	}
 	entry := timingEntry(sc)

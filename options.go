@@ -267,7 +267,12 @@ func WithRedaction(r Redaction) Option {
 	return record(func(o *options) { o.redaction = r })
 }
 
-// WithoutTraces switches traces off: spans become no-ops, context still propagates (OTEL_TRACES_EXPORTER=none).
+// WithoutTraces switches traces off. Spans record nothing, but have ids, so that the log lines of a request can be found.
+// The context of a caller goes on to the services that are called, unchanged. Of a trace that begins here nothing is sent,
+// so that they decide for themselves.
+//
+// OTEL_TRACES_EXPORTER=none is something else: it concerns the exporter only. The sampler decides as ever, and its decision
+// goes out. OTEL_SDK_DISABLED=true has neither ids nor decisions, as the specification says.
 func WithoutTraces() Option { return without(traces) }
 
 // WithoutMetrics switches metrics off (OTEL_METRICS_EXPORTER=none).

@@ -29,11 +29,13 @@ type running struct {
 	sampler  *AdaptiveSampler   // of traces, if it is adaptive
 	spooled  func() spool.Books // nil without a spool
 	redacted func() int64
+	inward   bool // it leaves the process through nothing
 }
 
 // health is how the signal is doing, on its way and on disk.
 func (r running) health() SignalHealth {
 	h := signalHealth(r.stats())
+	h.On = !r.inward
 	h.Redacted = r.redacted()
 	if r.spooled != nil {
 		h.addSpool(r.spooled())
@@ -83,7 +85,7 @@ func (b *builder) onError(s signal) func(int64, error) {
 }
 
 // traces builds the tracer provider. With an adaptive sampler, each processor that exports stands behind a local tail,
-// which holds what is undecided.
+// which holds what is undecided; where nothing is exported, nothing is held.
 func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider, run running, err error) {
 	var processors []sdktrace.SpanProcessor
 	defer undo(ctx, &err, &processors)
@@ -105,6 +107,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 	run = b.running(traces)
 	run.sampler = adaptive
 	sc := b.cfg.signals[traces]
+	run.inward = sc.sends(exporterNone)
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
 		exporter, err := b.spanExporter(ctx)
 		if err != nil {
@@ -136,8 +139,8 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 		sdktrace.WithRawSpanLimits(b.cfg.spanLimits.sdk()),
 		sdktrace.WithSampler(sampler),
 	}
-	if !isNil(b.cfg.opts.idGenerator) {
-		opts = append(opts, sdktrace.WithIDGenerator(b.cfg.opts.idGenerator))
+	if ids := b.cfg.idGenerator(); ids != nil {
+		opts = append(opts, sdktrace.WithIDGenerator(ids))
 	}
 	opts = append(opts, b.correction.Traces()...)
 	for i, p := range processors {

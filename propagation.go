@@ -2,16 +2,24 @@ package telemetry
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/nonrecording"
+	"github.com/fleetotel/telemetry/internal/w3c"
 )
 
 // Inject writes the trace context and the baggage of ctx into carrier, for a request, message or job that leaves this
@@ -20,6 +28,11 @@ import (
 // The global propagator rules: after [Init] that is what OTEL_PROPAGATORS or [WithPropagators] says, "none" included.
 // As long as nobody has set one, the headers are those of W3C Trace Context and W3C Baggage. Inject is safe for
 // concurrent use as far as carrier is.
+//
+// Of the baggage, as many whole members go out as W3C Baggage lets the next service count on: at most 64 members and
+// 8,192 bytes, in the order of their keys. Beyond that, many services drop all of it or refuse the request. The log says
+// once that members are left out. Nothing is written of a trace that began in a process whose traces are off: the callee
+// then decides for itself whether to record.
 func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 	if !isNil(carrier) {
 		currentPropagator().Inject(orBackground(ctx), carrier)
@@ -29,6 +42,11 @@ func Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 // Extract returns ctx with the trace context and the baggage that carrier holds; a span started from it becomes a child
 // of the caller's. What is missing or malformed is ignored, as W3C Trace Context §3.2 asks, so that a bad header never
 // costs more than the connection between two traces. A nil carrier holds nothing.
+//
+// Keys of a tracestate may be those of W3C Trace Context Level 2, of which OpenTelemetry knows Level 1. Members that its
+// [trace.TraceState] refuses are kept in ctx and go out again with the same trace, at their old places, OpenTelemetry's own
+// in front, at most 32 members and 512 bytes in all. They are not in the trace_state of exported spans. Of members with the
+// same key the first counts.
 //
 // Without a caller, the trace that starts here is marked random (the random-trace-id flag of W3C Trace Context
 // Level 2 §3.2.2.5), which is what lets samplers of different services agree on it. A trace id that came from
@@ -142,20 +160,66 @@ func variableName(key string) string {
 }
 
 var (
-	w3cPropagator = propagation.NewCompositeTextMapPropagator(traceContext{}, propagation.Baggage{})
+	w3cPropagator = newOutbound(propagation.NewCompositeTextMapPropagator(traceContext{}, propagation.Baggage{}), handleLine)
 
 	// A type, because a propagator may be a slice, which == would panic on.
 	unsetPropagator = reflect.TypeOf(otel.GetTextMapPropagator())
+
+	// ofTheService keeps the propagators that the service has set itself to the rules of outbound.
+	ofTheService = newOutbound(nil, handleLine)
 )
+
+func handleLine(line string) { otel.Handle(errors.New(line)) }
 
 // currentPropagator tells a propagator that nobody has set, which has no fields, from one that was set to do nothing,
 // which has none either but is an operator's decision (OTEL_PROPAGATORS=none).
 func currentPropagator() propagation.TextMapPropagator {
 	p := otel.GetTextMapPropagator()
-	if p == nil || reflect.TypeOf(p) == unsetPropagator && len(p.Fields()) == 0 {
+	switch {
+	case p == nil || reflect.TypeOf(p) == unsetPropagator && len(p.Fields()) == 0:
 		return w3cPropagator
+	case p == propagation.TextMapPropagator(process.propagator):
+		return p
 	}
-	return p
+	return outbound{p, ofTheService.say}
+}
+
+// outbound is a propagator that lets out what may leave this process: as much baggage as the next service has to take,
+// and no trace that is recorded nowhere.
+type outbound struct {
+	propagation.TextMapPropagator
+	say *saidOnce
+}
+
+// saidOnce is a line that is said the first time.
+type saidOnce struct {
+	sync.Once
+	say func(line string)
+}
+
+func newOutbound(p propagation.TextMapPropagator, say func(line string)) outbound {
+	return outbound{p, &saidOnce{say: say}}
+}
+
+func (p outbound) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	if nonrecording.Made(trace.SpanContextFromContext(ctx)) {
+		ctx = trace.ContextWithSpanContext(ctx, trace.SpanContext{})
+	}
+	bag := baggage.FromContext(ctx)
+	if bounded, left := w3c.BoundBaggage(bag); left != nil {
+		ctx = baggage.ContextWithBaggage(ctx, bounded)
+		if slices.Contains(p.Fields(), "baggage") {
+			p.say.Do(func() { p.say.say(baggageLine(bag.Len(), left)) })
+		}
+	}
+	p.TextMapPropagator.Inject(ctx, carrier)
+}
+
+// baggageLine says what is left out of a request, and that more may follow.
+func baggageLine(members int, left []string) string {
+	return fmt.Sprintf("outbound baggage is beyond the limits of W3C Baggage, %d members and %d bytes: %d of %d members "+
+		"are left out, %.60q first; put less into baggage (said once)",
+		w3c.MaxBaggageMembers, w3c.MaxBaggageBytes, len(left), members, left[0])
 }
 
 // isGlobalPropagator tells what otel.GetTextMapPropagator returns when only OpenTelemetry or Init has set it: it leads to

@@ -110,7 +110,15 @@ func (r *resolution) finishSignal(s signal) {
 		r.warnPlainToken(s, sc)
 	}
 	sc.off = r.whyOff(s)
-	sc.on = sc.off == ""
+	sc.on = sc.off == "" || r.decidesOnly(s)
+}
+
+// decidesOnly tells traces of which nothing is exported because a variable says none. That concerns the exporter alone
+// (configuration/sdk-environment-variables.md, "Exporter Selection"): the sampler decides as ever, for other services.
+func (r *resolution) decidesOnly(s signal) bool {
+	exporters := r.cfg.signals[s].exporters
+	return s == traces && !r.cfg.disabled.value && !r.isOff(s) &&
+		slices.Contains(exporters.value, exporterNone) && !isOption(exporters.origin)
 }
 
 // whyOff is "" for a signal that may run.

@@ -97,7 +97,10 @@ func origins(of ...string) string {
 // destination is a signal in one phrase: where it goes, or why it is off.
 func destination(cfg *config, s signal) string {
 	sc := cfg.signals[s]
-	if !sc.on {
+	switch {
+	case sc.on && sc.sends(exporterNone):
+		return "off: " + sc.off + "; spans have ids, and the sampler decides for the services that are called"
+	case !sc.on:
 		return "off: " + sc.off
 	}
 	var places []string

@@ -24,6 +24,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/identity"
 	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/mask"
+	"github.com/fleetotel/telemetry/internal/nonrecording"
 )
 
 // ErrAlreadyInitialized is the error of an Init while the guard of an earlier one still holds the globals.
@@ -70,7 +71,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	resolved := resolveConfig(o, env.under(ctx))
 	cfg := resolved.cfg
 
-	g := &Guard{cfg: cfg, propagator: cfg.propagators.value.build()}
+	g := &Guard{cfg: cfg}
 	if !o.withoutGlobals {
 		process.Lock()
 		defer process.Unlock()
@@ -84,6 +85,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	console := consoleBranch(cfg, view, redaction)
 	g.resource, g.mask = res, resolved.mask()
 	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value, g.mask, res)
+	g.propagator = newOutbound(cfg.propagators.value.build(), func(line string) { g.selfLog.Say(slog.LevelWarn, line) })
 	g.warnings = append(resolved.warnings(), notices...)
 	for _, line := range g.warnings {
 		g.selfLog.Say(slog.LevelWarn, line)
@@ -112,7 +114,10 @@ func detached(ctx context.Context) context.Context { return context.WithoutCance
 // start builds the three signals; one that fails is off and the others run.
 func (g *Guard) start(ctx context.Context, b *builder) error {
 	b.correction = identity.Correct(b.resource)
-	g.tracerProvider = tracenoop.NewTracerProvider()
+	g.tracerProvider = tracenoop.NewTracerProvider() // as the specification has it for OTEL_SDK_DISABLED
+	if !b.cfg.disabled.value {
+		g.tracerProvider = nonrecording.NewProvider(b.cfg.idGenerator())
+	}
 	g.meterProvider = metricnoop.NewMeterProvider()
 	g.loggerProvider = lognoop.NewLoggerProvider()
 	var errs []error

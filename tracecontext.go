@@ -5,6 +5,9 @@ import (
 	"strings"
 
 	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/w3c"
 )
 
 const (
@@ -18,8 +21,8 @@ const (
 
 // traceContext is OpenTelemetry's W3C propagator with the specification's rules for headers that came more than once,
 // of which OpenTelemetry's reads the first: several tracestate headers are one list (§3.3.1, RFC 9110 §5.3), and a
-// traceparent that is not the only one names no parent at all (§3.2). Keys are those of Level 1, vendor format included,
-// as the specification's own test suite has them.
+// traceparent that is not the only one names no parent at all (§3.2). Keys are those of Level 2, as the specification's
+// own test suite has them: members that [trace.TraceState] refuses travel in the context, beside the span context.
 type traceContext struct{ propagation.TraceContext }
 
 // Extract implements [propagation.TextMapPropagator].
@@ -28,10 +31,29 @@ func (p traceContext) Extract(ctx context.Context, carrier propagation.TextMapCa
 	if len(parents) != 1 {
 		return ctx
 	}
-	return p.TraceContext.Extract(ctx, received{
-		traceparent: trimOWS(parents[0]),
-		tracestate:  joinTraceState(valuesOf(carrier, tracestateKey)),
-	})
+	list := joinTraceState(valuesOf(carrier, tracestateKey))
+	ctx = p.TraceContext.Extract(ctx, received{traceparent: trimOWS(parents[0]), tracestate: list})
+	sc := trace.SpanContextFromContext(ctx)
+	if list == "" || !sc.IsRemote() || sc.TraceState().Len() > 0 {
+		return ctx
+	}
+	state, beside, ok := w3c.SplitTraceState(list, sc.TraceID())
+	if !ok {
+		return ctx
+	}
+	return context.WithValue(trace.ContextWithRemoteSpanContext(ctx, sc.WithTraceState(state)), besideKey{}, beside)
+}
+
+// besideKey is the context key of the members that the span context has no room for.
+type besideKey struct{}
+
+// Inject implements [propagation.TextMapPropagator].
+func (p traceContext) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
+	p.TraceContext.Inject(ctx, carrier)
+	beside, _ := ctx.Value(besideKey{}).(*w3c.Beside)
+	if list, ok := beside.Merged(trace.SpanContextFromContext(ctx)); ok {
+		carrier.Set(tracestateKey, list)
+	}
 }
 
 // valuesOf returns the values of one key, however many the carrier tells apart.

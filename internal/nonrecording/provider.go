@@ -1,0 +1,104 @@
+// Package nonrecording has the tracer provider of a process whose traces are off. Its spans record nothing and go nowhere,
+// but they have ids, so that the lines of a log that belong together can be found.
+package nonrecording
+
+import (
+	"context"
+	"encoding/binary"
+	"math/rand/v2"
+
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
+	"go.opentelemetry.io/otel/trace/embedded"
+	"go.opentelemetry.io/otel/trace/noop"
+)
+
+// mark is the tracestate of the span contexts that are made here. It outlives what a type would not: a service that
+// copies the span context into another context. It never leaves the process, see [Made].
+const (
+	markKey   = "fleetotel"
+	markValue = "nonrecording"
+)
+
+var mark = func() trace.TraceState {
+	state, _ := trace.TraceState{}.Insert(markKey, markValue) // is valid, which a test holds
+	return state
+}()
+
+// Made tells whether the span context is of a trace that began in this process and is recorded nowhere. It must not be
+// sent: a callee would take it for a trace that was not sampled, where it should decide for itself.
+func Made(sc trace.SpanContext) bool {
+	return !sc.IsRemote() && sc.IsValid() && sc.TraceState().Get(markKey) == markValue
+}
+
+// NewProvider returns the provider. A nil generator stands for random ids.
+func NewProvider(ids sdktrace.IDGenerator) trace.TracerProvider {
+	if ids == nil {
+		ids = randomIDs{}
+	}
+	return &provider{ids: ids}
+}
+
+type provider struct {
+	embedded.TracerProvider
+	ids sdktrace.IDGenerator
+}
+
+func (p *provider) Tracer(string, ...trace.TracerOption) trace.Tracer { return tracer{provider: p} }
+
+type tracer struct {
+	embedded.Tracer
+	provider *provider
+}
+
+// Start goes on with the span in ctx if that came from another process or another provider, unchanged, as a no-op tracer
+// does. Else it makes ids.
+func (t tracer) Start(ctx context.Context, _ string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
+	if ctx == nil {
+		ctx = context.Background()
+	}
+	parent := trace.SpanContextFromContext(ctx)
+	config := trace.NewSpanStartConfig(opts...)
+	own := trace.SpanContextConfig{TraceFlags: parent.TraceFlags() & trace.FlagsRandom, TraceState: mark}
+	switch {
+	case config.NewRoot() || !parent.IsValid():
+		own.TraceID, own.SpanID = t.provider.ids.NewIDs(ctx)
+	case Made(parent):
+		own.TraceID, own.SpanID = parent.TraceID(), t.provider.ids.NewSpanID(ctx, parent.TraceID())
+	default:
+		ctx = trace.ContextWithSpanContext(ctx, parent) // a span whose end is none of this provider's business
+		return ctx, trace.SpanFromContext(ctx)
+	}
+	s := span{sc: trace.NewSpanContext(own), provider: t.provider}
+	return trace.ContextWithSpan(ctx, s), s
+}
+
+type span struct {
+	noop.Span
+	sc       trace.SpanContext
+	provider *provider
+}
+
+func (s span) SpanContext() trace.SpanContext       { return s.sc }
+func (s span) TracerProvider() trace.TracerProvider { return s.provider }
+
+// randomIDs are as random as those of the SDK.
+type randomIDs struct{}
+
+func (randomIDs) NewIDs(context.Context) (trace.TraceID, trace.SpanID) {
+	var id trace.TraceID
+	for !id.IsValid() {
+		binary.NativeEndian.PutUint64(id[:8], rand.Uint64())
+		binary.NativeEndian.PutUint64(id[8:], rand.Uint64())
+	}
+	return id, newSpanID()
+}
+
+func (randomIDs) NewSpanID(context.Context, trace.TraceID) trace.SpanID { return newSpanID() }
+
+func newSpanID() (id trace.SpanID) {
+	for !id.IsValid() {
+		binary.NativeEndian.PutUint64(id[:], rand.Uint64())
+	}
+	return id
+}

@@ -1,0 +1,61 @@
+package w3c
+
+import (
+	"cmp"
+	"slices"
+
+	"go.opentelemetry.io/otel/baggage"
+)
+
+// The limits of baggage (W3C Baggage §3.3.2): what a receiver has to take. Beyond them, the next service drops all of it,
+// or refuses the request for the size of its header.
+const (
+	MaxBaggageMembers = 64
+	MaxBaggageBytes   = 8192
+)
+
+// BoundBaggage returns bag with as many whole members as may go out, in the order of their keys, and the keys of those
+// that are left out.
+func BoundBaggage(bag baggage.Baggage) (bounded baggage.Baggage, left []string) {
+	if bag.Len() == 0 || surelyFits(bag) {
+		return bag, nil
+	}
+	members := bag.Members()
+	slices.SortFunc(members, func(a, b baggage.Member) int { return cmp.Compare(a.Key(), b.Key()) })
+	size, kept := 0, members[:0]
+	for _, m := range members {
+		text := m.String()
+		if text == "" { // a key that cannot be written
+			continue
+		}
+		if len(kept) == MaxBaggageMembers || size+len(text) > MaxBaggageBytes {
+			left = append(left, m.Key())
+			continue
+		}
+		size += len(text) + len(",")
+		kept = append(kept, m)
+	}
+	if left == nil {
+		return bag, nil
+	}
+	bounded, err := baggage.New(kept...)
+	if err != nil { // of members that were in a baggage already
+		return baggage.Baggage{}, left
+	}
+	return bounded, left
+}
+
+// surelyFits spares most baggage its encoding: percent-encoding makes three bytes of one at most.
+func surelyFits(bag baggage.Baggage) bool {
+	if bag.Len() > MaxBaggageMembers {
+		return false
+	}
+	size := 0
+	for _, m := range bag.Members() {
+		if len(m.Properties()) > 0 {
+			return false
+		}
+		size += len(m.Key()) + len("=,") + 3*len(m.Value())
+	}
+	return size <= MaxBaggageBytes
+}
