@@ -12,6 +12,7 @@ import (
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/fleetotel/telemetry/internal/console"
 	internallogs "github.com/fleetotel/telemetry/internal/logs"
 )
 
@@ -36,6 +37,7 @@ func consoleBranch(cfg *config, view *consoleView, masked *redaction) slog.Handl
 // diagnostics, which travel through no other branch. replace masks what is sensitive; nil without redaction.
 func newConsoleHandler(w io.Writer, format LogFormat, level slog.Leveler, replace func([]string, slog.Attr) slog.Attr) slog.Handler {
 	opts := &slog.HandlerOptions{Level: level, ReplaceAttr: replace}
+	w = console.Locked(w)
 	var root slog.Handler
 	if format == LogFormatText {
 		root = slog.NewTextHandler(w, opts)

@@ -149,6 +149,7 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 	}
 	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
 	defer cancel()
+	g.selfLog.ShutdownBegins()
 	g.stop.Lock()
 	first := g.stopped == nil
 	if first {
@@ -198,6 +199,9 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	g.connections.spool.close(ctx)
 	err = errors.Join(err, g.connections.spool.lostSince(lost), g.connections.close())
 	g.sayGoodbye()
+	if blocked := g.selfLog.Drain(graceAfterEnd); blocked != nil {
+		err = errors.Join(err, fmt.Errorf("telemetry: shutdown: %w", blocked))
+	}
 	if g.release != nil {
 		g.release()
 	}

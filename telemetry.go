@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/fleetotel/telemetry/internal/console"
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/global"
 	"github.com/fleetotel/telemetry/internal/identity"
@@ -43,7 +44,7 @@ var process = struct {
 }{
 	providers:  global.New(),
 	propagator: &propagator{},
-	relay:      diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(os.Stderr, nil)), slog.LevelWarn, mask.Mask{})),
+	relay:      diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(console.Locked(os.Stderr), nil)), slog.LevelWarn, mask.Mask{})),
 }
 
 // Init starts traces, metrics and logs, and makes them the process's: it sets OpenTelemetry's global providers,

@@ -43,7 +43,7 @@ func NewScreen(out io.Writer, colour bool, width func() int) *Screen {
 	if _, ok := out.(*os.File); ok {
 		mu = &files
 	}
-	return &Screen{mu: mu, out: out, colour: colour, width: width}
+	return &Screen{mu: mu, out: Locked(out), colour: colour, width: width}
 }
 
 // Write hands on what others have formatted, such as slog's own handlers, without tearing a block of the view's.

@@ -192,8 +192,8 @@ func TestShutdownDuringOutage(t *testing.T) {
 				p := newPipeline(t, s, delivery.Config{AttemptTimeout: 400 * time.Millisecond}, batch.Config{MaxExportBatchSize: 100, MaxConcurrentExports: 2})
 				p.send(500)
 				start := time.Now()
-				stats, err := p.close(1500 * time.Millisecond)
-				require.Less(t, time.Since(start), 5*time.Second)
+				stats, err := p.close(3 * time.Second) // more than seven attempts: one of them ends in time on a busy machine, too
+				require.Less(t, time.Since(start), 15*time.Second)
 				var loss *batch.LossError
 				require.ErrorAs(t, err, &loss)
 				require.EqualValues(t, 500, loss.Items)

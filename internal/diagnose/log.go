@@ -31,8 +31,12 @@ const (
 )
 
 // Log writes each cause at once, and from then on at most once a minute how often it came: the count of a cause that
-// repeats is said when its minute is over, or by [Log.Close]. It is safe for concurrent use and owns no goroutine.
+// repeats is said when its minute is over, or by [Log.Close]. It is safe for concurrent use.
+//
+// An output that blocks holds nobody up: lines wait for it in a bounded buffer, a caller for 50 ms at most. Those that do
+// not fit are counted, and the next line that gets through has the count as lines_lost.
 type Log struct {
+	out     outlet
 	write   func(slog.Record)
 	forward func(error) // instead of write
 	level   slog.Level
@@ -54,20 +58,45 @@ type cause struct {
 	timer *time.Timer                              // to the end of the minute; runs while more is set
 }
 
-// New returns a log that writes lines of at least level, without secrets, to write, which must be safe for
-// concurrent use.
+// New returns a log that writes lines of at least level, without secrets, to write, from one goroutine at a time.
 func New(write func(slog.Record), level slog.Level, secrets mask.Mask) *Log {
-	return &Log{write: write, level: level, mask: secrets, causes: map[string]*cause{}}
+	l := &Log{level: level, mask: secrets, causes: map[string]*cause{}}
+	l.out.called = "the log output"
+	l.write = func(r slog.Record) {
+		l.out.put(func(missing int64) {
+			if missing > 0 {
+				r.AddAttrs(slog.Int64("lines_lost", missing))
+			}
+			write(r)
+		})
+	}
+	return l
 }
 
 // NewForwarding returns a log that hands every error to handle, without a limit: whoever counts or classifies errors
 // wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends there.
 func NewForwarding(handle func(error), level slog.Level, secrets mask.Mask) *Log {
-	return &Log{level: level, mask: secrets, forward: func(err error) {
-		defer func() { _ = recover() }()
-		handle(secrets.Error(err))
-	}}
+	l := &Log{level: level, mask: secrets}
+	l.out.called = "the error handler"
+	l.forward = func(err error) {
+		err = secrets.Error(err)
+		l.out.put(func(missing int64) {
+			if missing > 0 {
+				err = fmt.Errorf("%w (lines_lost=%d)", err, missing)
+			}
+			handle(err)
+		})
+	}
+	return l
 }
+
+// Drain waits until all lines are written. If that takes longer than limit, the error names what blocks: its goroutine
+// is left behind.
+func (l *Log) Drain(limit time.Duration) error { return l.out.drain(limit) }
+
+// ShutdownBegins tells the log that its guard is being shut down. If its own handler has called for that, Drain does not
+// wait for it.
+func (l *Log) ShutdownBegins() { l.out.calledBack() }
 
 // Mask is what hides secrets in the lines of l.
 func (l *Log) Mask() mask.Mask { return l.mask }
@@ -76,12 +105,9 @@ func (l *Log) Mask() mask.Mask { return l.mask }
 func (l *Log) Forwards() bool { return l.forward != nil }
 
 // ToHandler adapts a slog handler for [New]. The handler's own level does not apply: OTEL_LOG_LEVEL decides about the
-// library's lines, LOG_LEVEL about the service's. A panic of h ends there: lines come from goroutines of the library's own.
+// library's lines, LOG_LEVEL about the service's.
 func ToHandler(h slog.Handler) func(slog.Record) {
-	return func(r slog.Record) {
-		defer func() { _ = recover() }() // there is nobody left to tell
-		_ = h.Handle(context.Background(), r)
-	}
+	return func(r slog.Record) { _ = h.Handle(context.Background(), r) }
 }
 
 // Handle reports an error that happened in the background. With it, a Log is an otel.ErrorHandler.

@@ -1,0 +1,116 @@
+package telemetry_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/testenv"
+)
+
+// blockedOutput is where the library's own lines go, and do not get through until it is opened.
+type blockedOutput struct {
+	name, called string
+	block        func(t *testing.T) (opt telemetry.Option, open func())
+}
+
+type blockedWriter chan struct{}
+
+func (w blockedWriter) Write(p []byte) (int, error) { <-w; return len(p), nil }
+
+func blockedOutputs() []blockedOutput {
+	return []blockedOutput{
+		{"writer", "the log output", func(*testing.T) (telemetry.Option, func()) {
+			w := make(blockedWriter)
+			return telemetry.WithLogOutput(w), func() { close(w) }
+		}},
+		{"full pipe", "the log output", func(t *testing.T) (telemetry.Option, func()) {
+			r, w, err := os.Pipe()
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = w.Close() })
+			require.NoError(t, w.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+			_, err = w.Write(make([]byte, 16<<20))
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the reader hangs")
+			require.NoError(t, w.SetWriteDeadline(time.Time{}))
+			return telemetry.WithLogOutput(w), func() { _ = r.Close() }
+		}},
+		{"error handler", "the error handler", func(*testing.T) (telemetry.Option, func()) {
+			w := make(blockedWriter)
+			return telemetry.WithOptions(telemetry.WithLogOutput(io.Discard),
+				telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(error) { <-w }))), func() { close(w) }
+		}},
+	}
+}
+
+// soonDone fails unless do comes back, at five times what a busy machine needs.
+func soonDone(t *testing.T, what string, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() { defer close(done); do() }()
+	select {
+	case <-done:
+	case <-time.After(15 * time.Second):
+		t.Fatal(what + " is held up")
+	}
+}
+
+// What the library writes about itself costs the service lines, and nothing else.
+func TestLogOutputThatBlocks(t *testing.T) {
+	t.Parallel()
+	atOnce(t, overProtocols(blockedOutputs()...),
+		func(c protocolCase[blockedOutput]) string { return c.of.name + " " + string(c.protocol) },
+		func(t *testing.T, c protocolCase[blockedOutput]) {
+			collector := otlptest.New(t)
+			require.NoError(t, collector.Down())
+			opt, open := c.of.block(t)
+			var guard *telemetry.Guard
+			soonDone(t, "Init", func() {
+				var err error
+				guard, err = telemetry.Init(context.Background(), telemetry.WithoutGlobals(), opt, telemetry.WithoutLogs(), telemetry.WithoutMetrics(),
+					telemetry.WithEndpoint(collector.Endpoint(string(c.protocol))), telemetry.WithProtocol(c.protocol),
+					telemetry.WithSpanBatch(telemetry.Batch{MaxQueueSize: 16, MaxExportBatchSize: 8, ScheduleDelay: 10 * time.Millisecond}))
+				require.NoError(t, err)
+			})
+			tracer := guard.TracerProvider().Tracer("test")
+			soonDone(t, "a span's End", func() {
+				for range 5000 {
+					_, span := tracer.Start(context.Background(), "x")
+					span.End()
+				}
+			})
+			require.Positive(t, guard.Health().Traces.DroppedBy["queue_full"])
+			require.NoError(t, collector.Up())
+			soonDone(t, "delivery", func() {
+				require.NoError(t, collector.Wait(context.Background(), func(c *otlptest.Collector) bool { return len(c.Spans()) >= 16 }))
+			})
+			var err error
+			soonDone(t, "Shutdown", func() { err = guard.Shutdown(context.Background()) })
+			require.ErrorContains(t, err, "telemetry: shutdown: "+c.of.called+" has blocked for ")
+			require.ErrorContains(t, err, "its goroutine is left behind with ")
+			requireBooks(t, guard)
+			open() // or the goroutine would outlive the test
+		})
+}
+
+// The error of Init is out before a program exits: a handler is called, and a line written, before Init returns.
+func TestInitSaysWhatIsWrongBeforeItReturns(t *testing.T) {
+	var handled []error
+	log := &syncBuffer{}
+	for _, opt := range []telemetry.Option{
+		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { handled = append(handled, err) })), telemetry.WithLogOutput(log),
+	} {
+		guard, err := telemetry.Init(testenv.With(t.Context(), map[string]string{"OTEL_BSP_SCHEDULE_DELAY": "soon"}), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), opt)
+		require.NoError(t, err)
+		require.NoError(t, guard.Shutdown(t.Context()))
+	}
+	require.ErrorContains(t, errors.Join(handled...), "OTEL_BSP_SCHEDULE_DELAY")
+	require.Contains(t, log.String(), "OTEL_BSP_SCHEDULE_DELAY")
+}
