@@ -51,14 +51,15 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	return nil
 }
 
-// exportPart sends data points and books them. What is too large for the server it sends in halves, as the batch engine
+// exportPart sends data points and books them. What is too large for the server it sends in parts, as the batch engine
 // does; a single point that is too large is dropped.
 func (a *accountedMetrics) exportPart(ctx context.Context, rm *metricdata.ResourceMetrics, points int64) {
 	out := a.call(ctx, rm, points)
 	if out.TooLarge && points > 1 {
-		half := points / 2
-		a.exportPart(ctx, pointsBetween(rm, 0, half), half)
-		a.exportPart(ctx, pointsBetween(rm, half, points), points-half)
+		for from, size := int64(0), out.PartSize(); from < points; from += size {
+			to := min(from+size, points)
+			a.exportPart(ctx, pointsBetween(rm, from, to), to-from)
+		}
 		return
 	}
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })

@@ -156,7 +156,8 @@ func (c *connections) close() error {
 }
 
 // The exporters below get every setting explicitly: what is left out they would read from the environment themselves,
-// with other rules. A nil TLS configuration keeps them from reading the certificate files: TLS belongs to the client.
+// with other rules. A nil TLS configuration keeps them from reading the certificate files: TLS belongs to the client. A
+// request size of 0 is no limit of their own: delivery has one, and says that a request is too large.
 var noTLS *tls.Config
 
 func (c *connections) spanExporter(ctx context.Context) (sdktrace.SpanExporter, error) {
@@ -170,7 +171,7 @@ func (c *connections) spanExporter(ctx context.Context) (sdktrace.SpanExporter, 
 			otlptracegrpc.WithTimeout(0), otlptracegrpc.WithRetry(otlptracegrpc.RetryConfig{}))
 	}
 	return otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(s.target.url.String()), otlptracehttp.WithHTTPClient(c.clientOf(traces)),
-		otlptracehttp.WithTLSClientConfig(noTLS), otlptracehttp.WithHeaders(s.headers.value), otlptracehttp.WithTimeout(0),
+		otlptracehttp.WithTLSClientConfig(noTLS), otlptracehttp.WithHeaders(s.headers.value), otlptracehttp.WithMaxRequestSize(0), otlptracehttp.WithTimeout(0),
 		otlptracehttp.WithCompression(otlptracehttp.NoCompression), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}))
 }
 
@@ -183,11 +184,11 @@ func (c *connections) metricExporter(ctx context.Context) (sdkmetric.Exporter, e
 			return nil, err
 		}
 		return otlpmetricgrpc.New(ctx, otlpmetricgrpc.WithGRPCConn(conn), otlpmetricgrpc.WithHeaders(s.headers.value),
-			otlpmetricgrpc.WithTimeout(0), otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{}),
+			otlpmetricgrpc.WithMaxRequestSize(0), otlpmetricgrpc.WithTimeout(0), otlpmetricgrpc.WithRetry(otlpmetricgrpc.RetryConfig{}),
 			otlpmetricgrpc.WithTemporalitySelector(temporality), otlpmetricgrpc.WithAggregationSelector(aggregation))
 	}
 	return otlpmetrichttp.New(ctx, otlpmetrichttp.WithEndpointURL(s.target.url.String()), otlpmetrichttp.WithHTTPClient(c.clientOf(metrics)),
-		otlpmetrichttp.WithTLSClientConfig(noTLS), otlpmetrichttp.WithHeaders(s.headers.value), otlpmetrichttp.WithTimeout(0),
+		otlpmetrichttp.WithTLSClientConfig(noTLS), otlpmetrichttp.WithHeaders(s.headers.value), otlpmetrichttp.WithMaxRequestSize(0), otlpmetrichttp.WithTimeout(0),
 		otlpmetrichttp.WithCompression(otlpmetrichttp.NoCompression), otlpmetrichttp.WithRetry(otlpmetrichttp.RetryConfig{}),
 		otlpmetrichttp.WithTemporalitySelector(temporality), otlpmetrichttp.WithAggregationSelector(aggregation))
 }
@@ -197,7 +198,7 @@ func (c *connections) logExporters(ctx context.Context) ([]sdklog.Exporter, erro
 	s := c.cfg.signals[logs]
 	if s.protocol.value != ProtocolGRPC {
 		exporter, err := otlploghttp.New(ctx, otlploghttp.WithEndpointURL(s.target.url.String()), otlploghttp.WithHTTPClient(c.clientOf(logs)),
-			otlploghttp.WithTLSClientConfig(noTLS), otlploghttp.WithHeaders(s.headers.value), otlploghttp.WithTimeout(0),
+			otlploghttp.WithTLSClientConfig(noTLS), otlploghttp.WithHeaders(s.headers.value), otlploghttp.WithMaxRequestSize(0), otlploghttp.WithTimeout(0),
 			otlploghttp.WithCompression(otlploghttp.NoCompression), otlploghttp.WithRetry(otlploghttp.RetryConfig{}))
 		return []sdklog.Exporter{exporter}, err
 	}
@@ -208,7 +209,7 @@ func (c *connections) logExporters(ctx context.Context) ([]sdklog.Exporter, erro
 	exporters := make([]sdklog.Exporter, c.cfg.logBatch.maxConcurrentExports.value)
 	for i := range exporters {
 		exporters[i], err = otlploggrpc.New(ctx, otlploggrpc.WithGRPCConn(conn), otlploggrpc.WithHeaders(s.headers.value),
-			otlploggrpc.WithTimeout(0), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}))
+			otlploggrpc.WithMaxRequestSize(0), otlploggrpc.WithTimeout(0), otlploggrpc.WithRetry(otlploggrpc.RetryConfig{}))
 		if err != nil {
 			return nil, err
 		}

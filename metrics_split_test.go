@@ -82,3 +82,75 @@ func TestMetricsTooLargeAreHalved(t *testing.T) {
 		})
 	}
 }
+
+// The library's own limit of a request is halved at like a collector's: metrics beyond it arrive.
+func TestMetricsLargerThanARequest(t *testing.T) {
+	if testing.Short() {
+		t.Skip("140 MB")
+	}
+	pad := strings.Repeat("x", 32_000)
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			c := otlptest.New(t)
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
+				telemetry.WithoutTraces(), telemetry.WithoutLogs(), telemetry.WithoutRuntimeMetrics())
+			gauge, err := guard.MeterProvider().Meter("test").Int64Gauge("large")
+			require.NoError(t, err)
+			const points = 450 // of 160 kB each
+			for n := range points {
+				gauge.Record(t.Context(), 1, metric.WithAttributes(attribute.Int("n", n), attribute.String("a", pad), attribute.String("b", pad),
+					attribute.String("c", pad), attribute.String("d", pad), attribute.String("e", pad)))
+			}
+			require.NoError(t, guard.ForceFlush(t.Context()))
+			arrived := 0
+			for _, m := range c.Metrics() {
+				if m.Name == "large" {
+					arrived += len(m.Points)
+				}
+			}
+			require.Equal(t, points, arrived)
+			require.Zero(t, guard.Health().Metrics.Lost())
+		})
+	}
+}
+
+// What fits is learned for each signal: the second time hardly a request is refused.
+func TestTooLargeIsLearned(t *testing.T) {
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			c := otlptest.New(t)
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
+				telemetry.WithoutRuntimeMetrics())
+			gauge, err := guard.MeterProvider().Meter("test").Int64Gauge("gauge")
+			require.NoError(t, err)
+			c.SetMaxRequestBytes(20_000)
+			refused := func(s otlptest.Signal) (n int) {
+				for _, r := range c.Requests() {
+					if r.Signal == s && !r.Accepted {
+						n++
+					}
+				}
+				return n
+			}
+			round := func() {
+				for n := range 1000 {
+					gauge.Record(t.Context(), 1, metric.WithAttributes(attribute.Int("n", n)))
+					record(t.Context(), guard, fmt.Sprint(n))
+				}
+				require.NoError(t, guard.ForceFlush(t.Context()))
+			}
+			round()
+			before := map[otlptest.Signal]int{}
+			for _, s := range []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs} {
+				before[s] = refused(s)
+				require.Positive(t, before[s])
+			}
+			for range 5 {
+				round()
+			}
+			for s, first := range before {
+				require.LessOrEqual(t, refused(s)-first, 10, s)
+			}
+		})
+	}
+}

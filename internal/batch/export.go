@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
@@ -51,16 +52,16 @@ func (e *Engine[T]) spool(slot int, items []T) delivery.Outcome {
 }
 
 // exportPart sends items of b and books them. What is too large for the server
-// it sends in halves, oldest first; a single item that is too large is dropped.
+// it sends in parts, oldest first; a single item that is too large is dropped.
 func (e *Engine[T]) exportPart(ctx context.Context, slot int, b *batch[T], items []T) {
 	out := e.call(ctx, slot, items)
 	if !out.TooLarge || len(items) == 1 {
 		e.book(b, out)
 		return
 	}
-	half := len(items) / 2
-	e.exportPart(ctx, slot, b, items[:half])
-	e.exportPart(ctx, slot, b, items[half:])
+	for part := range slices.Chunk(items, int(out.PartSize())) {
+		e.exportPart(ctx, slot, b, part)
+	}
 }
 
 // call makes one export and returns an outcome in which every item has a place.

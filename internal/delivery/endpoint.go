@@ -121,10 +121,12 @@ const (
 // reply is what one attempt learned.
 type reply struct {
 	verdict  verdict
-	rejected int64         // items the server refused although it took the request
+	rejected int64         // items the server refused although it took the request, or would refuse
 	after    time.Duration // how long the server asks to wait before the next attempt
 	place    bool          // refused for what endpoint, credentials or TLS are, not for what was sent
 	absent   bool          // nothing listens there
+	local    bool          // no request was made: the answer is known
+	fits     int64         // with tooLarge: how many items may fit
 	err      error
 }
 
@@ -136,6 +138,8 @@ func (r reply) misplaced() bool { return r.verdict == refused && r.place }
 type call struct {
 	gate  *gate
 	where string                      // names the endpoint for an operator
+	size  int64                       // in bytes, before compression
+	items int64                       // 0 if nobody knows
 	try   func(context.Context) reply // makes one attempt
 	keep  func() error                // puts the request on disk; nil if it cannot be
 }
@@ -158,7 +162,8 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 		return e.deliverOnce(ctx, c, replay)
 	}
 	if asking(ctx) {
-		return e.attempt(ctx, c.try).worded(c.where, 1, 0, nil)
+		c.items = 0 // it has none
+		return e.attempt(ctx, c).worded(c.where, 1, 0, nil)
 	}
 	if spoolOnly(ctx) {
 		return c.keepNow()
@@ -189,7 +194,7 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 			break
 		}
 		attempts++
-		r := e.attempt(ctx, c.try)
+		r := e.attempt(ctx, c)
 		if r.verdict == retry && ctx.Err() != nil {
 			// The end of the request's own time says nothing about the endpoint; the
 			// attempt before may have.
@@ -198,6 +203,13 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 			}
 			g.abandon(p)
 			break
+		}
+		if r.local {
+			g.abandon(p)
+			if r.verdict == refused && c.keeps() {
+				return onDisk(r.err)
+			}
+			return r.worded(c.where, 1, 0, nil)
 		}
 		last = r
 		misplaced := last.misplaced() && c.keeps()
@@ -223,10 +235,12 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 		}
 	}
 	end = cmp.Or(end, context.Cause(ctx))
-	if c.keeps() {
-		return onDisk(cmp.Or(last.err, end))
-	}
 	last.verdict = refused
+	if err := c.put(); err == nil {
+		return onDisk(cmp.Or(last.err, end))
+	} else if c.splits(err) {
+		last.verdict = tooLarge
+	}
 	return last.worded(c.where, attempts, time.Since(start), end)
 }
 
@@ -234,12 +248,17 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 // it speaks against its connection.
 const enoughTime = time.Second
 
-// attempt makes one attempt within its own time.
-func (e *Endpoint) attempt(ctx context.Context, try func(context.Context) reply) reply {
+// attempt makes one attempt within its own time, unless the answer is known.
+func (e *Endpoint) attempt(ctx context.Context, c call) reply {
+	turn, known := c.gate.sizes.enter(ctx, c.size, c.items)
+	if turn == nil {
+		return known
+	}
+	defer turn.leave()
 	timed, cancel := context.WithTimeoutCause(ctx, e.cfg.AttemptTimeout, ErrAttemptTimeout)
 	defer cancel()
 	begin := time.Now()
-	r := try(timed)
+	r := c.try(timed)
 	silent := r.verdict == retry && errors.Is(timed.Err(), context.DeadlineExceeded)
 	if silent {
 		if how := e.dialer.unconnected(); how != "" {
@@ -253,7 +272,7 @@ func (e *Endpoint) attempt(ctx context.Context, try func(context.Context) reply)
 	if !r.absent && ctx.Err() == nil { // what is cut short has learned nothing
 		e.present.Store(true)
 	}
-	return r
+	return turn.learn(r)
 }
 
 // wait returns after d, or with the cause of ctx's end.

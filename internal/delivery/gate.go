@@ -21,6 +21,7 @@ type gate struct {
 	// hopeless says that the endpoint is not worth waiting for.
 	hopeless func() bool
 	live     atomic.Int64 // requests that are being delivered, those from the spool apart
+	sizes    sizes
 
 	mu       sync.Mutex
 	shut     bool

@@ -115,6 +115,8 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 		r := e.deliver(ctx, call{
 			gate:  e.gate(method, signal),
 			where: where + " (" + signal + ")",
+			size:  messageSize(ctx, req),
+			items: itemsOf(ctx),
 			keep:  e.keeper(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
 			try: func(ctx context.Context) reply {
 				return e.withHeaders(ctx, func(current map[string]string) reply {
@@ -154,6 +156,17 @@ func withMetadata(ctx context.Context, sent metadata.MD, current map[string]stri
 		sent.Set(name, value)
 	}
 	return metadata.NewOutgoingContext(ctx, sent)
+}
+
+// messageSize returns how many bytes a request has before compression.
+func messageSize(ctx context.Context, req any) int64 {
+	if replay := replayOf(ctx); replay != nil {
+		return replay.size
+	}
+	if msg, ok := req.(proto.Message); ok {
+		return int64(proto.Size(msg))
+	}
+	return 0
 }
 
 // encodeMessage returns the request of a call as it goes to disk.

@@ -59,6 +59,8 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	r := t.endpoint.deliver(ctx, call{
 		gate:  t.endpoint.gate(where, signal),
 		where: where,
+		size:  p.size(),
+		items: itemsOf(ctx),
 		keep:  t.endpoint.keeper(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
 		try: func(ctx context.Context) reply {
 			attempt := p.attempt(ctx)
@@ -131,6 +133,14 @@ func (t *transport) prepare(req *http.Request) (*prepared, error) {
 	}
 	p.payload = body.Bytes()
 	return p, err
+}
+
+// size is how many bytes the request has before compression, as far as it is known.
+func (p *prepared) size() int64 {
+	if replay := replayOf(p.req.Context()); replay != nil {
+		return replay.size
+	}
+	return max(p.plain, int64(len(p.payload)))
 }
 
 // attempt returns the request of one attempt.

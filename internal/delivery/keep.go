@@ -49,6 +49,17 @@ func signalOf(req *http.Request) string {
 	return httpSignal(req.URL.Path)
 }
 
+// itemsOf returns how many items the request of ctx has, or 0 if nobody knows.
+func itemsOf(ctx context.Context) int64 {
+	if replay := replayOf(ctx); replay != nil {
+		return replay.items
+	}
+	if out := OutcomeFrom(ctx); out != nil {
+		return out.Items
+	}
+	return 0
+}
+
 // encoded is a request as it goes to disk.
 type encoded struct {
 	gzip  []byte
@@ -84,17 +95,31 @@ var errNotSpooled = errors.New("there is no time to send it and no spool for it"
 
 // keepNow settles a request of a [SpoolOnly] context.
 func (c call) keepNow() reply {
-	if c.keep == nil {
+	err := c.put()
+	switch {
+	case err == nil:
+		return reply{verdict: kept, err: fmt.Errorf("%s: no time to send it", c.where)}
+	case c.splits(err):
+		return reply{verdict: tooLarge, err: fmt.Errorf("%s: %w", c.where, err)}
+	case c.keep == nil:
 		return reply{verdict: refused, err: fmt.Errorf("%s: %w", c.where, errNotSpooled)}
 	}
-	if err := c.keep(); err != nil {
-		return reply{verdict: refused, err: fmt.Errorf("%s: no time to send it, and not spooled: %w", c.where, err)}
+	return reply{verdict: refused, err: fmt.Errorf("%s: no time to send it, and not spooled: %w", c.where, err)}
+}
+
+// put puts the request on disk.
+func (c call) put() error {
+	if c.keep == nil {
+		return errNotSpooled
 	}
-	return reply{verdict: kept, err: fmt.Errorf("%s: no time to send it", c.where)}
+	return c.keep()
 }
 
 // keeps puts the request on disk, and reports whether it is there.
-func (c call) keeps() bool { return c.keep != nil && c.keep() == nil }
+func (c call) keeps() bool { return c.put() == nil }
+
+// splits reports whether a request that was not put on disk may fit there in parts.
+func (c call) splits(err error) bool { return c.items > 1 && errors.Is(err, spool.ErrTooLarge) }
 
 // keptResponse is what an exporter gets for a request on disk: it is taken care
 // of, and the [Outcome] says how.

@@ -44,6 +44,9 @@ type Outcome struct {
 	// TooLarge says that the server refuses a request of this size: nothing was
 	// taken, and smaller requests may succeed.
 	TooLarge bool
+	// Fits is, with TooLarge, how many of the items may fit into a request, by estimate;
+	// 0 if nothing is known.
+	Fits int64
 	// Err says why items were rejected, failed, spooled or too large, in an
 	// operator's words. It may be set although everything was exported: a server's
 	// warning.
@@ -59,6 +62,17 @@ func (o *Outcome) Lost() int64 {
 		return o.Items
 	}
 	return o.Failed + o.Rejected
+}
+
+// PartSize is how many items to send at once of those that are too large together:
+// as many as may fit, at most half of them, in parts of the same size.
+func (o *Outcome) PartSize() int64 {
+	fits := min(max(o.Fits, 0), o.Items/2)
+	if fits == 0 {
+		fits = (o.Items + 1) / 2
+	}
+	parts := (o.Items + fits - 1) / fits
+	return max((o.Items+parts-1)/parts, 1)
 }
 
 type outcomeKey struct{}
@@ -89,8 +103,9 @@ func (o *Outcome) settle(r reply) {
 	case kept:
 		o.Spooled = o.Items
 	case tooLarge:
-		o.TooLarge = true
+		o.TooLarge, o.Fits = true, r.fits
 	default:
-		o.Failed = o.Items
+		o.Rejected = min(max(r.rejected, 0), o.Items)
+		o.Failed = o.Items - o.Rejected
 	}
 }

@@ -34,7 +34,9 @@ const (
 // share.
 type replay struct {
 	enter context.Context // bounds the wait for the gate, not the attempt
-	made  bool            // the request has come as far as the transport
+	items int64
+	size  int64 // before compression, in bytes
+	made  bool  // the request has come as far as the transport
 	reply reply
 	cut   bool  // the replayer's end came before an answer
 	probe bool  // the gate was shut
@@ -56,15 +58,28 @@ func replayOf(ctx context.Context) *replay {
 func (e *Endpoint) deliverOnce(ctx context.Context, c call, r *replay) reply {
 	start := time.Now()
 	r.made = true
-	p, err := c.gate.enter(r.enter)
+	var (
+		p   pass
+		err = context.Canceled
+	)
+	if c.gate.sizes.awaitRest(r.enter) {
+		p, err = c.gate.enter(r.enter)
+	}
 	if err != nil {
 		r.reply, r.cut = reply{verdict: retry, err: err}, true
 		return r.reply
 	}
-	r.reply = e.attempt(ctx, c.try)
+	r.reply = e.attempt(ctx, c)
 	if r.reply.verdict == retry && ctx.Err() != nil {
 		c.gate.abandon(p)
 		r.cut = true
+		return r.reply
+	}
+	if r.reply.local {
+		c.gate.abandon(p)
+		if r.reply.verdict == refused {
+			r.reply.verdict = retry // nothing is sent for a while, and the disk is patient
+		}
 		return r.reply
 	}
 	answer := r.reply
@@ -226,7 +241,7 @@ func (r *Replayer) replay(seg *spool.Segment) time.Duration {
 		return 0
 	}
 	start := time.Now()
-	call := &replay{enter: r.gates}
+	call := &replay{enter: r.gates, items: req.Items, size: req.Plain}
 	_ = r.send(context.WithValue(r.base, replayKey{}, call), req) // call.reply says more
 	if !call.made {
 		seg.Relapses++ // it cannot even be put into a request

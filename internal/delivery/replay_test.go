@@ -221,15 +221,15 @@ func TestEveryEndOfARequestIsSpooled(t *testing.T) {
 }
 
 func TestWhatIsRefusedForGoodIsNotSpooled(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDepot(t)
-		for code, want := range map[int]delivery.Outcome{400: {Failed: 2}, 413: {TooLarge: true}, 422: {Failed: 2}, 500: {Failed: 2}} {
+	for code, want := range map[int]delivery.Outcome{400: {Failed: 2}, 413: {TooLarge: true}, 422: {Failed: 2}, 500: {Failed: 2}} {
+		synctest.Test(t, func(t *testing.T) {
+			d := newDepot(t)
 			d.set(replying(code))
 			out := d.send(t.Context(), "a", 2)
 			require.Equal(t, []any{want.Failed, want.TooLarge, int64(0)}, []any{out.Failed, out.TooLarge, out.Spooled}, code)
-		}
-		require.Zero(t, d.close().Added)
-	})
+			require.Zero(t, d.close().Added)
+		})
+	}
 }
 
 func TestFullDiskFallsBackToMemory(t *testing.T) {

@@ -82,10 +82,12 @@ type Store struct {
 	books    [signals]Books
 }
 
+// ErrTooLarge is the error of a request that may fit in smaller parts.
+var ErrTooLarge = errors.New("the request is larger than the spool takes")
+
 var (
 	errClosed  = errors.New("the spool is closed")
 	errNoPlace = errors.New("the spool's directory is gone")
-	errSize    = errors.New("the request is larger than the spool")
 	errNoRoom  = errors.New("the spool is full of requests that are being written")
 )
 
@@ -130,7 +132,10 @@ func (s *Store) Close() {
 // Put keeps a request. When it returns nil, the request survives the process,
 // however that ends.
 func (s *Store) Put(r Request) error {
-	if r.Items <= 0 || r.Plain <= 0 || r.Plain > MaxPlain {
+	if r.Plain > MaxPlain {
+		return ErrTooLarge
+	}
+	if r.Items <= 0 || r.Plain <= 0 {
 		return fmt.Errorf("a request of %d bytes cannot be spooled", r.Plain)
 	}
 	seg, err := s.put(r, "")
@@ -180,7 +185,7 @@ func (s *Store) reserve(seg *Segment, r Request) error {
 	case s.lock == nil:
 		return cmp.Or(s.trouble, errNoPlace)
 	case seg.size > s.cfg.MaxBytes:
-		return errSize
+		return ErrTooLarge
 	}
 	var ok bool
 	if victims, ok = s.makeRoom(seg.size, 1); !ok {

@@ -1,0 +1,164 @@
+package delivery
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"sync"
+	"time"
+)
+
+const (
+	// maxRequest is the most bytes of a request before compression, the default of the official exporters: more would be
+	// refused by whatever collector, after it had cost its size several times over here.
+	maxRequest = 64 << 20
+	// forgetAfter is how long a size that was refused is remembered: after that time twice as much is tried. One request
+	// in ten minutes is what it costs to notice that a server's limit was raised.
+	forgetAfter = 10 * time.Minute
+	// singlesInARow is how many requests of one item are refused for their size, one after the other, before nothing more
+	// is sent for a while: a server that refuses each of them refuses everything, and is asked again after tooLargeRest.
+	singlesInARow = 16
+	tooLargeRest  = time.Minute
+)
+
+// sizes learns how large requests to one place may be, from what it takes and what it refuses as too large (413). Sizes
+// are those before compression: collectors limit what they have to decode. The zero value has learned nothing. It is
+// safe for concurrent use.
+type sizes struct {
+	mu        sync.Mutex
+	refused   int64     // the smallest size that was refused, in bytes; 0 if none was
+	refusedAt time.Time // when one was last refused
+	taken     int64     // the largest size that was taken since and is below refused; 0 if none was
+	singles   int       // requests of one item that were refused in a row
+	rest      time.Time // nothing is sent before
+	cause     error     // of the last refusal
+	seeking   bool      // a request is under way that finds out what fits
+	changed   chan struct{}
+}
+
+// turn is the leave to send a request of a size.
+type turn struct {
+	sizes       *sizes
+	size, items int64
+	seeks       bool
+}
+
+// enter returns the leave to send a request, or the reply that it would get. While nothing is known to fit, one request
+// at a time finds out. items is 0 where nobody knows them: such a request is sent whatever its size.
+func (s *sizes) enter(ctx context.Context, size, items int64) (*turn, reply) {
+	for {
+		s.mu.Lock()
+		t := &turn{sizes: s, size: size, items: items}
+		if r, known := s.known(size, items, time.Now()); known {
+			s.mu.Unlock()
+			return nil, r
+		}
+		if items == 0 || s.refused == 0 || s.taken > 0 {
+			s.mu.Unlock()
+			return t, reply{}
+		}
+		if !s.seeking {
+			s.seeking, t.seeks = true, true
+			s.changed = make(chan struct{})
+			s.mu.Unlock()
+			return t, reply{}
+		}
+		changed := s.changed
+		s.mu.Unlock()
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return nil, reply{verdict: retry, local: true, err: errNoAnswer}
+		}
+	}
+}
+
+// known returns the reply to a request that need not be sent. The caller holds the lock.
+func (s *sizes) known(size, items int64, now time.Time) (reply, bool) {
+	switch {
+	case items == 0:
+		return reply{}, false
+	case size > maxRequest:
+		return reply{verdict: tooLarge, local: true, fits: fits(items, size, maxRequest),
+			err: fmt.Errorf("a request of %d bytes is larger than the %d that this library sends", size, maxRequest)}, true
+	case now.Before(s.rest):
+		return reply{verdict: refused, local: true, rejected: math.MaxInt64,
+			err: fmt.Errorf("%w: %d requests of one item were refused in a row, so nothing is sent for a minute", s.cause, singlesInARow)}, true
+	}
+	// What cannot be split is sent: to know that it does not fit would not help it.
+	if s.refused > 0 && items > 1 && size >= s.limit(now) {
+		return reply{verdict: tooLarge, local: true, fits: fits(items, size, s.target()), err: s.cause}, true
+	}
+	return reply{}, false
+}
+
+// limit is the size from which on requests are not worth sending. The caller holds the lock.
+func (s *sizes) limit(now time.Time) int64 {
+	doublings := min(now.Sub(s.refusedAt)/forgetAfter, 16)
+	return min(s.refused<<doublings, 2*maxRequest)
+}
+
+// target is the size that parts should have. The caller holds the lock.
+func (s *sizes) target() int64 {
+	return max(s.taken, s.refused/2)
+}
+
+// fits returns how many of the items of a request fit into a target size, at least 1.
+func fits(items, size, target int64) int64 {
+	return max(int64(float64(items)*(float64(target)/float64(size))), 1)
+}
+
+// leave gives the turn to the next one.
+func (t *turn) leave() {
+	if t.seeks {
+		t.sizes.mu.Lock()
+		defer t.sizes.mu.Unlock()
+		t.sizes.seeking = false
+		close(t.sizes.changed)
+	}
+}
+
+// learn tells what became of the request, and returns that with what fits.
+func (t *turn) learn(r reply) reply {
+	s := t.sizes
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case t.items == 0:
+	case r.verdict == taken:
+		s.singles = 0
+		if s.refused > 0 && t.size >= s.refused {
+			s.refused = 0 // the server takes more than it did
+		}
+		s.taken = max(s.taken, t.size)
+	case r.verdict == tooLarge:
+		s.refuse(t, r, time.Now())
+		r.fits = fits(t.items, t.size, s.target())
+	}
+	return r
+}
+
+// refuse learns from a refusal. The caller holds the lock.
+func (s *sizes) refuse(t *turn, r reply, now time.Time) {
+	s.cause, s.refusedAt = r.err, now
+	if s.refused == 0 || t.size < s.refused {
+		s.refused = t.size
+	}
+	if t.size <= s.taken {
+		s.taken = 0 // the server takes less than it did
+	}
+	if t.items > 1 {
+		return
+	}
+	if s.singles++; s.singles >= singlesInARow {
+		s.refused, s.taken, s.singles, s.rest = 0, 0, 0, now.Add(tooLargeRest)
+	}
+}
+
+// awaitRest returns when requests are sent again, or false if ctx ends before.
+func (s *sizes) awaitRest(ctx context.Context) bool {
+	s.mu.Lock()
+	rest := time.Until(s.rest)
+	s.mu.Unlock()
+	return rest <= 0 || wait(ctx, rest) == nil
+}
