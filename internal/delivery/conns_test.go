@@ -3,6 +3,7 @@ package delivery_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"sync"
@@ -11,8 +12,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/credentials/insecure"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
 const shortAttempt = 300 * time.Millisecond
@@ -98,6 +102,44 @@ func TestHungConnectionIsReplacedBetweenRequests(t *testing.T) {
 			require.EqualValues(t, 10, out.Exported, "%v", out.Err)
 			_, conns := server.counts()
 			require.Equal(t, 2, conns)
+		})
+	}
+}
+
+// However connections end, none is remembered.
+func TestConnectionsAreForgotten(t *testing.T) {
+	t.Parallel()
+	certificates, err := otlptest.TestCertificates(t.TempDir())
+	require.NoError(t, err)
+	for name, address := range map[string]string{
+		"closed":        rawServer(t, func(c net.Conn) { _ = c.Close() }),
+		"no HTTP":       rawServer(t, func(c net.Conn) { _, _ = c.Write([]byte("220 mail.test ESMTP\r\n")) }),
+		"another first": rawServer(t, func(c net.Conn) { _, _ = c.Write([]byte("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")) }),
+		"silent":        rawServer(t, once("")),
+		"an answer":     serveH2(t, nil, func(s *h2stream) { s.ok("grpc") }).addr,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for protocol, connect := range map[string]func(*testing.T, *delivery.Endpoint) (func(), sender){
+				"grpc": func(t *testing.T, e *delivery.Endpoint) (func(), sender) {
+					return overGRPC(t, e, address, insecure.NewCredentials())
+				},
+				"grpc, TLS": func(t *testing.T, e *delivery.Endpoint) (func(), sender) {
+					return overGRPC(t, e, address, credentials.NewTLS(certificates.ClientWithoutCert))
+				},
+				"http": func(t *testing.T, e *delivery.Endpoint) (func(), sender) {
+					return overHTTP(t, e, "http://"+address, nil)
+				},
+				"http, TLS": func(t *testing.T, e *delivery.Endpoint) (func(), sender) {
+					return overHTTP(t, e, "https://"+address, certificates.ClientWithoutCert)
+				},
+			} {
+				e := delivery.New(delivery.Config{AttemptTimeout: shortAttempt})
+				closing, send := connect(t, e)
+				_ = send(expired(t, 3*shortAttempt), "traces")
+				closing()
+				require.Eventually(t, func() bool { return e.OpenConns() == 0 }, time.Minute, time.Millisecond, protocol)
+			}
 		})
 	}
 }

@@ -19,6 +19,7 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
@@ -192,17 +193,25 @@ func newSender(t *testing.T, protocol string, cfg delivery.Config, answer func(s
 }
 
 func grpcSender(t *testing.T, e *delivery.Endpoint, address string) sender {
+	_, send := overGRPC(t, e, address, insecure.NewCredentials())
+	return send
+}
+
+// overGRPC connects to an address. What it returns first closes the connection,
+// which the end of the test does, too.
+func overGRPC(t *testing.T, e *delivery.Endpoint, address string, creds credentials.TransportCredentials) (func(), sender) {
 	t.Helper()
-	conn, err := e.GRPCConn(address, insecure.NewCredentials())
+	conn, err := e.GRPCConn(address, creds)
 	require.NoError(t, err)
-	t.Cleanup(func() { _ = conn.Close() })
+	closing := func() { _ = conn.Close() }
+	t.Cleanup(closing)
 	methods := map[string]string{"traces": traceMethod, "metrics": metricsMethod, "logs": logsMethod}
 	messages := map[string][2]proto.Message{
 		"traces":  {&coltracepb.ExportTraceServiceRequest{}, &coltracepb.ExportTraceServiceResponse{}},
 		"metrics": {&colmetricspb.ExportMetricsServiceRequest{}, &colmetricspb.ExportMetricsServiceResponse{}},
 		"logs":    {&collogspb.ExportLogsServiceRequest{}, &collogspb.ExportLogsServiceResponse{}},
 	}
-	return func(ctx context.Context, signal string) delivery.Outcome {
+	return closing, func(ctx context.Context, signal string) delivery.Outcome {
 		out := delivery.Outcome{Items: 10}
 		m := messages[signal]
 		err := conn.Invoke(delivery.WithOutcome(ctx, &out), methods[signal], m[0], proto.Clone(m[1]))
@@ -212,11 +221,16 @@ func grpcSender(t *testing.T, e *delivery.Endpoint, address string) sender {
 }
 
 func httpSender(t *testing.T, e *delivery.Endpoint, base string, config *tls.Config) sender {
+	_, send := overHTTP(t, e, base, config)
+	return send
+}
+
+func overHTTP(t *testing.T, e *delivery.Endpoint, base string, config *tls.Config) (func(), sender) {
 	t.Helper()
 	pool := e.NewTransport(config, 8)
 	t.Cleanup(pool.CloseIdleConnections)
 	client := &http.Client{Transport: e.Transport(pool)}
-	return func(ctx context.Context, signal string) delivery.Outcome {
+	return pool.CloseIdleConnections, func(ctx context.Context, signal string) delivery.Outcome {
 		out := delivery.Outcome{Items: 10}
 		req, err := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, base+"/v1/"+signal, strings.NewReader("0123456789"))
 		require.NoError(t, err)
