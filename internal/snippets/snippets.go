@@ -155,14 +155,12 @@ func used(t testing.TB, s Snippet) string {
 func (around Surroundings) declarations(s Snippet, body string) string {
 	var names []string
 	for name := range around.Declarations {
-		section, plain, scoped := strings.Cut(name, "/")
-		if !scoped {
-			plain = name
-			if _, special := around.Declarations[s.Heading+"/"+name]; special {
-				continue
-			}
+		slash := strings.LastIndexByte(name, '/')
+		section, plain := name[:max(slash, 0)], name[slash+1:]
+		if _, special := around.Declarations[s.Heading+"/"+plain]; special && section == "" {
+			continue
 		}
-		if scoped && section != s.Heading || !mentions(body, plain) || regexp.MustCompile(`\bfunc `+plain+`\(`).MatchString(body) {
+		if section != "" && section != s.Heading || !mentions(body, plain) || regexp.MustCompile(`\bfunc `+plain+`\(`).MatchString(body) {
 			continue
 		}
 		names = append(names, name)
