@@ -72,7 +72,7 @@ func probes(t *testing.T) map[string]probe {
 			option: WithProfile(ProfileEdge), optionShown: "edge", badOption: WithProfile("egde"),
 			env: "HIGH-throughput", envShown: "high-throughput", badEnv: "fast",
 		},
-		"disabled":         {env: "TRUE", envShown: "true", badEnv: "yes"},
+		"disabled":         {option: WithDisabled(true), optionShown: "true", env: "FALSE", envShown: "false", badEnv: "yes"},
 		"self-log level":   enumeration("debug", "error"),
 		"console format":   enumeration("tree", "json"),
 		"shutdown timeout": duration(WithShutdownTimeout),

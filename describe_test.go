@@ -72,6 +72,9 @@ func TestWhyASignalIsOff(t *testing.T) {
 	}{
 		{environment{"OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
 		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER is none; spans have ids, and the sampler decides for the services that are called"},
+		{environment{"OTEL_SDK_DISABLED": "false", "OTEL_TRACES_EXPORTER": "none"}, []Option{WithDisabled(true)}, "off: WithDisabled"},
+		{environment{"OTEL_SDK_DISABLED": "true"}, []Option{WithDisabled(false)}, "off: OTEL_SDK_DISABLED is true"},
+		{nil, []Option{WithOptions(WithDisabled(true)), WithDisabled(false), WithoutTraces()}, "off: WithoutTraces"},
 		{environment{"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", "OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
 		{nil, []Option{WithoutTraces()}, "off: WithoutTraces"},
 		{environment{"OTEL_TRACES_EXPORTER": "zipkin"}, nil, "off: wrong: OTEL_TRACES_EXPORTER"},

@@ -267,12 +267,23 @@ func WithRedaction(r Redaction) Option {
 	return record(func(o *options) { o.redaction = r })
 }
 
+// WithDisabled(true) switches telemetry off, as OTEL_SDK_DISABLED=true does, for a service that has a setting of its own:
+//
+//	telemetry.WithDisabled(!settings.Telemetry)
+//
+// Nothing is exported, recorded or probed, and spans have no ids. The console log and its redaction stay, and so does the
+// context that a caller sends: it goes on to the services that are called. WithDisabled(false) says nothing: an operator's
+// OTEL_SDK_DISABLED=true still counts. Given twice, the later one counts.
+func WithDisabled(disabled bool) Option {
+	return record(func(o *options) { o.disabled = disabled })
+}
+
 // WithoutTraces switches traces off. Spans record nothing, but have ids, so that the log lines of a request can be found.
 // The context of a caller goes on to the services that are called, unchanged. Of a trace that begins here nothing is sent,
 // so that they decide for themselves.
 //
 // OTEL_TRACES_EXPORTER=none is something else: it concerns the exporter only. The sampler decides as ever, and its decision
-// goes out. OTEL_SDK_DISABLED=true has neither ids nor decisions, as the specification says.
+// goes out. [WithDisabled] has neither ids nor decisions, as the specification has it.
 func WithoutTraces() Option { return without(traces) }
 
 // WithoutMetrics switches metrics off (OTEL_METRICS_EXPORTER=none).

@@ -18,6 +18,7 @@ import (
 
 // options is what the caller asked for, before anything is resolved; a nil pointer means that he did not say.
 type options struct {
+	disabled           bool
 	profile            *Profile
 	serviceName        *string
 	serviceVersion     *string

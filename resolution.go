@@ -125,6 +125,8 @@ func (r *resolution) decidesOnly(s signal) bool {
 func (r *resolution) whyOff(s signal) string {
 	exporters := r.cfg.signals[s].exporters
 	switch {
+	case r.cfg.disabled.value && isOption(r.cfg.disabled.origin):
+		return r.cfg.disabled.origin
 	case r.cfg.disabled.value:
 		return r.cfg.disabled.origin + " is true"
 	case slices.Contains(exporters.value, exporterNone) && isOption(exporters.origin):

@@ -31,10 +31,11 @@ func generalRows() []row {
 		},
 		typedRow[bool]{
 			rowInfo{
-				name: "disabled", env: []string{"OTEL_SDK_DISABLED"}, defaults: always("false"),
+				name: "disabled", option: "WithDisabled", env: []string{"OTEL_SDK_DISABLED"}, defaults: always("false"),
 				reason: "context still propagates and the console log still works when it is true; the SDK itself ignores it",
 			},
-			boolean(), func(c *config) *setting[bool] { return &c.disabled }, nil,
+			boolean(), func(c *config) *setting[bool] { return &c.disabled },
+			func(o *options) *bool { return nonZero(&o.disabled) }, // false leaves the decision to the operator
 		},
 		typedRow[slog.Level]{
 			rowInfo{

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,10 @@ func TestTracesThatAreNotExported(t *testing.T) {
 			want: want{ids: true, recorded: true}},
 		"disabled": {env: map[string]string{"OTEL_SDK_DISABLED": "true"},
 			want: want{recorded: true}},
+		"WithDisabled": {opts: []telemetry.Option{telemetry.WithDisabled(true)},
+			want: want{recorded: true}},
+		"WithDisabled, with a caller": {opts: []telemetry.Option{telemetry.WithDisabled(true)}, incoming: incoming,
+			want: want{ids: true, joined: true, recorded: true, same: true}},
 		"disabled, with a caller": {env: map[string]string{"OTEL_SDK_DISABLED": "true"}, incoming: incoming,
 			want: want{ids: true, joined: true, recorded: true, same: true}},
 	} {
@@ -238,6 +243,28 @@ func boolCount(b bool) int {
 		return 1
 	}
 	return 0
+}
+
+// A service's own setting switches off what OTEL_SDK_DISABLED does, and nothing else.
+func TestWithDisabled(t *testing.T) {
+	c := otlptest.New(t)
+	dir := t.TempDir()
+	guard, console := start(t, c, telemetry.WithDisabled(true), telemetry.WithSpool(dir, 0))
+	record(t.Context(), guard, "x")
+	guard.Logger().Info("with a secret", "password", "hunter2")
+	require.NoError(t, guard.ForceFlush(t.Context()))
+	require.Zero(t, guard.Health())
+	require.NoError(t, guard.Shutdown(t.Context()))
+
+	require.Empty(t, c.Requests())
+	require.Empty(t, c.Probes())
+	require.Contains(t, console.String(), `"msg":"x"`)
+	require.NotContains(t, console.String(), "hunter2")
+	require.Contains(t, console.String(), `"traces":"off: WithDisabled","metrics":"off: WithDisabled","logs":"off: WithDisabled"`)
+	require.NotContains(t, console.String(), `"level":"WARN"`)
+	left, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Empty(t, left)
 }
 
 // With nobody to export to there is nothing to hold or to queue, whatever the sampler has not yet decided.
