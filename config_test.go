@@ -521,6 +521,40 @@ func TestMisspeltEndpointsAreRefused(t *testing.T) {
 	}
 }
 
+// TestAddressesOfOtherKinds has what people write for other programs: each form of one kind is refused in the same words.
+func TestAddressesOfOtherKinds(t *testing.T) {
+	const (
+		unix   = "unix sockets are not supported: let the collector listen at a port, such as http://localhost:4318"
+		scheme = "gRPC's own name schemes are not supported: write it as http://host:port"
+		zone   = "the % before the zone of an IPv6 address is written %25 in a URL"
+	)
+	for endpoint, want := range map[string]string{
+		"unix:/var/run/o.sock": unix, "unix:///var/run/o.sock": unix, "unix://var/run/o.sock": unix, "unix:o.sock": unix, "UNIX:/o.sock": unix,
+		"unix-abstract:o": unix, "http://unix:/var/run/o.sock": unix, "http+unix:///var/run/o.sock": unix, "/var/run/o.sock": unix, "https://unix:/p": unix,
+		"dns:///collector:4317": scheme, "dns:collector": scheme, "passthrough:///c:4317": scheme, "xds:///c": scheme, "ipv4:127.0.0.1,127.0.0.2": scheme,
+		"http://[fe80::1%eth0]:4317": zone, "http://[::1%lo]": zone,
+		"http://collector:": "there is no port after the colon", "http://collector:/base": "there is no port after the colon",
+		"http://::1:4318": "it is not a URL", "http://[::1": "it is not a URL",
+	} {
+		for _, r := range []*resolution{resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}), resolve(nil, WithEndpoint(endpoint), WithProtocol(ProtocolGRPC))} {
+			require.ErrorContains(t, r.err(), ": "+want+": want a URL such as http://collector:4318", endpoint)
+			require.False(t, r.cfg.signals[traces].on)
+		}
+	}
+	for endpoint, hostPort := range map[string]string{
+		"http://unix:4317": "unix:4317", "dns:4317": "dns:4317", "http://[fe80::1%25eth0]:4317": "[fe80::1%eth0]:4317", "http://[::1%25lo]": "[::1%lo]:80",
+		"[::1%lo]:4317": "[::1%lo]:4317", "[::1%25lo]:4317": "[::1%lo]:4317",
+	} {
+		r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint, "OTEL_EXPORTER_OTLP_INSECURE": "true"})
+		require.NoError(t, r.err(), endpoint)
+		require.Equal(t, hostPort, r.cfg.signals[traces].target.hostPort())
+	}
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "[::1%lo]:4317"})
+	require.Equal(t, "http", r.cfg.signals[traces].target.url.Scheme, "a zone does not take the loopback away")
+	r = resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://[fe80::1%25eth0]:4317"})
+	require.Equal(t, "fe80::1", r.cfg.signals[traces].tls.ServerName, "certificates know no zones")
+}
+
 func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
 	wrong := environment{
 		"OTEL_EXPORTER_OTLP_ENDPOINT": "bogus://x", "OTEL_EXPORTER_OTLP_PROTOCOL": "http/json", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/such",

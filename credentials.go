@@ -100,7 +100,7 @@ func (c *connections) tls(s signalConfig) *tls.Config {
 		Certificate: s.tlsSource.clientCertificate,
 		Key:         s.tlsSource.clientKey,
 	}
-	return credential.Renewing(s.tls, files, s.target.url.Hostname(), &c.calls, c.credentialTrouble)
+	return credential.Renewing(s.tls, files, withoutZone(s.target.url.Hostname()), &c.calls, c.credentialTrouble)
 }
 
 func (c *connections) credentialTrouble(err error) {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
@@ -58,19 +59,32 @@ func redactURL(text string) string {
 	return text
 }
 
-// bareHost is a host name or an address, IPv6 in brackets, with an optional port and path.
-var bareHost = regexp.MustCompile(`^([0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?(/.*)?$`)
+// bareHost is a host name or an address, IPv6 in brackets and with or without a zone, with an optional port and path.
+var bareHost = regexp.MustCompile(`^([0-9A-Za-z_.-]+|\[[0-9A-Fa-f:.]+(%[0-9A-Za-z_.~%-]+)?\])(:[0-9]+)?(/.*)?$`)
+
+// Addresses of another kind than host and port, as they are written for other programs.
+var (
+	unixSocket = regexp.MustCompile(`(?i)^(unix(-abstract)?:|(https?\+)?unix://|https?://unix:/|/)`)
+	nameScheme = regexp.MustCompile(`(?i)^(dns|passthrough|xds|ipv4|ipv6|vsock|srv):`)
+)
 
 // parseEndpoint accepts http, https and a bare host with optional port, which it tells by bare.
 func parseEndpoint(text string) (u *url.URL, bare bool, err error) {
 	bare = !strings.Contains(text, "://")
-	if bare {
-		if !bareHost.MatchString(text) {
-			return nil, bare, errors.New("it is neither a URL nor host:port (unix sockets and gRPC's own name schemes are not supported)")
-		}
-		text = "//" + text
+	switch {
+	case unixSocket.MatchString(text):
+		return nil, bare, errors.New("unix sockets are not supported: let the collector listen at a port, such as http://localhost:4318")
+	case nameScheme.MatchString(text) && !bareHost.MatchString(text):
+		return nil, bare, errors.New("gRPC's own name schemes are not supported: write it as http://host:port")
+	case bare && !bareHost.MatchString(text):
+		return nil, bare, errors.New("it is neither a URL nor host:port")
+	case bare:
+		text = "//" + withEscapedZone(text)
 	}
 	u, err = url.Parse(text)
+	if err != nil && strings.Contains(text, "[") && bareHost.MatchString(afterScheme(text)) {
+		return nil, bare, errors.New("the % before the zone of an IPv6 address is written %25 in a URL")
+	}
 	if err != nil {
 		return nil, bare, errors.New("it is not a URL") // url.Parse's own words repeat parts that may be a password
 	}
@@ -86,8 +100,25 @@ func parseEndpoint(text string) (u *url.URL, bare bool, err error) {
 		return nil, bare, errors.New("there is no host in it")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
 		return nil, bare, errors.New("credentials, query and fragment have no place in it (credentials go into the headers)")
+	case strings.HasSuffix(u.Host, ":"):
+		return nil, bare, errors.New("there is no port after the colon")
 	}
 	return u, bare, nil
+}
+
+func afterScheme(text string) string {
+	_, rest, _ := strings.Cut(text, "://")
+	return rest
+}
+
+// withEscapedZone writes the zone of a bare IPv6 address as URLs have it (RFC 6874).
+func withEscapedZone(address string) string {
+	host, rest, found := strings.Cut(address, "]")
+	ip, zone, zoned := strings.Cut(host, "%")
+	if !found || !zoned {
+		return address
+	}
+	return ip + "%25" + strings.TrimPrefix(zone, "25") + "]" + rest
 }
 
 // finishTarget turns the endpoint setting into the URL of the signal.
@@ -158,8 +189,15 @@ func assumedScheme(u *url.URL, insecure setting[bool], tlsGiven bool) string {
 
 // isLoopback reports whether a host is this machine.
 func isLoopback(host string) bool {
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
+}
+
+// withoutZone is what certificates and the peer know of a host: the zone of an address means something on this machine
+// only (RFC 6874, section 1).
+func withoutZone(host string) string {
+	host, _, _ = strings.Cut(host, "%")
+	return host
 }
 
 // tlsSource tells whether two signals have the same TLS configuration and may share a connection.
@@ -186,6 +224,9 @@ func (r *resolution) finishTLS(s signal, sc *signalConfig) {
 	}
 	if sc.tls.MinVersion == 0 {
 		sc.tls.MinVersion = tls.VersionTLS12
+	}
+	if u := sc.target.url; u != nil && sc.tls.ServerName == "" && strings.Contains(u.Hostname(), "%") {
+		sc.tls.ServerName = withoutZone(u.Hostname())
 	}
 }
 

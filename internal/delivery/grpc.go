@@ -72,7 +72,11 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 		// a compressor of one's own under a standard name.
 		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip}))
 	}
-	return grpc.NewClient(asWritten+address, append(opts, more...)...)
+	if zone := strings.Index(address, "%"); zone >= 0 && creds.Info().ServerName == "" {
+		// A zone means something on this machine only. Without it the peer gets "[fe80::1]:4317".
+		opts = append(opts, grpc.WithAuthority(address[:zone]+address[strings.Index(address, "]"):]))
+	}
+	return grpc.NewClient(asWritten+strings.ReplaceAll(address, "%", "%25"), append(opts, more...)...)
 }
 
 // proxied reports whether gRPC takes the way through a proxy. It asks for a tunnel
@@ -233,5 +237,5 @@ func target(cc *grpc.ClientConn) string {
 	if cc == nil {
 		return "the endpoint"
 	}
-	return strings.TrimPrefix(cc.Target(), asWritten)
+	return strings.ReplaceAll(strings.TrimPrefix(cc.Target(), asWritten), "%25", "%")
 }

@@ -3,8 +3,8 @@ package diagnose
 import (
 	"crypto/tls"
 	"fmt"
-	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -84,8 +84,8 @@ func (t Target) withScheme(scheme string) *url.URL {
 // onThisMachine tells whether the address means the machine, or the container, itself.
 func (t Target) onThisMachine() bool {
 	host := t.URL.Hostname()
-	ip := net.ParseIP(host)
-	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+	ip, err := netip.ParseAddr(host) // also with a zone
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
 }
 
 // proxy is the proxy that requests go through, as the exporters choose it: host and port, and the variable it is from.
