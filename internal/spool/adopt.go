@@ -49,6 +49,8 @@ func (s *Store) adoptNow() {
 		}
 		return
 	}
+	before := len(s.left)
+	s.left = nil
 	entries, _ := os.ReadDir(s.root)
 	for _, entry := range entries {
 		dir := filepath.Join(s.root, entry.Name())
@@ -56,6 +58,7 @@ func (s *Store) adoptNow() {
 			s.adoptDir(own, dir)
 		}
 	}
+	s.sayLeft(before)
 	s.mu.Lock()
 	victims, _ := s.makeRoom(0, 0)
 	s.mu.Unlock()
@@ -149,20 +152,21 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	if !ok {
 		return
 	}
-	if unfinished {
-		// The process died between the first byte and the rename; the request may be
-		// complete all the same.
-		data, err := os.ReadFile(path)
-		if err == nil {
-			_, err = Unmarshal(data)
-		}
-		if err != nil {
-			s.setAside(path, err)
-			return
-		}
-	}
 	info, err := entry.Info()
 	if err != nil {
+		return
+	}
+	switch err := s.fit(path, info.Size(), unfinished); {
+	case errors.Is(err, errNewer), errors.Is(err, errOverBound):
+		s.left = append(s.left, fmt.Sprintf("%s: %v", path, err))
+		return
+	case isDamage(err):
+		s.setAside(path, err)
+		if !unfinished {
+			s.lose(signal, items, err)
+		}
+		return
+	case err != nil: // too many open files, say: the next look may find it well
 		return
 	}
 	to := filepath.Join(own, name)
@@ -183,6 +187,51 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	s.books[signal].Recovered += items
 	s.books[signal].Held += items
 	s.insert(seg)
+}
+
+var errOverBound = errors.New("it is larger than the spool may be")
+
+// fit reports why a file of a dead process is not adopted. It reads the beginning of
+// a segment, so that what is none, or too large, does not displace what is one; the
+// checksum is looked at when it is sent.
+func (s *Store) fit(path string, size int64, unfinished bool) error {
+	head, err := readHead(path)
+	if err == nil {
+		err = checkHead(head, size)
+	}
+	switch {
+	case err != nil:
+		return err
+	case size > s.cfg.MaxBytes:
+		return errOverBound
+	case !unfinished:
+		return nil
+	}
+	// The process died between the first byte and the rename; the request may be
+	// complete all the same.
+	data, err := readFile(path)
+	if err == nil {
+		_, err = Unmarshal(data)
+	}
+	return err
+}
+
+// lose books items that were found and cannot be read.
+func (s *Store) lose(signal Signal, items int64, cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	b := &s.books[signal]
+	b.Recovered += items
+	b.Corrupt += items
+	b.LastError, b.LastErrorAt = fmt.Errorf("a spooled request cannot be read: %w", cause), time.Now()
+}
+
+// sayLeft says what is left where it is, when that has changed: for another version
+// of this library, for a process with a larger bound, or for a person.
+func (s *Store) sayLeft(before int) {
+	if n := len(s.left); n > 0 && n != before {
+		s.notice(fmt.Sprintf("%d files of the spool are left where they are, such as %s", n, s.left[0]))
+	}
 }
 
 // setAside keeps an unreadable file where nobody tries to send it.

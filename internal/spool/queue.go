@@ -77,7 +77,7 @@ func (s *Store) pick(signal Signal, skip int, now time.Time) (_ *Segment, due in
 // booked. Any other error may pass.
 func (s *Store) Load(seg *Segment) (Request, error) {
 	path := s.pathOf(seg)
-	data, err := os.ReadFile(path)
+	data, err := readFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return Request{}, err
 	}

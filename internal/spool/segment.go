@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"os"
 	"regexp"
 	"strconv"
 
@@ -80,15 +81,22 @@ const maxRatio = 1100
 // checksum of all that and of the compressed request.
 const (
 	magic      = "FTS1"
+	family     = "FTS" // of all versions
 	headerSize = 36
 	crcAt      = 32
 )
+
+// maxFile is more than a segment file has: what deflate cannot shrink it makes
+// larger by five bytes in 64 KiB.
+const maxFile = headerSize + MaxPlain + MaxPlain>>10 + 4096
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 	errTorn     = errors.New("the file is shorter or longer than its header says")
-	errForeign  = errors.New("the file is no segment of this version")
+	errForeign  = errors.New("the file is no segment")
+	errNewer    = errors.New("the file is of another version of this library")
+	errHuge     = errors.New("the file is larger than a segment can be")
 	errChecksum = errors.New("the checksum does not match")
 	errHeader   = errors.New("the header contradicts itself")
 )
@@ -106,17 +114,38 @@ func Marshal(r Request) []byte {
 	return data
 }
 
+// isDamage reports whether a file, and not the reading of it, is at fault.
+func isDamage(err error) bool {
+	for _, damage := range []error{errTorn, errForeign, errHuge, errChecksum, errHeader} {
+		if errors.Is(err, damage) {
+			return true
+		}
+	}
+	return false
+}
+
+// checkHead looks at the beginning of a segment file of the given size.
+func checkHead(head []byte, size int64) error {
+	switch {
+	case len(head) >= len(magic) && string(head[:len(family)]) == family && string(head[:len(magic)]) != magic:
+		return errNewer
+	case len(head) < headerSize:
+		return errTorn
+	case string(head[:len(magic)]) != magic:
+		return errForeign
+	case size > maxFile:
+		return errHuge
+	case binary.LittleEndian.Uint64(head[24:]) != uint64(size-headerSize):
+		return errTorn
+	}
+	return nil
+}
+
 // Unmarshal parses the content of a segment file, which may be anything. The
 // request shares data.
 func Unmarshal(data []byte) (Request, error) {
-	if len(data) < headerSize {
-		return Request{}, errTorn
-	}
-	if string(data[:4]) != magic {
-		return Request{}, errForeign
-	}
-	if binary.LittleEndian.Uint64(data[24:]) != uint64(len(data)-headerSize) {
-		return Request{}, errTorn
+	if err := checkHead(data, int64(len(data))); err != nil {
+		return Request{}, err
 	}
 	if binary.LittleEndian.Uint32(data[crcAt:]) != checksum(data) {
 		return Request{}, errChecksum
@@ -134,6 +163,37 @@ func Unmarshal(data []byte) (Request, error) {
 
 func checksum(data []byte) uint32 {
 	return crc32.Update(crc32.Checksum(data[:crcAt], castagnoli), castagnoli, data[headerSize:])
+}
+
+// readFile reads a segment file, or as much of one as its head is worth.
+func readFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // nothing was written
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	head, err := io.ReadAll(io.LimitReader(f, headerSize))
+	if err != nil || checkHead(head, info.Size()) != nil {
+		return head, err
+	}
+	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
+	data.Write(head)
+	_, err = data.ReadFrom(io.LimitReader(f, maxFile))
+	return data.Bytes(), err
+}
+
+// readHead reads the beginning of a segment file.
+func readHead(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() // nothing was written
+	return io.ReadAll(io.LimitReader(f, headerSize))
 }
 
 // Body returns the encoded request.

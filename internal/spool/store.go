@@ -67,6 +67,7 @@ type Store struct {
 
 	adopting sync.Mutex // held by the one Adopt that runs
 	adopted  time.Time  // guarded by adopting
+	left     []string   // files that are not adopted, guarded by adopting
 
 	mu       sync.Mutex
 	own      string // own subdirectory; "" while there is none
