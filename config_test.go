@@ -645,6 +645,25 @@ func TestMalformedHeaderIsNamedByItsPlaceOnly(t *testing.T) {
 	require.Equal(t, map[string]string{"api-key": "s3cr3t1"}, r.cfg.signals[traces].headers.value)
 }
 
+func TestPairsWrittenWithAColon(t *testing.T) {
+	for _, tt := range []struct{ value, says string }{
+		{"api-key: s3cr3t", "pair 1 is malformed and left out, in pair 1 `:` should be `=`; want key=value pairs"},
+		{"a=b,Authorization: Basic czNjcjN0Og==,s3cr3t", "pair 2, 3 is malformed and left out, in pair 2 `:` should be `=`"},
+		{"x-token :s3cr3t", "in pair 1 `:` should be `=`"},
+		{"s3cr3t", "pair 1 is malformed and left out; want"},
+		{"b ad=s3cr3t:x", "pair 1 is malformed and left out; want"},
+	} {
+		warnings := strings.Join(resolve(environment{"OTEL_EXPORTER_OTLP_HEADERS": tt.value}).warnings(), "\n")
+		require.Contains(t, warnings, tt.says)
+		require.NotContains(t, warnings, "s3cr3t")
+		require.NotContains(t, warnings, "czNj")
+	}
+	r := resolve(environment{"OTEL_RESOURCE_ATTRIBUTES": "team: pay,region=eu"})
+	require.Contains(t, r.warnings()[0], "in pair 1 `:` should be `=`")
+	r = resolve(environment{"OTEL_EXPORTER_OTLP_HEADERS": "a=x:y", "OTEL_RESOURCE_ATTRIBUTES": "aws:tag=1"})
+	require.Empty(t, r.warnings(), "a colon elsewhere is nobody's mistake")
+}
+
 func TestClientCertificateNeedsItsKey(t *testing.T) {
 	certs := writeCertificates(t)
 	const cert, key = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"

@@ -64,6 +64,31 @@ func nameList(known ...string) kind[[]string] {
 	}
 }
 
+// malformed are the pairs of a list that are left out, by their places, from 1: their texts may be half a secret.
+type malformed struct{ places, colons []string }
+
+// yamlPair is a pair as HTTP and YAML write it. No name of a header and few of attributes have a colon.
+var yamlPair = regexp.MustCompile(`^\s*[0-9A-Za-z_.-]+\s*:`)
+
+func (m *malformed) add(index int, pair string) {
+	place := strconv.Itoa(index + 1)
+	m.places = append(m.places, place)
+	if yamlPair.MatchString(pair) {
+		m.colons = append(m.colons, place)
+	}
+}
+
+func (m *malformed) err() error {
+	switch {
+	case m.places == nil:
+		return nil
+	case m.colons == nil:
+		return partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(m.places, ", "))}
+	}
+	return partialError{fmt.Errorf("pair %s is malformed and left out, in pair %s `:` should be `=`",
+		strings.Join(m.places, ", "), strings.Join(m.colons, ", "))}
+}
+
 // headerList is the baggage-like list of OTEL_EXPORTER_OTLP_HEADERS. A pair that is wrong is left out and named by its
 // place only: its text may be half a secret.
 func headerList() kind[map[string]string] {
@@ -72,7 +97,7 @@ func headerList() kind[map[string]string] {
 		secret: true,
 		parse: func(text string) (map[string]string, error) {
 			headers := map[string]string{}
-			var wrong []string
+			var wrong malformed
 			for i, pair := range strings.Split(text, ",") {
 				if strings.TrimSpace(pair) == "" {
 					continue
@@ -81,15 +106,12 @@ func headerList() kind[map[string]string] {
 				name = strings.TrimSpace(name)
 				value, err := url.PathUnescape(strings.TrimSpace(encoded))
 				if _, twice := headers[strings.ToLower(name)]; !found || err != nil || twice || validHeader(name, value) != nil {
-					wrong = append(wrong, strconv.Itoa(i+1))
+					wrong.add(i, pair)
 					continue
 				}
 				headers[strings.ToLower(name)] = value
 			}
-			if wrong != nil {
-				return headers, partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(wrong, ", "))}
-			}
-			return headers, nil
+			return headers, wrong.err()
 		},
 		check: func(headers map[string]string) error {
 			seen := map[string]bool{}
@@ -152,7 +174,7 @@ func attributeList() kind[[]attribute.KeyValue] {
 		want: "want key=value pairs, separated by commas, keys and values percent-encoded",
 		parse: func(text string) ([]attribute.KeyValue, error) {
 			var attrs []attribute.KeyValue
-			var wrong []string
+			var wrong malformed
 			for i, pair := range strings.Split(text, ",") {
 				if strings.TrimSpace(pair) == "" {
 					continue
@@ -161,15 +183,12 @@ func attributeList() kind[[]attribute.KeyValue] {
 				key, keyErr := url.PathUnescape(strings.TrimSpace(encodedKey))
 				value, valueErr := url.PathUnescape(strings.TrimSpace(encodedValue))
 				if !found || strings.TrimSpace(key) == "" || keyErr != nil || valueErr != nil {
-					wrong = append(wrong, strconv.Itoa(i+1))
+					wrong.add(i, pair)
 					continue
 				}
 				attrs = append(attrs, attribute.String(key, value))
 			}
-			if wrong != nil {
-				return attrs, partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(wrong, ", "))}
-			}
-			return attrs, nil
+			return attrs, wrong.err()
 		},
 		check: func(attrs []attribute.KeyValue) error {
 			for _, kv := range attrs {

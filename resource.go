@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/encodable"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
@@ -63,7 +64,9 @@ func buildResource(ctx context.Context, c *config) (res *resource.Resource, noti
 	res = resource.NewSchemaless(attrs...)
 	if _, ok := res.Set().Value(semconv.ServiceNameKey); !ok {
 		name := binaryName()
-		notices = append(notices, fmt.Sprintf("service.name is not set, %q is used: set OTEL_SERVICE_NAME or use WithServiceName", name))
+		if diagnose.InspectionOf(ctx).Described == nil { // cmd/telemetry is another binary than the service's
+			notices = append(notices, fmt.Sprintf("service.name is not set, %q is used: set OTEL_SERVICE_NAME or use WithServiceName", name))
+		}
 		res = resource.NewSchemaless(append(attrs, semconv.ServiceName(name))...)
 	}
 	return encodable.Resource(res), notices

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"slices"
@@ -48,6 +49,12 @@ func (c check) describe(ctx context.Context) (service diagnose.Description, warn
 	ctx = diagnose.WithInspection(ctx, diagnose.Inspection{Endpoint: c.endpoint, Described: func(d diagnose.Description) { service = d }})
 	_, wrong = telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
 		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { warnings = append(warnings, text(err)) })))
+	for _, c := range service.Settings {
+		if c.Name == "disabled" && c.Value == "true" {
+			warnings = append(warnings, fmt.Sprintf("the SDK is disabled: %s is true, so nothing is sent, whatever the other settings say: "+
+				"unset it to send something", c.Origin))
+		}
+	}
 	return service, warnings, wrong
 }
 

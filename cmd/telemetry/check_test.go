@@ -144,6 +144,20 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+func TestCheckWarns(t *testing.T) {
+	const title = "Warnings"
+	c := otlptest.New(t)
+	warned := func(env map[string]string) string {
+		_, out, _ := command(t, env, "check", c.HTTPEndpoint())
+		require.Contains(t, out, "Does it arrive?")
+		return unwrapped(sections(t, out)[title])
+	}
+	require.Empty(t, warned(map[string]string{"OTEL_SERVICE_NAME": ""}), "the command's own name is not the service's")
+	require.Contains(t, warned(map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "api-key: s3cr3t"}), "`:` should be `=`")
+	require.Equal(t, "the SDK is disabled: OTEL_SDK_DISABLED is true, so nothing is sent, whatever the other settings say: unset it to send something",
+		warned(map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_HEADERS": ""}))
+}
+
 // A collector that starts while the command waits is found.
 func TestCheckWaitsForTheCollector(t *testing.T) {
 	c := otlptest.New(t)
