@@ -11,3 +11,6 @@ func (e *Endpoint) OpenConns() int {
 	defer e.dialer.mu.Unlock()
 	return len(e.dialer.conns)
 }
+
+// Through is through.
+var Through = through

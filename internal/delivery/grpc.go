@@ -5,8 +5,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net"
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
@@ -62,11 +60,7 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: pingAfter, Timeout: pingTimeout}),
 	}
-	if !proxied(address) { // with a dialer of our own, gRPC would not ask its proxy
-		opts = append(opts, grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
-			return e.dialer.dial(ctx, "tcp", address)
-		}))
-	}
+	opts = append(opts, grpc.WithContextDialer(e.dialer.dialGRPC))
 	if e.cfg.Gzip {
 		//lint:ignore SA1019 Deprecated in favour of the registry, supported "throughout 1.x", and the only way to have
 		// a compressor of one's own under a standard name.
@@ -77,13 +71,6 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 		opts = append(opts, grpc.WithAuthority(address[:zone]+address[strings.Index(address, "]"):]))
 	}
 	return grpc.NewClient(asWritten+strings.ReplaceAll(address, "%", "%25"), append(opts, more...)...)
-}
-
-// proxied reports whether gRPC takes the way through a proxy. It asks for a tunnel
-// in any case.
-func proxied(address string) bool {
-	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: address}})
-	return proxy != nil || err != nil
 }
 
 // connCompressor is the gzip of one connection. It implements

@@ -142,6 +142,52 @@ func TestNoProxyHoldsAnAttemptBeyondItsTime(t *testing.T) {
 	}
 }
 
+// gRPC would wait for such a proxy for ever, and never try again.
+func TestNoProxyHoldsAGRPCConnection(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		bad answers
+		err string // "" for none
+	}{
+		"nothing":                {once(""), "reading server HTTP response"},
+		"headers in drops":       {endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond), "reading server HTTP response"},
+		"headers without end":    {endless("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: 1\r\n", 1000), 0), "reading server HTTP response"},
+		"403, and a body":        {endless("HTTP/1.1 403 no \x1b[31m\r\n\r\n", "x", 0), `failed to do connect handshake, response: "HTTP/1.1 403 Forbidden"`},
+		"101":                    {once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "response: \"HTTP/1.1 101"},
+		"200, and what follows":  {once("HTTP/1.1 200 OK\r\n\r\nhello"), ""},
+		"200, and then the rest": {func(conn net.Conn) { once("HTTP/1.1 200 OK\r\n\r\n")(conn); once("hello")(conn) }, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			conn, err := net.Dial("tcp", rawServer(t, tt.bad))
+			require.NoError(t, err)
+			defer conn.Close()
+			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			defer cancel()
+			done := make(chan struct{})
+			go func() {
+				defer close(done)
+				var tunnel net.Conn
+				if tunnel, err = delivery.Through(ctx, conn, url.UserPassword("bob", "s3cr3t"), "collector:4317"); err == nil {
+					hello := make([]byte, 5)
+					_, err = io.ReadFull(tunnel, hello)
+					require.Equal(t, "hello", string(hello))
+				}
+			}()
+			select {
+			case <-done:
+			case <-time.After(20 * time.Second):
+				t.Fatal("it hangs")
+			}
+			if tt.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorContains(t, err, tt.err)
+			}
+		})
+	}
+}
+
 // rawServer reads the head of a request on each connection, and answers.
 func rawServer(t *testing.T, bad answers) (address string) {
 	t.Helper()
