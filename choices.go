@@ -115,7 +115,7 @@ func samplerName() kind[sampler] {
 		},
 		check: func(s sampler) error {
 			switch {
-			case s.given == nil && s.name == samplerAdaptive:
+			case s.isAdaptive():
 				if err := s.adaptive.config().Validate(); err != nil {
 					return complete{errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))}
 				}
@@ -132,7 +132,7 @@ func samplerName() kind[sampler] {
 		},
 		show: func(s sampler) string {
 			switch {
-			case s.given == nil && s.name == samplerAdaptive:
+			case s.isAdaptive():
 				return s.adaptive.show()
 			case s.given == nil:
 				return s.name
@@ -144,6 +144,22 @@ func samplerName() kind[sampler] {
 			return text
 		},
 	}
+}
+
+// isAdaptive tells whether the library makes the adaptive sampler, whose settings have rows of their own.
+func (s sampler) isAdaptive() bool { return s.given == nil && s.name == samplerAdaptive }
+
+// adaptiveByName tells whether the environment names the adaptive sampler: then OTEL_TRACES_SAMPLER_ARG is its rate.
+func adaptiveByName(env environment) bool {
+	return strings.EqualFold(env["OTEL_TRACES_SAMPLER"], samplerAdaptive)
+}
+
+// adaptiveOption is the Sampling that the options give, the zero one if they give none or a wrong one.
+func (o *options) adaptiveOption() Sampling {
+	if o.sampler == nil || !o.sampler.isAdaptive() || o.sampler.adaptive.config().Validate() != nil {
+		return Sampling{}
+	}
+	return o.sampler.adaptive
 }
 
 // option is the one that gave it.

@@ -65,6 +65,9 @@ type config struct {
 	sampler     setting[sampler]
 	samplerArg  setting[float64]
 
+	tracesPerSecond setting[float64]       // of the adaptive sampler, as the next one
+	slowThreshold   setting[time.Duration] // negative: none
+
 	spanBatch  batchConfig
 	logBatch   batchConfig
 	spanLimits spanLimits
@@ -85,7 +88,15 @@ type config struct {
 
 	consoleFormat setting[string]
 
-	opts *options
+	opts           *options
+	addedVariables map[string]string // by setting: the variable that adds to an option, and its value
+}
+
+func (c *config) addVariable(setting, text string) {
+	if c.addedVariables == nil {
+		c.addedVariables = map[string]string{}
+	}
+	c.addedVariables[setting] = text
 }
 
 // signalConfig is where one signal goes and how.

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"encoding/base64"
 	"log/slog"
+	"maps"
 	"math"
 	"os"
 	"regexp"
@@ -34,6 +35,15 @@ type probe struct {
 	env2              string // another valid value, for the less specific variable
 	badEnv            string // "" where every text is valid
 	secret            bool
+	with              environment // what else has to be set for the variables to count
+	sum               string      // of option and variable, where they add up
+}
+
+// environment is variable with value, and what it needs beside it.
+func (p probe) environment(variable, value string) environment {
+	env := environment{variable: value}
+	maps.Copy(env, p.with)
+	return env
 }
 
 func (p probe) shown() string {
@@ -101,6 +111,13 @@ func probes(t *testing.T) map[string]probe {
 			env: "TraceIDRatio", envShown: "traceidratio", badEnv: "jaeger_remote",
 		},
 		"sampler argument": {env: "0.25", badEnv: "1.5"},
+		"traces per second": {
+			option: WithAdaptiveSampling(Sampling{TracesPerSecond: 7}), optionShown: "7",
+			env: "20", env2: "0.5", badEnv: "0", with: environment{"OTEL_TRACES_SAMPLER": "Adaptive"},
+		},
+		"slow threshold": {
+			option: WithAdaptiveSampling(Sampling{SlowThreshold: 7 * time.Second}), optionShown: "7s", env: "1234", envShown: "1.234s", badEnv: "600001",
+		},
 
 		"span queue size":         number(func(n int) Option { return WithSpanBatch(Batch{MaxQueueSize: n, MaxExportBatchSize: 1}) }),
 		"span batch size":         number(func(n int) Option { return WithSpanBatch(Batch{MaxExportBatchSize: n}) }),
@@ -133,12 +150,12 @@ func probes(t *testing.T) map[string]probe {
 		},
 		"redacted keys": {
 			option: WithRedaction(Redaction{Keys: []string{"email"}}), optionShown: "email", badOption: WithRedaction(Redaction{Keys: []string{"."}}),
-			env: "email, ,phone.number", envShown: "email,phone.number", badEnv: "email,-",
+			env: "email, ,phone.number", envShown: "email,phone.number", badEnv: "email,-", sum: "email,phone.number",
 		},
 		"keys without redaction": {
 			option: WithRedaction(Redaction{AllowKeys: []string{"order.id"}}), optionShown: "order.id",
 			badOption: WithRedaction(Redaction{AllowKeys: []string{strings.Repeat("x", 49)}}),
-			env:       "order.id", badEnv: strings.Repeat("x", 49),
+			env:       "article", badEnv: strings.Repeat("x", 49), sum: "order.id,article",
 		},
 		"redacted values": {
 			option: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("cust-[0-9]+")}}), optionShown: "cust-[0-9]+",
@@ -237,7 +254,7 @@ func TestSettings(t *testing.T) {
 			})
 			t.Run("environment", func(t *testing.T) {
 				for _, variable := range info.env {
-					requireValue(t, row, p.shown(), variable, resolve(environment{variable: p.env}))
+					requireValue(t, row, p.shown(), variable, resolve(p.environment(variable, p.env)))
 				}
 			})
 			t.Run("invalid option", func(t *testing.T) {
@@ -249,7 +266,7 @@ func TestSettings(t *testing.T) {
 				value, _ := row.report(r.cfg)
 				require.Equal(t, def, value, "an invalid option leaves the default")
 				for _, variable := range info.env {
-					value, origin := row.report(resolve(environment{variable: p.env}, p.badOption).cfg)
+					value, origin := row.report(resolve(p.environment(variable, p.env), p.badOption).cfg)
 					require.Equal(t, []string{p.shown(), variable}, []string{value, origin}, "an invalid option leaves the variable")
 				}
 			})
@@ -258,14 +275,17 @@ func TestSettings(t *testing.T) {
 					return
 				}
 				for _, variable := range info.env {
-					r := resolve(environment{variable: p.badEnv})
+					r := resolve(p.environment(variable, p.badEnv))
 					requireProblem(t, r, info, variable, info.strict)
 					value, _ := row.report(r.cfg)
 					require.Equal(t, def, value)
 				}
 			})
 			t.Run("precedence", func(t *testing.T) {
-				env := environment{}
+				env := maps.Clone(p.with)
+				if env == nil {
+					env = environment{}
+				}
 				for i, variable := range info.env {
 					env[variable] = [...]string{p.env, p.env2}[i]
 				}
@@ -273,7 +293,10 @@ func TestSettings(t *testing.T) {
 					require.NotEmpty(t, p.env2)
 					requireValue(t, row, p.shown(), info.env[0], resolve(env))
 				}
-				if p.option != nil {
+				switch {
+				case p.sum != "":
+					requireValue(t, row, p.sum, info.option+" and "+info.env[0], resolve(env, p.option))
+				case p.option != nil:
 					requireValue(t, row, p.optionShown, info.option, resolve(env, p.option))
 				}
 			})
@@ -284,7 +307,7 @@ func TestSettings(t *testing.T) {
 
 func resolve(env environment, opts ...Option) *resolution {
 	o := &options{}
-	bundle(opts).apply(o)
+	o.record(opts)
 	return resolveConfig(o, env)
 }
 

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"text/tabwriter"
 
@@ -22,11 +23,13 @@ func (g *Guard) Describe() string {
 	case g == nil || g.cfg == nil:
 		return "telemetry: this guard has no configuration of its own\n"
 	}
-	problems := append(errorLines(g.startErr), g.warnings...)
-	for i, line := range problems {
-		problems[i] = g.mask.Text(line)
+	problems, remarks := append(errorLines(g.startErr), g.warnings...), slices.Clone(g.remarks)
+	for _, lines := range [][]string{problems, remarks} {
+		for i, line := range lines {
+			lines[i] = g.mask.Text(line)
+		}
 	}
-	return describeConfig(g.cfg, g.resource, problems)
+	return describeConfig(g.cfg, g.resource, problems, remarks)
 }
 
 // errorLines are the parts of a joined error.
@@ -40,7 +43,7 @@ func errorLines(err error) (lines []string) {
 	return lines
 }
 
-func describeConfig(cfg *config, res *resource.Resource, problems []string) string {
+func describeConfig(cfg *config, res *resource.Resource, problems, remarks []string) string {
 	var b strings.Builder
 	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "telemetry %s, profile %s%s\n", Version, cfg.profile.value, origins(cfg.profile.origin))
@@ -48,16 +51,15 @@ func describeConfig(cfg *config, res *resource.Resource, problems []string) stri
 	for _, s := range allSignals() {
 		fmt.Fprintf(w, "  %s\t%s\n", s, destination(cfg, s))
 	}
-	if len(problems) > 0 {
-		fmt.Fprint(w, "\nproblems\n")
-		for _, line := range problems {
-			fmt.Fprintf(w, "  %s\n", line)
+	list := func(title string, lines []string) {
+		if len(lines) > 0 {
+			fmt.Fprintf(w, "\n%s\n  %s\n", title, strings.Join(lines, "\n  "))
 		}
 	}
+	list("problems", problems)
+	list("remarks", remarks)
 	describeResource(w, cfg, res)
-	if given := cfg.opts.otherwiseGiven(); given != nil {
-		fmt.Fprintf(w, "\nalso given by option\n  %s\n", strings.Join(given, "\n  "))
-	}
+	list("also given by option", cfg.opts.otherwiseGiven())
 	describeSettings(w, cfg)
 	_ = w.Flush() // a strings.Builder takes everything
 	return b.String()
@@ -98,7 +100,7 @@ func describeSettings(w *tabwriter.Writer, cfg *config) {
 				}
 				standard = value
 			}
-			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", info.name, orDash(value), origin, orDash(standard))
+			fmt.Fprintf(w, "  %s\t%s\t%s\t%s\n", info.name, orDash(value), orDash(row.sources(cfg)), orDash(standard))
 		}
 	}
 }

@@ -28,7 +28,7 @@ func described(t *testing.T, env environment, opts ...Option) (*resolution, stri
 		attribute.String("service.instance.id", "5ad1ac6c-0b6e-4a0c-9b8f-3f1fbb2f6a11"), attribute.Int("process.pid", 4711), attribute.String("host.name", "web-1"),
 	}
 	attrs = append(append(attrs, r.cfg.envAttributes.value...), attribute.String("service.name", r.cfg.serviceName.value))
-	return r, describeConfig(r.cfg, resourceOf(attrs...), append(errorLines(r.err()), r.warnings()...))
+	return r, describeConfig(r.cfg, resourceOf(attrs...), append(errorLines(r.err()), r.warnings()...), r.remarks)
 }
 
 // TestDescribeGolden holds the form; `make update` writes it anew.

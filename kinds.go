@@ -18,6 +18,8 @@ type kind[T any] struct {
 	parse func(text string) (T, error)
 	check func(T) error
 	show  func(T) string
+	// add is for what adds up: an option and the variable together; nil: the option wins.
+	add func(option, variable T) T
 	// quote is how a wrong text is shown where it may be a secret; nil: as it is.
 	quote func(text string) string
 	// secret values are never shown, not even when they are wrong.
@@ -108,6 +110,45 @@ func ratio() kind[float64] {
 			return nil
 		},
 		show: func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) },
+	}
+}
+
+// tracesPerSecond is a rate within the bounds of Sampling.TracesPerSecond, and slowThreshold one within those of
+// Sampling.SlowThreshold. An option is checked with all of its Sampling at once, by the kind of the sampler.
+func tracesPerSecond() kind[float64] {
+	k := ratio()
+	k.want = "want a number of traces per second, more than 0 and at most 1000000"
+	k.check = func(f float64) error {
+		if !(f > 0) || (Sampling{TracesPerSecond: f}).config().Validate() != nil {
+			return errOutOfRange
+		}
+		return nil
+	}
+	return k
+}
+
+func slowThreshold() kind[time.Duration] {
+	return kind[time.Duration]{
+		want: "want a whole number of milliseconds, from 1 to 600000 (10 minutes), or -1 for no threshold",
+		parse: func(text string) (time.Duration, error) {
+			n, err := strconv.ParseInt(text, 10, 64)
+			if err == nil && (n < -1 || n == 0 || n > int64(maxDuration/time.Millisecond)) {
+				err = errOutOfRange
+			}
+			return time.Duration(n) * time.Millisecond, err
+		},
+		check: func(d time.Duration) error {
+			if (Sampling{SlowThreshold: d}).config().Validate() != nil {
+				return errOutOfRange
+			}
+			return nil
+		},
+		show: func(d time.Duration) string {
+			if d < 0 {
+				return "off"
+			}
+			return d.String()
+		},
 	}
 }
 

@@ -205,6 +205,7 @@ func attributeList() kind[[]attribute.KeyValue] {
 			}
 			return strings.Join(pairs, ",")
 		},
+		add: addItems[attribute.KeyValue],
 	}
 }
 

@@ -177,18 +177,37 @@ func distance[T comparable](a, b []T) int {
 
 // unreadArgument speaks up about a ratio that an operator believes in force: without its sampler it means nothing.
 func (r *resolution) unreadArgument() {
-	s, arg := r.cfg.sampler, r.cfg.samplerArg
-	if arg.isDefault() || s.value.takesRatio() || !s.isDefault() && !isOption(s.origin) {
+	s, isSet := r.cfg.sampler, r.env[samplerArgVariable] != ""
+	ofAdaptive := adaptiveByName(r.env) && s.value.isAdaptive()
+	// A variable that is wrong itself has its own line.
+	if !isSet || ofAdaptive || s.value.takesRatio() || r.hasProblem(samplerArgVariable) || !s.isDefault() && !isOption(s.origin) {
 		return
 	}
-	instead := "set OTEL_TRACES_SAMPLER=parentbased_traceidratio too, or unset it"
+	instead := "set OTEL_TRACES_SAMPLER=parentbased_traceidratio or adaptive too, or unset it"
 	if !s.isDefault() {
 		instead = s.origin + " is in force"
 	}
-	r.notice(fmt.Sprintf("%s means something to the samplers traceidratio and parentbased_traceidratio only: %s", arg.origin, instead))
+	r.notice(fmt.Sprintf("%s means something to the samplers that OTEL_TRACES_SAMPLER names only (adaptive, traceidratio, parentbased_traceidratio): %s", samplerArgVariable, instead))
 }
 
-// nameContradictions says who named the service when several did, and not alike.
+// unreadSampling says the same of the adaptive sampler's own variables.
+func (r *resolution) unreadSampling() {
+	if r.cfg.sampler.value.isAdaptive() {
+		return
+	}
+	for _, name := range []string{tracesPerSecondVariable, slowThresholdVariable} {
+		if r.env[name] != "" {
+			r.notice(fmt.Sprintf("%s means something to the adaptive sampler only: %s is in force", name, r.cfg.sampler.origin))
+		}
+	}
+}
+
+func (r *resolution) hasProblem(origin string) bool {
+	return slices.ContainsFunc(r.problems, func(p problem) bool { return p.origin == origin })
+}
+
+// nameContradictions says who named the service when several did, and not alike. Nothing is wrong with that: an operator
+// injects OTEL_SERVICE_NAME into services that name themselves.
 func (r *resolution) nameContradictions() {
 	type source struct{ origin, name string }
 	var sources []source
@@ -219,7 +238,12 @@ func (r *resolution) nameContradictions() {
 			others = append(others, fmt.Sprintf("%s says %q", s.origin, s.name))
 		}
 	}
-	if others != nil {
-		r.notice(fmt.Sprintf("service.name is %q, as %s says, although %s: make them agree, or leave one", sources[0].name, sources[0].origin, strings.Join(others, " and ")))
+	if others == nil {
+		return
 	}
+	line := fmt.Sprintf("service.name is %q, as %s says, although %s", sources[0].name, sources[0].origin, strings.Join(others, " and "))
+	if isOption(sources[0].origin) {
+		line += "; without the option the environment decides"
+	}
+	r.remarks = append(r.remarks, line)
 }

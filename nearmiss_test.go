@@ -155,16 +155,17 @@ func TestSourcesThatDisagreeAboutTheName(t *testing.T) {
 		{nil, []Option{WithServiceName("a"), name("c")}, `service.name is "a", as WithServiceName says, although WithResourceAttributes says "c"`},
 	} {
 		r := resolve(tt.env, tt.opts...)
+		require.Empty(t, r.warnings(), "nothing is wrong")
 		if tt.want == "" {
-			require.Empty(t, r.warnings())
+			require.Empty(t, r.remarks)
 			continue
 		}
-		require.Len(t, r.warnings(), 1)
-		require.Contains(t, r.warnings()[0], tt.want)
+		require.Len(t, r.remarks, 1)
+		require.Contains(t, r.remarks[0], tt.want)
 		res, _ := buildResource(t.Context(), r.cfg)
 		won, _ := res.Set().Value("service.name")
-		require.Contains(t, r.warnings()[0], `service.name is "`+won.String()+`"`, "who is said to win wins")
-		require.Equal(t, strings.Split(strings.SplitN(r.warnings()[0], "as ", 2)[1], " ")[0], identityOrigin(r.cfg, "service.name"))
+		require.Contains(t, r.remarks[0], `service.name is "`+won.String()+`"`, "who is said to win wins")
+		require.Equal(t, strings.Split(strings.SplitN(r.remarks[0], "as ", 2)[1], " ")[0], identityOrigin(r.cfg, "service.name"))
 	}
 }
 
@@ -196,10 +197,23 @@ func TestWrongSamplingIsNamedAlone(t *testing.T) {
 func TestArgumentWithoutItsSampler(t *testing.T) {
 	const name = "OTEL_TRACES_SAMPLER_ARG"
 	said := func(env environment, opts ...Option) string { return strings.Join(resolve(env, opts...).notices, "\n") }
-	require.Contains(t, said(environment{name: "0.1"}), name+" means something to the samplers traceidratio and parentbased_traceidratio only: set OTEL_TRACES_SAMPLER=parentbased_traceidratio too")
-	require.Contains(t, said(environment{name: "0.1"}, WithSampler(sdktrace.AlwaysSample())), "only: WithSampler is in force")
+	const only = name + " means something to the samplers that OTEL_TRACES_SAMPLER names only (adaptive, traceidratio, parentbased_traceidratio): "
+	require.Contains(t, said(environment{name: "0.1"}), only+"set OTEL_TRACES_SAMPLER=parentbased_traceidratio or adaptive too")
+	require.Contains(t, said(environment{name: "0.1"}, WithSampler(sdktrace.AlwaysSample())), only+"WithSampler is in force")
+	require.Contains(t, said(environment{name: "20", "OTEL_TRACES_SAMPLER": "adaptive"}, WithSampler(sdktrace.AlwaysSample())), only+"WithSampler is in force")
+	require.NotContains(t, said(environment{name: "20", "OTEL_TRACES_SAMPLER": "Adaptive"}), name)
+	require.NotContains(t, said(environment{name: "20", "OTEL_TRACES_SAMPLER": "adaptive"}, WithAdaptiveSampling(Sampling{})), name)
+	require.NotContains(t, said(environment{name: "x", "OTEL_TRACES_SAMPLER": "adaptive"}), name)
 	require.NotContains(t, said(environment{name: "0.1", "OTEL_TRACES_SAMPLER": "traceidratio"}), name)
 	require.NotContains(t, said(environment{name: "1", "OTEL_TRACES_SAMPLER": "always_on"}), name, "harmless, and common")
 	require.NotContains(t, said(environment{name: "7"}), name, "another line says what is wrong with it")
 	require.NotContains(t, said(environment{}), name)
+
+	own := environment{"TELEMETRY_TRACES_PER_SECOND": "20", "TELEMETRY_SLOW_THRESHOLD": "300"}
+	require.Empty(t, said(own))
+	require.Empty(t, said(own, WithAdaptiveSampling(Sampling{HeadOnly: true})))
+	require.Equal(t, "TELEMETRY_TRACES_PER_SECOND means something to the adaptive sampler only: WithSampler is in force\n"+
+		"TELEMETRY_SLOW_THRESHOLD means something to the adaptive sampler only: WithSampler is in force", said(own, WithSampler(sdktrace.AlwaysSample())))
+	own["OTEL_TRACES_SAMPLER"] = "always_on"
+	require.Contains(t, said(own), "TELEMETRY_TRACES_PER_SECOND means something to the adaptive sampler only: OTEL_TRACES_SAMPLER is in force")
 }

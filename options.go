@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"io"
 	"log/slog"
 	"time"
@@ -16,7 +17,13 @@ import (
 
 // Option configures [Init]. Options only record what was asked for; Init resolves them against the environment
 // (valid option > signal-specific variable > general variable > profile default) and reports every invalid one
-// together. When an option is given twice, the later one wins, unless its comment says that it adds up.
+// together.
+//
+// An option may be given twice, as by a platform team's preset ([WithOptions]) and by a service that uses it. Of single
+// values the later one wins. What is a list adds up: redaction's keys and patterns, resource attributes, views, processors,
+// detectors. Structs merge field by field: the later value that is not zero wins, so that a true of the preset stays true.
+// Headers are credentials and belong to an endpoint: see [WithHeaders]. Each option's comment says its rule, and
+// [Guard.Describe] where each part came from.
 type Option interface {
 	apply(*options)
 }
@@ -90,33 +97,39 @@ type Batch struct {
 	ExportTimeout time.Duration
 }
 
-// WithOptions bundles options into one, so that a platform team can publish its preset. Options after it win over
-// those inside.
+// WithOptions bundles options into one, so that a platform team can publish its preset. The options of a service that come
+// after it extend the preset as [Option] says. Given twice, both count.
 func WithOptions(opts ...Option) Option { return bundle(opts) }
 
 // WithProfile selects the column of defaults (TELEMETRY_PROFILE; default [ProfileService]).
+// Given twice, the later one wins.
 func WithProfile(p Profile) Option {
 	return record(func(o *options) { o.profile = &p })
 }
 
 // WithServiceName sets the resource attribute service.name (OTEL_SERVICE_NAME, else service.name in
-// OTEL_RESOURCE_ATTRIBUTES). Without any of them it is the name of the binary, and one warning says so.
+// OTEL_RESOURCE_ATTRIBUTES). Without any of them it is the name of the binary, and one warning says so. It wins over
+// OTEL_SERVICE_NAME, and one line says so where they differ: leave it out where operators name services.
+// Given twice, the later one wins.
 func WithServiceName(name string) Option {
 	return record(func(o *options) { o.serviceName = &name })
 }
 
 // WithServiceVersion sets the resource attribute service.version. The default is the main module's version from the
 // build information, where it has one.
+// Given twice, the later one wins.
 func WithServiceVersion(version string) Option {
 	return record(func(o *options) { o.serviceVersion = &version })
 }
 
 // WithServiceNamespace sets the resource attribute service.namespace.
+// Given twice, the later one wins.
 func WithServiceNamespace(namespace string) Option {
 	return record(func(o *options) { o.serviceNamespace = &namespace })
 }
 
 // WithEnvironment sets the resource attribute deployment.environment.name, such as "production".
+// Given twice, the later one wins.
 func WithEnvironment(name string) Option {
 	return record(func(o *options) { o.environment = &name })
 }
@@ -135,17 +148,20 @@ func WithResourceDetectors(detectors ...resource.Detector) Option {
 }
 
 // WithSpanExporter sends spans to exporter instead of OTLP, one export at a time.
+// Given twice, the later one wins.
 func WithSpanExporter(exporter sdktrace.SpanExporter) Option {
 	return record(func(o *options) { o.spanExporter = &exporter })
 }
 
 // WithMetricReader lets reader collect the metrics instead of the periodic OTLP reader, such as a Prometheus exporter
 // or a manual reader. [WithMetricInterval] does not apply to it.
+// Given twice, the later one wins.
 func WithMetricReader(reader sdkmetric.Reader) Option {
 	return record(func(o *options) { o.metricReader = &reader })
 }
 
 // WithLogExporter sends log records to exporter instead of OTLP, one export at a time.
+// Given twice, the later one wins.
 func WithLogExporter(exporter sdklog.Exporter) Option {
 	return record(func(o *options) { o.logExporter = &exporter })
 }
@@ -166,6 +182,7 @@ func WithViews(views ...sdkmetric.View) Option {
 
 // WithIDGenerator sets how trace and span ids are made, for systems that need ids of a form of their own. The default
 // is the SDK's, whose ids are random as W3C Trace Context level 2 asks.
+// Given twice, the later one wins.
 func WithIDGenerator(generator sdktrace.IDGenerator) Option {
 	return record(func(o *options) { o.idGenerator = generator })
 }
@@ -173,6 +190,7 @@ func WithIDGenerator(generator sdktrace.IDGenerator) Option {
 // WithErrorHandler receives what the library and the SDK have to report about themselves instead of the console log, from
 // the level of a warning: each error as it happens, where the console log counts what repeats, and without secrets.
 // It must be safe for concurrent use, must not block and must not log through OpenTelemetry.
+// Given twice, the later one wins.
 func WithErrorHandler(handler otel.ErrorHandler) Option {
 	return record(func(o *options) { o.errorHandler = handler })
 }
@@ -180,29 +198,39 @@ func WithErrorHandler(handler otel.ErrorHandler) Option {
 // WithSampler sets the sampler (OTEL_TRACES_SAMPLER with OTEL_TRACES_SAMPLER_ARG; default adaptive, see
 // [WithAdaptiveSampling]). An [AdaptiveSampler] given here, itself and not wrapped, keeps errors as it does by default; closing it
 // stays the caller's.
+// Given twice, or beside WithAdaptiveSampling, the later one wins.
 func WithSampler(s sdktrace.Sampler) Option {
 	return record(func(o *options) { o.sampler = &sampler{given: &s} })
 }
 
 // WithAdaptiveSampling sets how the adaptive sampler samples. It is the default sampler: without this option, a process
-// keeps about 50 traces per second, and all errors and slow requests besides. It takes the place of [WithSampler] and
-// wins over OTEL_TRACES_SAMPLER.
+// keeps about 50 traces per second, and all errors and slow requests besides. It takes the place of an earlier [WithSampler]
+// and wins over OTEL_TRACES_SAMPLER. Fields that are zero are the environment's: TELEMETRY_TRACES_PER_SECOND (or
+// OTEL_TRACES_SAMPLER=adaptive with OTEL_TRACES_SAMPLER_ARG) and TELEMETRY_SLOW_THRESHOLD, in milliseconds, -1 for none.
+// Given twice, fields merge: of each field the later value that is not zero wins, and the later Rules are tried before the
+// earlier ones. A true stays true.
 func WithAdaptiveSampling(s Sampling) Option {
-	return record(func(o *options) { o.sampler = &sampler{name: samplerAdaptive, adaptive: s} })
+	return record(func(o *options) {
+		o.sampling = merged(o.sampling, s)
+		o.sampler = &sampler{name: samplerAdaptive, adaptive: o.sampling}
+	})
 }
 
 // WithSpanBatch sets how spans are batched.
+// Given twice, fields merge: of each field the later value that is not zero wins.
 func WithSpanBatch(b Batch) Option {
-	return record(func(o *options) { o.spanBatch = b })
+	return record(func(o *options) { o.spanBatch = merged(o.spanBatch, b) })
 }
 
 // WithLogBatch sets how log records are batched.
+// Given twice, fields merge: of each field the later value that is not zero wins.
 func WithLogBatch(b Batch) Option {
-	return record(func(o *options) { o.logBatch = b })
+	return record(func(o *options) { o.logBatch = merged(o.logBatch, b) })
 }
 
 // WithMetricInterval sets the time between two exports of metrics, at least 1 ms (OTEL_METRIC_EXPORT_INTERVAL in
 // milliseconds; default 60 s).
+// Given twice, the later one wins.
 func WithMetricInterval(d time.Duration) Option {
 	return record(func(o *options) { o.metricInterval = &d })
 }
@@ -210,24 +238,28 @@ func WithMetricInterval(d time.Duration) Option {
 // WithLogLevel sets the least level that is logged, on the console and over OTLP (LOG_LEVEL: debug, info, warn or
 // error; TELEMETRY_CONSOLE_LOG_LEVEL and TELEMETRY_OTLP_LOG_LEVEL for one branch; default info). With a
 // [*slog.LevelVar] it can be changed while the service runs. Inside [ForLogs] it is the level of the OTLP branch alone.
+// Given twice, the later one wins.
 func WithLogLevel(level slog.Leveler) Option {
 	return leveler{level}
 }
 
 // WithLogOutput sets where the console branch writes; the default is standard error. Writes are serialised. Traces and
 // metrics of a console exporter go to standard output all the same.
+// Given twice, the later one wins.
 func WithLogOutput(w io.Writer) Option {
 	return record(func(o *options) { o.logOutput = w })
 }
 
 // WithLogFormat sets the form of the console branch (TELEMETRY_LOG_FORMAT; default [LogFormatJSON]). Without it, lines
 // have the form of the development view where that is on and they go to a terminal.
+// Given twice, the later one wins.
 func WithLogFormat(f LogFormat) Option {
 	return record(func(o *options) { o.logFormat = &f })
 }
 
 // WithPropagators sets how context travels between processes (OTEL_PROPAGATORS: tracecontext, baggage or none; default
 // tracecontext and baggage). Propagators of other formats, such as B3, are given here.
+// Given twice, the later list wins.
 func WithPropagators(propagators ...propagation.TextMapPropagator) Option {
 	return record(func(o *options) { o.propagators = &propagators })
 }
@@ -236,6 +268,7 @@ func WithPropagators(propagators ...propagation.TextMapPropagator) Option {
 // (TELEMETRY_SHUTDOWN_TIMEOUT in milliseconds; default 10 s, so that it fits into the 30 s that Kubernetes grants
 // together with the draining of requests). Where no endpoint is set and nothing has ever listened at the default one,
 // Shutdown takes 1 s of it.
+// Given twice, the later one wins.
 func WithShutdownTimeout(d time.Duration) Option {
 	return record(func(o *options) { o.shutdownTimeout = &d })
 }
@@ -256,15 +289,19 @@ func WithShutdownTimeout(d time.Duration) Option {
 // A directory or disk that cannot be written is no error: it is said once, counted in [SignalHealth], and requests are
 // retried from memory. A request that is cut off on its way may arrive twice. It applies to OTLP, not to exporters given by
 // option.
+//
+// Given twice, the later directory wins, and the later maxBytes that is not 0.
 func WithSpool(dir string, maxBytes int64) Option {
-	return record(func(o *options) { o.spoolDir, o.spoolBytes = &dir, nonZero(&maxBytes) })
+	return record(func(o *options) { o.spoolDir, o.spoolBytes = &dir, cmp.Or(nonZero(&maxBytes), o.spoolBytes) })
 }
 
 // WithRedaction sets how secrets and payment data are masked before they leave the process (TELEMETRY_REDACTION,
-// TELEMETRY_REDACTION_KEYS, TELEMETRY_REDACTION_ALLOW_KEYS; on by default). Given twice, the later one replaces the earlier
-// as a whole. [Redaction] says what is masked and where. An invalid key or pattern is an error of Init; the defaults stay on.
+// TELEMETRY_REDACTION_KEYS, TELEMETRY_REDACTION_ALLOW_KEYS; on by default). [Redaction] says what is masked and where. An
+// invalid key or pattern is an error of Init; the defaults stay on.
+//
+// Given twice, keys and patterns add up, and those of the variables are added to them. Off stays off.
 func WithRedaction(r Redaction) Option {
-	return record(func(o *options) { o.redaction = r })
+	return record(func(o *options) { o.redaction = merged(o.redaction, r) })
 }
 
 // WithDisabled(true) switches telemetry off, as OTEL_SDK_DISABLED=true does, for a service that has a setting of its own:
@@ -284,22 +321,27 @@ func WithDisabled(disabled bool) Option {
 //
 // OTEL_TRACES_EXPORTER=none is something else: it concerns the exporter only. The sampler decides as ever, and its decision
 // goes out. [WithDisabled] has neither ids nor decisions, as the specification has it.
+// Off stays off: no later option switches it on again.
 func WithoutTraces() Option { return without(traces) }
 
 // WithoutMetrics switches metrics off (OTEL_METRICS_EXPORTER=none).
+// Off stays off.
 func WithoutMetrics() Option { return without(metrics) }
 
 // WithoutLogs switches the OTLP branch of the log off; the console branch stays (OTEL_LOGS_EXPORTER=none).
+// Off stays off.
 func WithoutLogs() Option { return without(logs) }
 
 // WithoutRuntimeMetrics leaves out the metrics of the Go runtime: memory, goroutines, scheduling
 // (TELEMETRY_RUNTIME_METRICS=false).
+// Off stays off.
 func WithoutRuntimeMetrics() Option {
 	return record(func(o *options) { off := false; o.runtimeMetrics = &off })
 }
 
 // WithoutGlobals leaves OpenTelemetry's and slog's globals alone; use the guard's providers and logger, and [WithGuard]
 // for the middleware. Any number of such guards may live side by side.
+// Once given it counts.
 func WithoutGlobals() Option {
 	return record(func(o *options) { o.withoutGlobals = true })
 }

@@ -5,6 +5,8 @@ import (
 	"crypto/tls"
 	"io"
 	"log/slog"
+	"reflect"
+	"slices"
 	"time"
 
 	"go.opentelemetry.io/otel"
@@ -36,6 +38,7 @@ type options struct {
 	idGenerator        sdktrace.IDGenerator
 	errorHandler       otel.ErrorHandler
 	sampler            *sampler
+	sampling           Sampling // of all WithAdaptiveSampling together
 	spanBatch          Batch
 	logBatch           Batch
 	metricInterval     *time.Duration
@@ -52,6 +55,26 @@ type options struct {
 	withoutGlobals     bool
 	endpointIsArgument bool // of cmd/telemetry, which has set it
 	misplaced          []misplacedOption
+
+	list, lists int      // the list that is being recorded, such as a preset's, and how many there were
+	direct      *options // those given to Init itself
+	preset      *options // those given inside WithOptions
+}
+
+// record applies the options of Init to o, and remembers which of them came from a preset.
+func (o *options) record(opts []Option) {
+	var direct, preset []Option
+	for _, opt := range opts {
+		if inside, ok := opt.(bundle); ok {
+			preset = append(preset, inside)
+		} else {
+			direct = append(direct, opt)
+		}
+	}
+	bundle(opts).apply(o)
+	o.direct, o.preset = &options{}, &options{}
+	bundle(direct).apply(o.direct)
+	bundle(preset).apply(o.preset)
 }
 
 // exportOptions are those that ForTraces, ForMetrics and ForLogs can scope.
@@ -64,6 +87,34 @@ type exportOptions struct {
 	tls         **tls.Config // to nil: the default
 	compression *Compression
 	off         bool
+
+	list        int      // the list that is being recorded
+	credentials int      // the list in which credentials were given last
+	dropped     []string // options whose credentials were for an earlier endpoint
+}
+
+// credential is an option that holds credentials, before its value is recorded.
+func (e *exportOptions) credential(option string) {
+	e.credentials = e.list
+	e.dropped = slices.DeleteFunc(e.dropped, func(name string) bool { return name == option })
+}
+
+// changeEndpoint forgets credentials that were not meant for the endpoint that comes: those given for an earlier one, or in
+// another list, such as a preset. In one list, the first endpoint may follow its headers.
+func (e *exportOptions) changeEndpoint(url string) {
+	if e.endpoint != nil || e.credentials != e.list {
+		if e.headers != nil {
+			e.dropped = append(e.dropped, "WithHeaders")
+		}
+		if e.tokenFile != nil {
+			e.dropped = append(e.dropped, "WithTokenFile")
+		}
+		if e.headerFunc != nil && *e.headerFunc != nil {
+			e.dropped = append(e.dropped, "WithHeaderFunc")
+		}
+		e.headers, e.tokenFile, e.headerFunc = nil, nil, nil
+	}
+	e.endpoint = &url
 }
 
 // headerFunc returns the headers of the moment.
@@ -92,6 +143,24 @@ type misplacedOption struct {
 	signal signal
 }
 
+// merged is earlier with every field that later sets, in any of its fields that are not zero. What is a list in both adds
+// up, the later one's items first.
+func merged[T any](earlier, later T) T {
+	result, from := reflect.ValueOf(&earlier).Elem(), reflect.ValueOf(later)
+	for i := range from.NumField() {
+		into, field := result.Field(i), from.Field(i)
+		switch {
+		case field.IsZero():
+		case field.Kind() == reflect.Slice:
+			both := reflect.AppendSlice(reflect.MakeSlice(field.Type(), 0, field.Len()+into.Len()), field)
+			into.Set(reflect.AppendSlice(both, into))
+		default:
+			into.Set(field)
+		}
+	}
+	return earlier
+}
+
 type record func(*options)
 
 func (f record) apply(o *options) { f(o) }
@@ -99,6 +168,7 @@ func (f record) apply(o *options) { f(o) }
 type bundle []Option
 
 func (b bundle) apply(o *options) {
+	defer o.beginList()()
 	for _, opt := range b {
 		if opt != nil {
 			opt.apply(o)
@@ -106,10 +176,23 @@ func (b bundle) apply(o *options) {
 	}
 }
 
+// beginList begins a list of options and returns what ends it.
+func (o *options) beginList() (end func()) {
+	outer := o.list
+	o.lists++
+	o.list = o.lists
+	return func() { o.list = outer }
+}
+
 // recordExport is an option that can be scoped to one signal.
 type recordExport func(*exportOptions)
 
-func (f recordExport) apply(o *options) { f(&o.export) }
+func (f recordExport) apply(o *options) { f.record(&o.export, o.list) }
+
+func (f recordExport) record(e *exportOptions, list int) {
+	e.list = list
+	f(e)
+}
 
 type leveler struct{ level slog.Leveler }
 
@@ -126,11 +209,12 @@ type scope struct {
 }
 
 func (s scope) apply(o *options) {
+	defer o.beginList()()
 	for _, opt := range s.opts {
 		switch opt := opt.(type) {
 		case nil:
 		case recordExport:
-			opt(&o.signals[s.signal])
+			opt.record(&o.signals[s.signal], o.list)
 		case bundle:
 			scope{s.name, s.signal, opt}.apply(o)
 		case leveler:

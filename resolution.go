@@ -14,7 +14,8 @@ type resolution struct {
 	opts     *options
 	env      environment
 	cfg      *config
-	notices  []string
+	notices  []string // warnings
+	remarks  []string // worth a line, and nothing is wrong
 	problems []problem
 }
 
@@ -25,6 +26,7 @@ func resolveConfig(opts *options, env environment) *resolution {
 	for _, row := range settings() {
 		row.resolve(r)
 	}
+	r.finishSampler()
 	r.rejectConfigFile()
 	r.rejectMisplaced()
 	r.rejectGlobalPropagator()
@@ -34,9 +36,34 @@ func resolveConfig(opts *options, env environment) *resolution {
 		r.finishSignal(s)
 	}
 	r.unreadArgument()
+	r.unreadSampling()
+	r.droppedCredentials()
 	r.nameContradictions()
 	r.nearMisses()
 	return r
+}
+
+// finishSampler gives the adaptive sampler what its own rows have decided.
+func (r *resolution) finishSampler() {
+	if s := &r.cfg.sampler.value; s.isAdaptive() {
+		s.adaptive.TracesPerSecond, s.adaptive.SlowThreshold = r.cfg.tracesPerSecond.value, r.cfg.slowThreshold.value
+	}
+}
+
+// droppedCredentials says what is not sent because an endpoint was given after it.
+func (r *resolution) droppedCredentials() {
+	say := func(scope string, e exportOptions) {
+		for _, option := range e.dropped {
+			if scope != "" {
+				option = scope + "(" + option + ")"
+			}
+			r.notice(fmt.Sprintf("%s is not used: it was given for another endpoint than the later WithEndpoint; give it once more after that one", option))
+		}
+	}
+	say("", r.opts.export)
+	for _, s := range allSignals() {
+		say("For"+title(s.String()), r.opts.signals[s])
+	}
 }
 
 func (r *resolution) add(p problem) { r.problems = append(r.problems, p) }
@@ -206,7 +233,9 @@ func (r *resolution) rejectGlobalPropagator() {
 	}
 }
 
-func isOption(origin string) bool { return strings.HasPrefix(origin, "With") }
+func isOption(origin string) bool {
+	return strings.HasPrefix(origin, "With") || strings.HasPrefix(origin, "For")
+}
 
 // checkBatch keeps a batch within its queue. Whichever of the two was set stands; a queue and a batch that contradict
 // each other are a mistake of whoever set them.

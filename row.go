@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"reflect"
 	"strconv"
+	"strings"
 )
 
 // row is one line of the settings table.
@@ -12,6 +13,7 @@ type row interface {
 	describe() rowInfo
 	resolve(*resolution)
 	report(*config) (value, origin string)
+	sources(*config) string  // the origin in full: which option of a preset, and what each source of a list gave
 	standard(Profile) string // the default, as report would show it
 }
 
@@ -26,6 +28,9 @@ type rowInfo struct {
 	otlpOnly bool     // it means nothing to a signal that does not go out over OTLP
 	strict   bool     // a wrong variable, unless it is an unknown name, switches these signals off: its fallback could send data astray
 	reason   string   // why this default; the SDK's own beside it
+
+	// reads tells whether one of the variables means this setting in this environment; nil: each does.
+	reads func(env environment, name string) bool
 }
 
 // defaults are a setting's values by profile, as the environment would write them. Empty: not set.
@@ -91,17 +96,69 @@ func (t typedRow[T]) resolve(r *resolution) {
 
 func (t typedRow[T]) decide(r *resolution) {
 	field := t.field(r.cfg)
-	if value, ok := t.fromOptions(r); ok {
-		*field = setting[T]{value, t.optionUsed(r.opts)}
+	given, isGiven := t.fromOptions(r)
+	if isGiven && t.kind.add == nil {
+		*field = setting[T]{given, t.optionUsed(r.opts)}
 		return
 	}
+	value, name, isSet := t.fromVariables(r)
+	switch {
+	case isGiven && isSet:
+		*field = setting[T]{t.kind.add(given, value), t.optionUsed(r.opts) + " and " + name}
+		r.cfg.addVariable(t.name, name+": "+t.kind.show(value))
+	case isGiven:
+		*field = setting[T]{given, t.optionUsed(r.opts)}
+	case isSet:
+		*field = setting[T]{value, name}
+	default:
+		*field = t.fallback(r)
+	}
+}
+
+// sources is the origin as Describe has it.
+func (t typedRow[T]) sources(c *config) string {
+	value, origin := t.report(c)
+	if !isOption(origin) {
+		return origin
+	}
+	option := t.optionUsed(c.opts)
+	var parts, names []string
+	from := func(o *options, name string) (text string, ok bool) {
+		if o == nil || t.given(o) == nil {
+			return "", false
+		}
+		text = t.kind.show(*t.given(o))
+		parts, names = append(parts, name+": "+text), append(names, name)
+		return text, true
+	}
+	preset, inPreset := from(c.opts.preset, "WithOptions("+option+")")
+	direct, inDirect := from(c.opts.direct, option)
+	if variable := c.addedVariables[t.name]; variable != "" {
+		parts = append(parts, variable)
+	}
+	switch {
+	case names == nil: // cmd/telemetry's argument
+		return origin
+	case t.kind.add != nil && len(parts) > 1:
+		return strings.Join(parts, "; ")
+	case inPreset && inDirect && direct == value:
+		return option
+	case inPreset && inDirect && preset == value:
+		return names[0]
+	}
+	return strings.Join(names, " and ")
+}
+
+func (t typedRow[T]) fromVariables(r *resolution) (value T, name string, ok bool) {
 	for _, name := range t.env {
+		if t.reads != nil && !t.reads(r.env, name) {
+			continue
+		}
 		if value, ok := t.fromEnvironment(r, name); ok {
-			*field = setting[T]{value, name}
-			return
+			return value, name, true
 		}
 	}
-	*field = t.fallback(r)
+	return value, "", false
 }
 
 func (t typedRow[T]) fallback(r *resolution) setting[T] {

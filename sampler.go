@@ -63,11 +63,12 @@ import (
 // OpenTelemetry specification defines it. [AdjustedCount] reads it, and has an example.
 type Sampling struct {
 	// TracesPerSecond is how many of the traces that begin in this process are kept per second, besides errors and slow
-	// ones. Default 50, at most 1,000,000.
+	// ones. Default 50, at most 1,000,000 (TELEMETRY_TRACES_PER_SECOND, or OTEL_TRACES_SAMPLER=adaptive with
+	// OTEL_TRACES_SAMPLER_ARG).
 	TracesPerSecond float64
 
 	// SlowThreshold is how long a local root must take for its trace to be kept. Default 1 s, at most 10 minutes;
-	// negative: duration is no reason to keep a trace.
+	// negative: duration is no reason to keep a trace (TELEMETRY_SLOW_THRESHOLD, in milliseconds; -1: none).
 	SlowThreshold time.Duration
 
 	// HeadOnly decides at the start of a trace and for good: nothing is held, and errors are kept like everything else.

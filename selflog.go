@@ -120,6 +120,9 @@ func samplerLine(cfg *config) string {
 		text += " " + ratio().show(cfg.samplerArg.value)
 		of = append(of, cfg.samplerArg.origin)
 	}
+	if cfg.sampler.value.isAdaptive() && !isOption(cfg.tracesPerSecond.origin) {
+		of = append(of, cfg.tracesPerSecond.origin)
+	}
 	return text + origins(of...)
 }
 

@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/fleetotel/telemetry/internal/redact"
@@ -27,7 +28,7 @@ func redactionRows() []row {
 		typedRow[[]string]{
 			rowInfo{
 				name: "redacted keys", option: "WithRedaction(Redaction{Keys})", env: []string{"TELEMETRY_REDACTION_KEYS"},
-				reason: "beside those of the list in the documentation of Redaction",
+				reason: "beside those of the list in the documentation of Redaction; option and variable add up",
 			},
 			keyList(), func(c *config) *setting[[]string] { return &c.redactedKeys },
 			func(o *options) *[]string { return unlessEmpty(o.redaction.Keys) },
@@ -35,7 +36,7 @@ func redactionRows() []row {
 		typedRow[[]string]{
 			rowInfo{
 				name: "keys without redaction", option: "WithRedaction(Redaction{AllowKeys})", env: []string{"TELEMETRY_REDACTION_ALLOW_KEYS"},
-				reason: "their values are left alone, card numbers included",
+				reason: "their values are left alone, card numbers included; option and variable add up",
 			},
 			keyList(), func(c *config) *setting[[]string] { return &c.allowedKeys },
 			func(o *options) *[]string { return unlessEmpty(o.redaction.AllowKeys) },
@@ -70,6 +71,15 @@ func keyList() kind[[]string] {
 		},
 		check: func(keys []string) error { return firstError(keys, redact.CheckKey) },
 		show:  func(keys []string) string { return strings.Join(keys, ",") },
+		add: func(option, variable []string) []string {
+			sum := slices.Clone(option)
+			for _, key := range variable {
+				if !slices.Contains(sum, key) {
+					sum = append(sum, key)
+				}
+			}
+			return sum
+		},
 	}
 }
 
@@ -87,8 +97,11 @@ func patternList() kind[[]*regexp.Regexp] {
 			}
 			return strings.Join(texts, " ")
 		},
+		add: addItems[*regexp.Regexp],
 	}
 }
+
+func addItems[T any](option, variable []T) []T { return slices.Concat(option, variable) }
 
 func firstError[T any](list []T, check func(T) error) error {
 	for _, item := range list {

@@ -178,6 +178,13 @@ const (
 	valueLengthReason  = "characters; one value of 1 MiB times a full queue would be 8 GiB. The SDK's own is no limit"
 )
 
+// The variables of the samplers' settings.
+const (
+	samplerArgVariable      = "OTEL_TRACES_SAMPLER_ARG"
+	tracesPerSecondVariable = "TELEMETRY_TRACES_PER_SECOND"
+	slowThresholdVariable   = "TELEMETRY_SLOW_THRESHOLD"
+)
+
 func traceRows() []row {
 	rows := []row{
 		typedRow[sampler]{
@@ -191,10 +198,30 @@ func traceRows() []row {
 		},
 		typedRow[float64]{
 			rowInfo{
-				name: "sampler argument", env: []string{"OTEL_TRACES_SAMPLER_ARG"}, defaults: always("1"), signals: []signal{traces},
+				name: "sampler argument", env: []string{samplerArgVariable}, defaults: always("1"), signals: []signal{traces},
 				reason: "the ratio of traceidratio and parentbased_traceidratio",
+				reads:  func(env environment, _ string) bool { return !adaptiveByName(env) },
 			},
 			ratio(), func(c *config) *setting[float64] { return &c.samplerArg }, nil,
+		},
+		typedRow[float64]{
+			rowInfo{
+				name: "traces per second", option: "WithAdaptiveSampling(Sampling{TracesPerSecond})", env: []string{tracesPerSecondVariable, samplerArgVariable},
+				defaults: always("50"), signals: []signal{traces},
+				reason: "of the adaptive sampler, for each process; OTEL_TRACES_SAMPLER_ARG counts with OTEL_TRACES_SAMPLER=adaptive",
+				reads:  func(env environment, name string) bool { return name != samplerArgVariable || adaptiveByName(env) },
+			},
+			tracesPerSecond(), func(c *config) *setting[float64] { return &c.tracesPerSecond },
+			func(o *options) *float64 { s := o.adaptiveOption(); return nonZero(&s.TracesPerSecond) },
+		},
+		typedRow[time.Duration]{
+			rowInfo{
+				name: "slow threshold", option: "WithAdaptiveSampling(Sampling{SlowThreshold})", env: []string{slowThresholdVariable},
+				defaults: always("1000"), signals: []signal{traces},
+				reason: "of the adaptive sampler, in milliseconds: slower requests are kept whatever the rate",
+			},
+			slowThreshold(), func(c *config) *setting[time.Duration] { return &c.slowThreshold },
+			func(o *options) *time.Duration { s := o.adaptiveOption(); return nonZero(&s.SlowThreshold) },
 		},
 	}
 	rows = append(rows, batchRows(traces, "span", "WithSpanBatch", "OTEL_BSP", "5000",

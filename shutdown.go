@@ -50,6 +50,7 @@ type Guard struct {
 	selfLog     *diagnose.Log
 	startErr    error    // of Init
 	warnings    []string // said at the start
+	remarks     []string // said at the start, too
 	running     []running
 	prober      *prober // nil if nothing is probed
 	connections *connections

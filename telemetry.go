@@ -66,7 +66,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	ctx = detached(ctx)
 	inspection := diagnose.InspectionOf(ctx)
 	o := &options{}
-	bundle(opts).apply(o)
+	o.record(opts)
 	env := readEnvironment()
 	o.inspect(inspection, env)
 	resolved := resolveConfig(o, env.under(ctx))
@@ -90,6 +90,10 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	g.warnings = append(resolved.warnings(), notices...)
 	for _, line := range g.warnings {
 		g.selfLog.Say(slog.LevelWarn, line)
+	}
+	g.remarks = resolved.remarks
+	for _, line := range g.remarks {
+		g.selfLog.Say(slog.LevelInfo, line)
 	}
 
 	if inspection.Described != nil {

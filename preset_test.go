@@ -1,0 +1,308 @@
+package telemetry
+
+import (
+	"context"
+	"crypto/tls"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	"go.opentelemetry.io/otel/sdk/resource"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
+	"go.opentelemetry.io/otel/trace"
+)
+
+// givenTwice is an option in a preset and once more in a service, and what comes of it.
+type givenTwice struct {
+	preset, service Option
+	env             environment
+	row             string // of the settings table; its value is shown and its sources are sources
+	shown, sources  string
+	check           func(t *testing.T, r *resolution) // what has no row
+}
+
+// The rule is that of Option: of single values the later one wins, lists add up, structs merge field by field.
+func optionsGivenTwice() map[string][]givenTwice {
+	seconds := func(n int) time.Duration { return time.Duration(n) * time.Second }
+	single := func(row string, preset, service Option, shown, option string) []givenTwice {
+		return []givenTwice{
+			{preset: preset, service: service, row: row, shown: shown, sources: option},
+			{preset: service, row: row, shown: shown, sources: "WithOptions(" + option + ")"},
+			{service: service, row: row, shown: shown, sources: option},
+		}
+	}
+	scoped := func(name string, s signal, scope func(...Option) Option) []givenTwice {
+		return append(single(s.String()+" endpoint", scope(WithEndpoint("http://a:1")), scope(WithEndpoint("http://b:2")), "http://b:2", "WithEndpoint"),
+			// Scopes merge: what the service does not say stays the preset's.
+			givenTwice{preset: scope(WithProtocol(ProtocolGRPC)), service: scope(WithCompression(CompressionNone)), row: s.String() + " protocol", shown: "grpc", sources: "WithOptions(WithProtocol)"},
+			givenTwice{preset: scope(WithHeaders(map[string]string{"a": "1"})), service: scope(WithEndpoint("http://b:2")), row: s.String() + " headers", sources: originDefault,
+				check: func(t *testing.T, r *resolution) {
+					require.Equal(t, []string{name + "(WithHeaders) is not used: it was given for another endpoint than the later WithEndpoint; give it once more after that one"}, r.notices)
+				}},
+			givenTwice{preset: WithHeaders(map[string]string{"a": "1"}), service: scope(WithEndpoint("http://b:2")), row: s.String() + " headers", shown: "a=<redacted>", sources: "WithOptions(WithHeaders)"})
+	}
+	flag := func(option Option, set func(*resolution) bool) []givenTwice {
+		check := func(t *testing.T, r *resolution) { require.True(t, set(r)) }
+		return []givenTwice{{preset: option, service: option, check: check}, {preset: option, service: WithServiceName("a"), check: check}}
+	}
+	off := func(s signal) func(*resolution) bool { return func(r *resolution) bool { return !r.cfg.signals[s].on } }
+	batch := func(option func(Batch) Option, what, name string) []givenTwice {
+		preset, service := option(Batch{MaxQueueSize: 100, MaxExportBatchSize: 10, ScheduleDelay: seconds(1)}), option(Batch{MaxExportBatchSize: 20, ExportTimeout: seconds(2)})
+		env := environment{"OTEL_BSP_MAX_QUEUE_SIZE": "300", "OTEL_BLRP_MAX_QUEUE_SIZE": "300"}
+		return []givenTwice{
+			{preset: preset, service: service, env: env, row: what + " queue size", shown: "100", sources: "WithOptions(" + name + "(Batch{MaxQueueSize}))"},
+			{preset: preset, service: service, row: what + " batch size", shown: "20", sources: name + "(Batch{MaxExportBatchSize})"},
+			{preset: preset, service: service, row: what + " schedule delay", shown: "1s", sources: "WithOptions(" + name + "(Batch{ScheduleDelay}))"},
+			{preset: preset, service: service, row: what + " export timeout", shown: "2s", sources: name + "(Batch{ExportTimeout})"},
+		}
+	}
+	counted := func(option Option, count func(*options) int) []givenTwice {
+		return []givenTwice{{preset: option, service: option, check: func(t *testing.T, r *resolution) { require.Equal(t, 2, count(r.opts)) }}}
+	}
+	later := func(preset, service Option, got func(*options) any, want any) []givenTwice {
+		return []givenTwice{{preset: preset, service: service, check: func(t *testing.T, r *resolution) { require.Equal(t, want, got(r.opts)) }}}
+	}
+	headers := func(name string, option Option, shown string) []givenTwice {
+		return []givenTwice{
+			{preset: WithOptions(WithEndpoint("https://a:1"), option), service: WithEndpoint("https://b:2"), row: "traces " + name, shown: "-", sources: originDefault,
+				check: func(t *testing.T, r *resolution) {
+					require.Len(t, r.notices, 1)
+					require.Contains(t, r.notices[0], "is not used: it was given for another endpoint")
+				}},
+			{preset: option, service: WithEndpoint("https://b:2"), row: "traces " + name, shown: "-", sources: originDefault},
+			// One who gives both at once means them for each other, in whatever order.
+			{service: WithOptions(option, WithEndpoint("https://b:2")), row: "traces " + name, shown: shown, sources: ""},
+			{preset: WithOptions(option, WithEndpoint("https://a:1")), service: WithOptions(WithEndpoint("https://b:2"), option), row: "traces " + name, shown: shown, sources: "",
+				check: func(t *testing.T, r *resolution) { require.Empty(t, r.notices) }},
+		}
+	}
+	recorder, other := tracetest.NewInMemoryExporter(), tracetest.NewInMemoryExporter()
+	reader, otherReader := sdkmetric.NewManualReader(), sdkmetric.NewManualReader()
+	logExporter, otherLogExporter := discardLogs{}, &discardPointer{}
+	presetSampling := Sampling{TracesPerSecond: 30, HeadOnly: true, Rules: []Rule{{SpanName: "preset", Drop: true}}}
+	serviceSampling := Sampling{SlowThreshold: seconds(3), Rules: []Rule{{SpanName: "service", Keep: true}}}
+	keys := func(keys ...string) Option { return WithRedaction(Redaction{Keys: keys}) }
+	const redactedKeys = "WithRedaction(Redaction{Keys})"
+
+	return map[string][]givenTwice{
+		"WithProfile":          single("profile", WithProfile(ProfileEdge), WithProfile(ProfileDevelopment), "development", "WithProfile"),
+		"WithServiceName":      single("service.name", WithServiceName("a"), WithServiceName("b"), "b", "WithServiceName"),
+		"WithServiceVersion":   single("service.version", WithServiceVersion("a"), WithServiceVersion("b"), "b", "WithServiceVersion"),
+		"WithServiceNamespace": single("service.namespace", WithServiceNamespace("a"), WithServiceNamespace("b"), "b", "WithServiceNamespace"),
+		"WithEnvironment":      single("deployment.environment.name", WithEnvironment("a"), WithEnvironment("b"), "b", "WithEnvironment"),
+		"WithResourceAttributes": {{
+			preset: WithResourceAttributes(attribute.String("a", "1"), attribute.String("b", "1")), service: WithResourceAttributes(attribute.String("b", "2")),
+			env: environment{"OTEL_RESOURCE_ATTRIBUTES": "b=3,c=3"}, row: "resource attributes", shown: "a=1,b=1,b=2",
+			sources: "WithOptions(WithResourceAttributes): a=1,b=1; WithResourceAttributes: b=2",
+			check: func(t *testing.T, r *resolution) {
+				res, _ := buildResource(t.Context(), r.cfg)
+				for key, want := range map[attribute.Key]string{"a": "1", "b": "2", "c": "3"} {
+					value, _ := res.Set().Value(key)
+					require.Equal(t, want, value.String(), key)
+				}
+			},
+		}},
+		"WithResourceDetectors": counted(WithResourceDetectors(resource.StringDetector("", "a", func() (string, error) { return "b", nil })), func(o *options) int { return len(o.detectors) }),
+		"WithSpanProcessors":    counted(WithSpanProcessors(discard{}), func(o *options) int { return len(o.spanProcessors) }),
+		"WithViews":             counted(WithViews(func(sdkmetric.Instrument) (sdkmetric.Stream, bool) { return sdkmetric.Stream{}, false }), func(o *options) int { return len(o.views) }),
+		"WithSpanExporter":      later(WithSpanExporter(recorder), WithSpanExporter(other), func(o *options) any { return *o.spanExporter }, other),
+		"WithMetricReader":      later(WithMetricReader(reader), WithMetricReader(otherReader), func(o *options) any { return *o.metricReader }, otherReader),
+		"WithLogExporter":       later(WithLogExporter(logExporter), WithLogExporter(otherLogExporter), func(o *options) any { return *o.logExporter }, otherLogExporter),
+		"WithIDGenerator":       later(WithIDGenerator(oneID(1)), WithIDGenerator(oneID(2)), func(o *options) any { return o.idGenerator }, oneID(2)),
+		"WithErrorHandler":      later(WithErrorHandler(namedHandler("a")), WithErrorHandler(namedHandler("b")), func(o *options) any { return o.errorHandler }, namedHandler("b")),
+		"WithLogOutput":         later(WithLogOutput(io.Discard), WithLogOutput(&selfLines{}), func(o *options) any { return o.logOutput }, &selfLines{}),
+		"WithSampler": {
+			{preset: WithSampler(sdktrace.AlwaysSample()), service: WithSampler(sdktrace.NeverSample()), row: "sampler", shown: "AlwaysOffSampler", sources: "WithSampler"},
+			{preset: WithAdaptiveSampling(presetSampling), service: WithSampler(sdktrace.NeverSample()), row: "sampler", shown: "AlwaysOffSampler", sources: "WithSampler"},
+		},
+		"WithAdaptiveSampling": {
+			{preset: WithAdaptiveSampling(presetSampling), service: WithAdaptiveSampling(serviceSampling), row: "sampler", shown: "adaptive 30/s, head only", sources: "WithOptions(WithAdaptiveSampling)"},
+			{preset: WithAdaptiveSampling(presetSampling), service: WithAdaptiveSampling(serviceSampling), row: "traces per second", shown: "30", sources: "WithOptions(WithAdaptiveSampling(Sampling{TracesPerSecond}))"},
+			{preset: WithAdaptiveSampling(presetSampling), service: WithAdaptiveSampling(serviceSampling), row: "slow threshold", shown: "3s", sources: "WithAdaptiveSampling(Sampling{SlowThreshold})"},
+			{preset: WithAdaptiveSampling(serviceSampling), service: WithAdaptiveSampling(Sampling{HeadOnly: true}), env: environment{"TELEMETRY_TRACES_PER_SECOND": "7"}, row: "traces per second", shown: "7", sources: "TELEMETRY_TRACES_PER_SECOND"},
+			{preset: WithAdaptiveSampling(presetSampling), service: WithAdaptiveSampling(serviceSampling), check: func(t *testing.T, r *resolution) {
+				s := r.cfg.sampler.value.adaptive
+				require.Equal(t, []Rule{{SpanName: "service", Keep: true}, {SpanName: "preset", Drop: true}}, s.Rules, "the later ones are tried first")
+				require.True(t, s.HeadOnly, "true stays true")
+				require.InDelta(t, 30, s.TracesPerSecond, 0)
+				require.Equal(t, seconds(3), s.SlowThreshold)
+			}},
+			{preset: WithSampler(sdktrace.NeverSample()), service: WithAdaptiveSampling(serviceSampling), row: "sampler", shown: "adaptive 50/s", sources: "WithAdaptiveSampling"},
+		},
+		"WithRedaction": {
+			{preset: keys("email"), service: keys("iban"), env: environment{"TELEMETRY_REDACTION_KEYS": "phone,email"}, row: "redacted keys", shown: "iban,email,phone",
+				sources: "WithOptions(" + redactedKeys + "): email; " + redactedKeys + ": iban; TELEMETRY_REDACTION_KEYS: phone,email"},
+			{preset: keys("email"), env: environment{"TELEMETRY_REDACTION_KEYS": "phone"}, row: "redacted keys", shown: "email,phone", sources: "WithOptions(" + redactedKeys + "): email; TELEMETRY_REDACTION_KEYS: phone"},
+			{service: keys("email"), row: "redacted keys", shown: "email", sources: redactedKeys},
+			{preset: WithRedaction(Redaction{AllowKeys: []string{"order.id"}}), service: WithRedaction(Redaction{AllowKeys: []string{"article"}}), row: "keys without redaction", shown: "article,order.id",
+				sources: "WithOptions(WithRedaction(Redaction{AllowKeys})): order.id; WithRedaction(Redaction{AllowKeys}): article"},
+			{preset: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("a+")}}), service: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("b+")}}), row: "redacted values", shown: "b+ a+",
+				sources: "WithOptions(WithRedaction(Redaction{Values})): a+; WithRedaction(Redaction{Values}): b+"},
+			{preset: WithRedaction(Redaction{Off: true}), service: keys("iban"), row: "redaction", shown: "false", sources: "WithOptions(WithRedaction(Redaction{Off}))"},
+		},
+		"WithSpanBatch":       batch(WithSpanBatch, "span", "WithSpanBatch"),
+		"WithLogBatch":        batch(WithLogBatch, "log", "WithLogBatch"),
+		"WithMetricInterval":  single("metric interval", WithMetricInterval(seconds(1)), WithMetricInterval(seconds(2)), "2s", "WithMetricInterval"),
+		"WithLogLevel":        single("console log level", WithLogLevel(slog.LevelError), WithLogLevel(slog.LevelDebug), "debug", "WithLogLevel"),
+		"WithLogFormat":       single("console log format", WithLogFormat(LogFormatJSON), WithLogFormat(LogFormatText), "text", "WithLogFormat"),
+		"WithPropagators":     single("propagators", WithPropagators(propagation.TraceContext{}), WithPropagators(propagation.Baggage{}), "baggage", "WithPropagators"),
+		"WithShutdownTimeout": single("shutdown timeout", WithShutdownTimeout(seconds(1)), WithShutdownTimeout(seconds(2)), "2s", "WithShutdownTimeout"),
+		"WithSpool": append(single("spool directory", WithSpool("/a", 1), WithSpool("/b", 2), "/b", "WithSpool"),
+			givenTwice{preset: WithSpool("/a", 1), service: WithSpool("/b", 0), row: "spool bytes", shown: "1", sources: "WithOptions(WithSpool)"}),
+		"WithoutTraces":         flag(WithoutTraces(), off(traces)),
+		"WithoutMetrics":        flag(WithoutMetrics(), off(metrics)),
+		"WithoutLogs":           flag(WithoutLogs(), off(logs)),
+		"WithoutRuntimeMetrics": flag(WithoutRuntimeMetrics(), func(r *resolution) bool { return !r.cfg.runtimeMetrics.value }),
+		"WithoutGlobals":        flag(WithoutGlobals(), func(r *resolution) bool { return r.opts.withoutGlobals }),
+		// Bundles say nothing themselves, at any depth.
+		"WithOptions": {{preset: WithOptions(keys("email")), service: WithOptions(keys("iban")), row: "redacted keys", shown: "iban,email", sources: "WithOptions(" + redactedKeys + ")"}},
+
+		"WithEndpoint":    single("metrics endpoint", WithEndpoint("http://a:1"), WithEndpoint("http://b:2"), "http://b:2", "WithEndpoint"),
+		"WithProtocol":    single("logs protocol", WithProtocol(ProtocolHTTP), WithProtocol(ProtocolGRPC), "grpc", "WithProtocol"),
+		"WithCompression": single("logs compression", WithCompression(CompressionGzip), WithCompression(CompressionNone), "none", "WithCompression"),
+		"WithTLSConfig":   later(WithTLSConfig(&tls.Config{ServerName: "a"}), WithTLSConfig(&tls.Config{ServerName: "b"}), func(o *options) any { return o.tls(traces).ServerName }, "b"),
+		"WithHeaders": append(headers("headers", WithHeaders(map[string]string{"a": "1"}), "a=<redacted>"),
+			single("traces headers", WithHeaders(map[string]string{"a": "1"}), WithHeaders(map[string]string{"b": "2"}), "b=<redacted>", "WithHeaders")...),
+		"WithTokenFile": append(headers("token file", WithTokenFile("/run/token"), "/run/token"),
+			single("traces token file", WithTokenFile("/a"), WithTokenFile("/b"), "/b", "WithTokenFile")...),
+		"WithHeaderFunc": append(
+			later(WithHeaderFunc(headersOf("a")), WithHeaderFunc(headersOf("b")), func(o *options) any { h, _ := (*o.headerFunc(traces))(context.Background()); return h }, map[string]string{"b": "1"}),
+			later(WithOptions(WithEndpoint("https://a:1"), WithHeaderFunc(headersOf("a"))), WithEndpoint("https://b:2"), func(o *options) any { return o.headerFunc(traces) == nil }, true)...),
+		"ForTraces":  scoped("ForTraces", traces, ForTraces),
+		"ForMetrics": scoped("ForMetrics", metrics, ForMetrics),
+		"ForLogs": append(scoped("ForLogs", logs, ForLogs),
+			single("OTLP log level", ForLogs(WithLogLevel(slog.LevelError)), ForLogs(WithLogLevel(slog.LevelDebug)), "debug", "ForLogs(WithLogLevel)")...),
+	}
+}
+
+func headersOf(name string) func(context.Context) (map[string]string, error) {
+	return func(context.Context) (map[string]string, error) { return map[string]string{name: "1"}, nil }
+}
+
+// oneID is a generator that makes one id only.
+type oneID byte
+
+func (o oneID) NewIDs(context.Context) (trace.TraceID, trace.SpanID) {
+	return trace.TraceID{byte(o)}, trace.SpanID{byte(o)}
+}
+
+func (o oneID) NewSpanID(context.Context, trace.TraceID) trace.SpanID { return trace.SpanID{byte(o)} }
+
+type namedHandler string
+
+func (namedHandler) Handle(error) {}
+
+var _ otel.ErrorHandler = namedHandler("")
+
+func TestEveryOptionGivenTwice(t *testing.T) {
+	cases := optionsGivenTwice()
+	for _, name := range exportedOptions(t) {
+		require.Contains(t, cases, name, "an option without a case: say and test what comes of it when it is given twice")
+	}
+	for name, all := range cases {
+		for i, test := range all {
+			opts := []Option{}
+			if test.preset != nil {
+				opts = append(opts, WithOptions(test.preset))
+			}
+			r := resolve(test.env, append(opts, test.service)...)
+			if test.row != "" {
+				row := rowNamed(t, test.row)
+				value, _ := row.report(r.cfg)
+				require.Equal(t, strings.Trim(test.shown, "-"), value, "%s %d: %s", name, i, test.row)
+				if test.sources != "" {
+					require.Equal(t, test.sources, row.sources(r.cfg), "%s %d: %s", name, i, test.row)
+					require.Contains(t, describeConfig(r.cfg, resource.Empty(), nil, nil), test.sources)
+				}
+			}
+			if test.check != nil {
+				test.check(t, r)
+			}
+		}
+	}
+}
+
+func rowNamed(t *testing.T, name string) row {
+	for _, row := range settings() {
+		if row.describe().name == name {
+			return row
+		}
+	}
+	require.Fail(t, "no such row", name)
+	return nil
+}
+
+// exportedOptions are the functions that return an Option.
+func exportedOptions(t *testing.T) (names []string) {
+	t.Helper()
+	paths, err := filepath.Glob("*.go")
+	require.NoError(t, err)
+	for _, path := range paths {
+		if strings.HasSuffix(path, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		require.NoError(t, err)
+		for _, decl := range file.Decls {
+			f, ok := decl.(*ast.FuncDecl)
+			if !ok || !f.Name.IsExported() || f.Recv != nil || f.Type.Results == nil || len(f.Type.Results.List) != 1 {
+				continue
+			}
+			if result, ok := f.Type.Results.List[0].Type.(*ast.Ident); ok && result.Name == "Option" {
+				names = append(names, f.Name.Name)
+			}
+		}
+	}
+	require.Greater(t, len(names), 40)
+	return names
+}
+
+// The operator's variable counts where the code does not say it, whatever else the code says about sampling.
+func TestSamplingByVariable(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		env  environment
+		opts []Option
+		rate float64
+		slow time.Duration
+		line string // of the start
+	}{
+		{name: "default", rate: 50, slow: time.Second, line: "adaptive 50/s"},
+		{name: "variables", env: environment{"TELEMETRY_TRACES_PER_SECOND": "0.5", "TELEMETRY_SLOW_THRESHOLD": "300"}, rate: 0.5, slow: 300 * time.Millisecond, line: "adaptive 0.5/s (TELEMETRY_TRACES_PER_SECOND)"},
+		{name: "no threshold", env: environment{"TELEMETRY_SLOW_THRESHOLD": "-1"}, rate: 50, slow: -time.Millisecond, line: "adaptive 50/s"},
+		{name: "the standard's", env: environment{"OTEL_TRACES_SAMPLER": "adaptive", "OTEL_TRACES_SAMPLER_ARG": "20"}, rate: 20, slow: time.Second, line: "adaptive 20/s (OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG)"},
+		{name: "the library's own is more specific", env: environment{"OTEL_TRACES_SAMPLER": "adaptive", "OTEL_TRACES_SAMPLER_ARG": "20", "TELEMETRY_TRACES_PER_SECOND": "10"}, rate: 10, slow: time.Second, line: "adaptive 10/s (OTEL_TRACES_SAMPLER, TELEMETRY_TRACES_PER_SECOND)"},
+		{name: "an option that says something else", env: environment{"TELEMETRY_TRACES_PER_SECOND": "10"}, opts: []Option{WithAdaptiveSampling(Sampling{SlowThreshold: time.Minute})}, rate: 10, slow: time.Minute, line: "adaptive 10/s (WithAdaptiveSampling, TELEMETRY_TRACES_PER_SECOND)"},
+		{name: "an option", env: environment{"TELEMETRY_TRACES_PER_SECOND": "10"}, opts: []Option{WithAdaptiveSampling(Sampling{TracesPerSecond: 3})}, rate: 3, slow: time.Second, line: "adaptive 3/s (WithAdaptiveSampling)"},
+		{name: "wrong", env: environment{"TELEMETRY_TRACES_PER_SECOND": "many", "TELEMETRY_SLOW_THRESHOLD": "1s"}, rate: 50, slow: time.Second, line: "adaptive 50/s"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := resolve(tt.env, tt.opts...)
+			require.NoError(t, r.err())
+			require.Equal(t, tt.line, samplerLine(r.cfg))
+			_, adaptive, _, err := r.cfg.sampler.value.build(1)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, adaptive.Close()) }()
+			require.InDelta(t, tt.rate, adaptive.core.Snapshot().Target, 1e-9)
+			require.Equal(t, tt.slow, r.cfg.sampler.value.adaptive.SlowThreshold)
+		})
+	}
+	r := resolve(environment{"TELEMETRY_TRACES_PER_SECOND": "0", "TELEMETRY_SLOW_THRESHOLD": "1s"})
+	require.Equal(t, []string{
+		`traces per second: TELEMETRY_TRACES_PER_SECOND is "0": want a number of traces per second, more than 0 and at most 1000000; the variable is ignored`,
+		`slow threshold: TELEMETRY_SLOW_THRESHOLD is "1s": want a whole number of milliseconds, from 1 to 600000 (10 minutes), or -1 for no threshold; the variable is ignored`,
+	}, r.warnings())
+}
