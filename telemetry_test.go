@@ -435,6 +435,8 @@ func TestPanicOfAViewCostsAnEarlierInstrumentOnly(t *testing.T) {
 }
 
 func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {
+	before := otel.GetTextMapPropagator()
+	t.Cleanup(func() { otel.SetTextMapPropagator(before) })
 	guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err)
 	mine, previous := propagation.NewCompositeTextMapPropagator(propagation.Baggage{}), slog.Default()
