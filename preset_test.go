@@ -162,6 +162,8 @@ func optionsGivenTwice() map[string][]givenTwice {
 		"WithShutdownTimeout": single("shutdown timeout", WithShutdownTimeout(seconds(1)), WithShutdownTimeout(seconds(2)), "2s", "WithShutdownTimeout"),
 		"WithSpool": append(single("spool directory", WithSpool("/a", 1), WithSpool("/b", 2), "/b", "WithSpool"),
 			givenTwice{preset: WithSpool("/a", 1), service: WithSpool("/b", 0), row: "spool bytes", shown: "1", sources: "WithOptions(WithSpool)"}),
+		"WithDisabled": append(single("disabled", WithDisabled(false), WithDisabled(true), "true", "WithDisabled"),
+			givenTwice{preset: WithDisabled(true), service: WithDisabled(false), row: "disabled", shown: "false", sources: originDefault}),
 		"WithoutTraces":         flag(WithoutTraces(), off(traces)),
 		"WithoutMetrics":        flag(WithoutMetrics(), off(metrics)),
 		"WithoutLogs":           flag(WithoutLogs(), off(logs)),
