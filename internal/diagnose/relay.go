@@ -2,10 +2,14 @@ package diagnose
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 	"sync/atomic"
 
 	"github.com/go-logr/logr"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 )
 
 // Relay is what OpenTelemetry's process-wide error handler and logger are set to. Both can be set but not put back
@@ -52,8 +56,8 @@ func (r *Relay) Handle(err error) {
 	}
 }
 
-// Logger returns a logger for otel.SetLogger. It passes on messages and errors only: the values beside them may be
-// settings in full.
+// Logger returns a logger for otel.SetLogger. It passes on messages and errors. The values beside them may be settings in
+// full, so it passes on those in tellable only.
 func (r *Relay) Logger() logr.Logger { return logr.New(sink{r}) }
 
 // sink is a logr.LogSink.
@@ -74,15 +78,47 @@ func (s sink) Enabled(verbosity int) bool {
 	return levelOf(verbosity) >= s.relay.log().level
 }
 
-func (s sink) Info(verbosity int, message string, _ ...any) {
-	s.relay.say(levelOf(verbosity), message)
+func (s sink) Info(verbosity int, message string, keysAndValues ...any) {
+	s.relay.say(levelOf(verbosity), message+told(message, keysAndValues))
 }
 
-func (s sink) Error(err error, message string, _ ...any) {
+func (s sink) Error(err error, message string, keysAndValues ...any) {
+	text := message
 	if err != nil {
-		message += ": " + err.Error()
+		text += ": " + err.Error()
 	}
-	s.relay.say(slog.LevelError, message)
+	s.relay.say(slog.LevelError, text+told(message, keysAndValues))
+}
+
+// tellable are the keys by message that name instruments, views and scopes: what the service's code has, and no setting
+// (otel/sdk v1.47: metric/pipeline.go, meter.go, view.go; log/provider.go, batch.go).
+var tellable = map[string][]string{
+	"duplicate metric stream definitions": {"names", "kinds", "units", "numbers", "suggested.view"},
+	"Repeated observable instrument creation with callbacks. Ignoring new callbacks. " +
+		"Use meter.RegisterCallback and Registration.Unregister to manage callbacks.": {"instrument"},
+	"failed to record":                  {"name", "unit", "number"},
+	"dropping view":                     {"criteria"},
+	"not using aggregation with view":   {"criteria"},
+	"using default aggregation instead": {"aggregation", "replacement"},
+	"Invalid Logger name.":              {"name"},
+	"dropped log records":               {"dropped"},
+}
+
+// told are the values that may be passed on, in the message: they tell one trouble from another.
+func told(message string, keysAndValues []any) string {
+	var b strings.Builder
+	for i := 0; i+1 < len(keysAndValues); i += 2 {
+		key, ok := keysAndValues[i].(string)
+		if !ok || !slices.Contains(tellable[message], key) {
+			continue
+		}
+		value := keysAndValues[i+1]
+		if view, ok := value.(sdkmetric.Instrument); ok {
+			value = fmt.Sprintf("%q", view.Name) // views mostly ask for nothing else
+		}
+		fmt.Fprintf(&b, "; %s: %+v", key, value)
+	}
+	return b.String()
 }
 
 func (s sink) WithValues(...any) logr.LogSink { return s }
