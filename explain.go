@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,7 @@ type explainer struct {
 
 	mu      sync.Mutex
 	signals map[string]*known // by signal
+	told    map[string]bool   // texts that a line has had in full
 }
 
 // known is what has been found out about a signal.
@@ -27,7 +29,7 @@ type known struct {
 }
 
 func newExplainer(cfg *config, secrets mask.Mask) *explainer {
-	e := &explainer{mask: secrets, signals: map[string]*known{}}
+	e := &explainer{mask: secrets, signals: map[string]*known{}, told: map[string]bool{}}
 	for _, s := range allSignals() {
 		e.signals[s.String()] = &known{}
 		if cfg.signals[s].sends(exporterOTLP) {
@@ -98,21 +100,50 @@ func (e *explainer) worded(name string, err error) (kind diagnose.Kind, known bo
 	f, ok := diagnose.Explain(err, e.targets[i])
 	switch {
 	case f.Kind != diagnose.Unknown && k.finding != nil && k.finding.Is(f.Kind):
-		return f.Kind, true, &explainedError{k.finding.Text, err}
+		return f.Kind, true, &explainedError{k.finding.Text, k.finding.Brief(), err}
 	case !ok:
 		return f.Kind, false, err
 	}
-	return f.Kind, false, &explainedError{f.Text, err}
+	return f.Kind, false, &explainedError{f.Text, f.Brief(), err}
 }
 
 // explainedError is an error in words that say what to do about it.
 type explainedError struct {
 	text  string
+	brief string // without what to do
 	cause error
 }
 
 func (e *explainedError) Error() string { return e.text }
 func (e *explainedError) Unwrap() error { return e.cause }
+
+// maxTold bounds the texts that are remembered. There are a few for each endpoint.
+const maxTold = 64
+
+// tell takes down that a line has this text.
+func (e *explainer) tell(text string) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.told) < maxTold {
+		e.told[text] = true
+	}
+}
+
+// brief is err without what to do about it, if a line has said that before.
+func (e *explainer) brief(err error) error {
+	explained := (*explainedError)(nil)
+	if !errors.As(err, &explained) {
+		return err
+	}
+	e.mu.Lock()
+	told := e.told[err.Error()]
+	e.mu.Unlock()
+	if !told {
+		e.tell(err.Error())
+		return err
+	}
+	return e.mask.Error(&explainedError{explained.brief, explained.brief, explained.cause})
+}
 
 // diagnosisTarget is what a diagnosis has to know about a signal. A setting is named as it was given, or, if it was not,
 // by the variable that concerns no other endpoint.

@@ -1,6 +1,8 @@
 package telemetry
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -17,6 +19,14 @@ type loss struct {
 	cause string
 	err   error // the first of the cause
 	items [signalCount]int64
+}
+
+// explained is 1 if the error says what to do, and 0 if not.
+func (l *loss) explained() int {
+	if explained := (*explainedError)(nil); errors.As(l.err, &explained) {
+		return 1
+	}
+	return 0
 }
 
 func (f *farewell) add(s signal, items int64, err error) {
@@ -48,10 +58,13 @@ func (o *outages) endFarewell() {
 	if f == nil {
 		return
 	}
+	slices.SortStableFunc(f.losses, func(a, b *loss) int { // in an outage they are one line, which has the last one's reason
+		return cmp.Compare(a.explained(), b.explained())
+	})
 	for _, l := range f.losses {
 		lost, counts := counted(l.items)
 		if len(lost) == 1 {
-			o.sayLost(lost[0], l.items[lost[0]], l.err) // and with it what was lost since its last line
+			o.sayLost(lost[0], l.items[lost[0]], l.cause, l.err) // and with it what was lost since its last line
 			continue
 		}
 		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %s", diagnose.Listed(counts), mask.TextOf(l.err)))

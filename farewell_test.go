@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -29,10 +30,38 @@ func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
 		load(g, 1000, 2*time.Minute)
 		said := strings.Join(out.take(t, begin), "\n")
 		require.Regexp(t, `(?m)^\+\d+s ERROR [\d,]+ spans were lost in the last minute, since \d\d:\d\d:\d\d: `, said)
+		require.Equal(t, 1, strings.Count(said, "set OTEL_EXPORTER_OTLP_ENDPOINT"), "the remedy is said once, and at the end")
+		require.Regexp(t, `(?m)^\+\d+s WARN traces cannot be delivered, .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, said)
 		require.Error(t, g.Shutdown(t.Context()))
 		closing := withoutTimes(out.take(t, begin))
 		require.Len(t, closing, 2)
-		require.Regexp(t, `^ERROR [\d,]+ spans were lost in the last \d+s, since`, closing[0])
+		require.Regexp(t, `^ERROR [\d,]+ spans were lost in the last \d+s, since .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, closing[0])
+		require.Equal(t, "WARN stopped", closing[1])
+	})
+}
+
+// What to do about a loss is said once, and at the end; the lines between have the reason and the number.
+func TestLinesBetweenAreShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{status: 401}, &selfLines{}
+		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
+		begin := time.Now()
+		load(g, 100, 150*time.Second)
+		const reason = "http://localhost:4318/v1/* wants credentials (401 Unauthorized)"
+		const advice = ": set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says"
+		said := out.take(t, begin)
+		require.Len(t, said, 3, "%s", said)
+		require.Regexp(t, `^\+\ds ERROR \d+ spans were lost: `+regexp.QuoteMeta(reason+advice)+"$", said[0], "no line has said it before")
+		for _, line := range said[1:] {
+			require.Regexp(t, `^\+\d+s ERROR [\d,]+ spans were lost in the last minute, since .*: `+regexp.QuoteMeta(reason)+"$", line)
+		}
+		require.Error(t, g.ForceFlush(t.Context()))
+		out.take(t, begin)
+		load(g, 100, time.Second/2)
+		require.Error(t, g.Shutdown(t.Context()))
+		closing := withoutTimes(out.take(t, begin))
+		require.Len(t, closing, 2, "%s", closing)
+		require.True(t, strings.HasSuffix(closing[0], reason+advice), closing[0])
 		require.Equal(t, "WARN stopped", closing[1])
 	})
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/mask"
 )
 
 // outages says when the requests of a signal begin to fail and when they get through again, and what that has cost. Losses
@@ -71,6 +72,7 @@ func (o *outages) down(name string, cause error) {
 	if o.spools {
 		reach = "spool and queue reach"
 	}
+	o.explainer.tell(cause.Error())
 	line := fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as %s: %v", name, reach, cause)
 	if like != "" && !o.selfLog.Forwards() {
 		o.selfLog.SayAs(line, slog.LevelWarn, fmt.Sprintf("%s cannot be delivered either, for the same reason as %s", name, like))
@@ -142,11 +144,14 @@ func (o *outages) lost(s signal, items int64, err error) {
 		return
 	}
 	o.mu.Unlock()
-	o.sayLost(s, items, err)
+	cause := diagnose.Cause(mask.TextOf(err))
+	if !o.selfLog.Forwards() {
+		err = o.explainer.brief(err)
+	}
+	o.sayLost(s, items, cause, err)
 }
 
-func (o *outages) sayLost(s signal, items int64, err error) {
-	cause := ""
+func (o *outages) sayLost(s signal, items int64, cause string, err error) {
 	o.mu.Lock()
 	if o.began[s] != nil {
 		cause = lostInOutage

@@ -120,6 +120,7 @@ func (c *connections) sayFindings(results []diagnose.Result) {
 			if !c.explainer.found(r) {
 				continue
 			}
+			c.explainer.tell(r.Finding.Text)
 		}
 		if signals[l] == nil {
 			lines = append(lines, l)

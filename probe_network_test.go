@@ -151,7 +151,7 @@ func stdout(t *testing.T, run func()) string {
 	return output
 }
 
-// Probe and exports meet the same trouble and say it once; when data is lost, that is another line, in the same words.
+// Probe and exports meet the same trouble and say it once; when data is lost, that is another line, a short one.
 func TestOneLineForOneCause(t *testing.T) {
 	t.Parallel()
 	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) }, func(t *testing.T, protocol telemetry.Protocol) {
@@ -160,12 +160,13 @@ func TestOneLineForOneCause(t *testing.T) {
 			endpointVariable: "http://" + address, protocolVariable: string(protocol), "OTEL_BSP_SCHEDULE_DELAY": "10", "OTEL_BSP_EXPORT_TIMEOUT": "3000",
 			"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 		})
-		diagnosed := "nothing listens at " + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
+		const reason = "nothing listens at "
+		diagnosed := reason + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
 		require.Eventually(t, func() bool { return len(warnings(console.String())) == 1 }, time.Minute, time.Millisecond)
 		record(t.Context(), guard, "x")
 		require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)
 		require.NoError(t, guard.Shutdown(t.Context()))
-		require.Equal(t, []string{"telemetry: traces: " + diagnosed, "telemetry: 1 span was lost: " + diagnosed, "telemetry: stopped"}, warnings(console.String()))
+		require.Equal(t, []string{"telemetry: traces: " + diagnosed, "telemetry: 1 span was lost: " + reason + address, "telemetry: stopped"}, warnings(console.String()))
 	})
 }
 

@@ -46,6 +46,27 @@ func Explain(err error, t Target) (f Finding, ok bool) {
 	return f, true
 }
 
+// Brief is the text without what to change: for the lines that come after one that had it.
+func (f Finding) Brief() string {
+	if f.Kind == Unknown || f.Kind == Busy {
+		return f.Text // it has no advice
+	}
+	depth := 0
+	for i, r := range f.Text {
+		switch r {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case ':':
+			if depth == 0 && strings.HasPrefix(f.Text[i:], ": ") {
+				return f.Text[:i]
+			}
+		}
+	}
+	return f.Text
+}
+
 // about is the same finding about another signal of the same connection.
 func (f Finding) about(t Target) *Finding {
 	f.Text = sentence(f.Kind, t, f.known)
