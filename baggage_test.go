@@ -125,12 +125,14 @@ func TestOutboundBaggageIsSaidOnce(t *testing.T) {
 	})
 	t.Run("to OpenTelemetry's error handler where there is no guard", func(t *testing.T) {
 		if !isChild() {
-			require.Contains(t, runTest(t, t.Name()), "6 of 70 members are left out")
+			require.Equal(t, 1, strings.Count(runTest(t, t.Name()), "6 of 70 members are left out"))
 			return
 		}
 		previous := otel.GetErrorHandler()
 		defer otel.SetErrorHandler(previous)
 		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { t.Log(err) }))
-		telemetry.Inject(overfull(t, 70, 6), propagation.MapCarrier{})
+		for range 3 {
+			telemetry.Inject(overfull(t, 70, 6), propagation.MapCarrier{})
+		}
 	})
 }

@@ -181,6 +181,7 @@ func TestTracesThatAreNotExported(t *testing.T) {
 		failing  bool // Init has an error
 		incoming http.Header
 		want     want
+		exported bool
 	}{
 		"exporter none": {env: map[string]string{"OTEL_TRACES_EXPORTER": "none"},
 			want: want{ids: true, joined: true, recorded: true}},
@@ -200,6 +201,10 @@ func TestTracesThatAreNotExported(t *testing.T) {
 			want: want{ids: true, joined: true, same: true}},
 		"a wrong setting": {opts: []telemetry.Option{telemetry.ForTraces(telemetry.WithEndpoint("x://y"))}, failing: true,
 			want: want{ids: true, recorded: true}},
+		"a caller who sends the mark of another process": {incoming: marked(),
+			want: want{ids: true, joined: true, recorded: true}, exported: true},
+		"WithoutTraces, a caller who sends the mark of another process": {opts: []telemetry.Option{telemetry.WithoutTraces()}, incoming: marked(),
+			want: want{ids: true, joined: true, recorded: true, same: true}},
 		"disabled": {env: map[string]string{"OTEL_SDK_DISABLED": "true"},
 			want: want{recorded: true}},
 		"WithDisabled": {opts: []telemetry.Option{telemetry.WithDisabled(true)},
@@ -229,12 +234,21 @@ func TestTracesThatAreNotExported(t *testing.T) {
 					require.Equal(t, tc.want.joined, span.Parent().IsValid())
 					require.Equal(t, tc.want.same, span.Parent().SpanID().String() == callerSpan)
 					require.Contains(t, span.Parent().TraceState().String(), tc.incoming.Get("Tracestate"))
-					require.NotContains(t, span.Parent().TraceState().String(), "fleetotel", "what marks a span context stays here")
+					if tc.incoming.Get("Tracestate") == "" {
+						require.NotContains(t, span.Parent().TraceState().String(), "fleetotel", "what marks a span context stays here")
+					}
 				}
 				require.NoError(t, guard.Shutdown(context.Background()))
-				require.Empty(t, c.Spans())
+				require.Equal(t, tc.exported, len(c.Spans()) > 0)
 			})
 		}
+	}
+}
+
+// marked is a caller who has read the source.
+func marked() http.Header {
+	return http.Header{
+		"Traceparent": {"00-" + callerTrace + "-" + callerSpan + "-01"}, "Tracestate": {"fleetotel=nonrecording"},
 	}
 }
 

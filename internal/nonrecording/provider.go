@@ -5,6 +5,7 @@ package nonrecording
 import (
 	"context"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
@@ -14,16 +15,16 @@ import (
 )
 
 // mark is the tracestate of the span contexts that are made here. It outlives what a type would not: a service that
-// copies the span context into another context. It never leaves the process, see [Made].
-const (
-	markKey   = "fleetotel"
-	markValue = "nonrecording"
-)
-
+// copies the span context into another context. It never leaves the process, see [Made], and its value is of this process
+// alone: a caller who sends one says nothing.
 var mark = func() trace.TraceState {
-	state, _ := trace.TraceState{}.Insert(markKey, markValue) // is valid, which a test holds
+	state, _ := trace.TraceState{}.Insert(markKey, markValue) // valid, which a test holds
 	return state
 }()
+
+const markKey = "fleetotel"
+
+var markValue = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
 
 // Made tells whether the span context is of a trace that began in this process and is recorded nowhere. It must not be
 // sent: a callee would take it for a trace that was not sampled, where it should decide for itself.

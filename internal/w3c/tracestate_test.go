@@ -60,6 +60,30 @@ func TestMergedKeepsTheOrder(t *testing.T) {
 	}
 }
 
+func TestMergedAtTheBoundAndOnePastIt(t *testing.T) {
+	sized := func(key string, size int) string { return key + "=" + strings.Repeat("v", size-len(key)-1) }
+	four := strings.Join([]string{sized("a@", 102), sized("b@", 102), sized("c@", 102), sized("d@", 102)}, ",")
+	ours := "ot=" + strings.Repeat("v", 200)
+	for name, tc := range map[string]struct{ received, sent string }{
+		"512 bytes":                         {four + "," + sized("e@", 100), four + "," + sized("e@", 100)},
+		"513 bytes":                         {four + "," + sized("e@", 101), four},
+		"513 bytes when one is gone":        {four + "," + sized("e@", 101) + "," + sized("f@", 10), four},
+		"512 bytes when one is gone":        {four + "," + sized("e@", 100) + "," + sized("f@", 10), four + "," + sized("e@", 100)},
+		"129 bytes go first":                {sized("z@", 129) + "," + four, four},
+		"128 bytes go in their turn":        {sized("z@", 128) + "," + four, sized("z@", 128) + "," + four[:3*103-1]},
+		"ours stays, however large":         {four + "," + sized("e@", 102) + "," + ours, ours + "," + four[:3*103-1]},
+		"ours stays, among large ones, too": {sized("a@", 256) + "," + sized("b@", 256) + "," + ours, ours + "," + sized("a@", 256)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			state, beside, ok := w3c.SplitTraceState(tc.received, traceID)
+			require.True(t, ok)
+			sent, ok := beside.Merged(spanContext(t, traceID, state))
+			require.True(t, ok)
+			require.Equal(t, tc.sent, sent)
+		})
+	}
+}
+
 func numbered(n int) string {
 	const keys = "abcdefghijklmnopqrstuvwxyz012345"
 	var members []string
