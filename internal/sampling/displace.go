@@ -49,7 +49,7 @@ func (c *controller) makeRoom(now time.Duration) {
 	c.table.each(func(w *way, cl *class) {
 		if now-cl.lastSeen > idleAfter {
 			w.key.Store(0)
-			cl.estimate = estimate{}
+			cl.estimate = estimate{} // its arrivals no longer count
 		}
 	})
 	if now-c.displace.since < candidateWindow {
@@ -62,7 +62,7 @@ func (c *controller) makeRoom(now time.Duration) {
 			continue
 		}
 		rate := float64(cand.count-cand.error) / p / seconds
-		if w := c.table.quietest(cand.key); w != nil && w.class.Load().estimate.rate() < rate/2 {
+		if w := c.table.quietest(cand.key); w != nil && w.class.Load().estimate.average() < rate/2 {
 			w.key.Store(0)
 			c.claim(cand.key, cand.name)
 		}
@@ -78,7 +78,7 @@ func (t *table) quietest(key uint64) (quiet *way) {
 	s := &t.sets[key&t.mask]
 	for i := range s {
 		if w := &s[i]; w.class.Load() != nil &&
-			(quiet == nil || w.class.Load().estimate.rate() < quiet.class.Load().estimate.rate()) {
+			(quiet == nil || w.class.Load().estimate.average() < quiet.class.Load().estimate.average()) {
 			quiet = w
 		}
 	}

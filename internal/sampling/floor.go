@@ -37,7 +37,7 @@ const burstSeconds = 5
 
 func newFloor(spansPerSecond float64, now func() time.Duration) *floor {
 	f := &floor{spans: spansPerSecond, tokens: burstSeconds * spansPerSecond, lastTick: now()}
-	f.cpu = newController(spansPerSecond, 0, 0, now)
+	f.cpu = newController(spansPerSecond, shortBurst, 0, 0, now)
 	f.credit.Store(uint64(f.tokens))
 	return f
 }
@@ -53,8 +53,8 @@ func (f *floor) threshold() uint64 {
 
 // admits reports whether an undecided local root with this R is to be recorded.
 func (f *floor) admits(r uint64) bool {
+	threshold := f.threshold() // before this trace counts, for its R must not move its own threshold
 	f.cpu.decide(0, "", r, 1)
-	threshold := f.threshold()
 	if threshold > 0 {
 		raise(&f.starts[f.tickNumber.Load()%uint64(len(f.starts))], threshold)
 	}

@@ -56,33 +56,19 @@ func (t *Tail) keep(f *fragment) *batch {
 	return b
 }
 
-// tailThreshold bounds the interesting traces per second. It counts arrivals, never what it keeps, so that its
-// thresholds are as independent of R as the head's.
+// tailThreshold bounds the interesting traces per second, by the same law as the head's.
 func (t *Tail) tailThreshold(f *fragment) uint64 {
 	// Under a floor only a part of the arrivals is seen.
 	weight := uint64(min(adjustedCount(min(t.floor, whole-1)), 1<<bucketOctaves) + 0.5)
 	key := t.sampler.hash.text(uint64(f.reason), f.name)
-	pt := t.law.decide(max(key, 1), f.name, f.random, weight)
-	t.spend()
-	if !t.saving {
-		return 0
-	}
-	return pt.threshold
-}
-
-// spend counts a trace, or another request of one that is kept.
-func (t *Tail) spend() {
-	t.tokens--
-	if t.tokens <= 0 {
-		t.saving = true
-	}
+	return t.law.decide(max(key, 1), f.name, f.random, weight).threshold
 }
 
 // follows reports whether a span that has ended in a kept fragment goes the same way. One trace ID may stand for as many
 // requests as somebody likes, and one failure among them must not take all along for ever.
 func (t *Tail) follows(f *fragment) bool {
 	f.late++
-	return !t.saving || f.late <= maxSpans
+	return !t.law.rise.Load() || f.late <= maxSpans
 }
 
 // highestFloor is the highest memory floor since a tick.

@@ -1,11 +1,12 @@
 package sampling
 
 import (
-	"math"
+	"context"
+	"math/bits"
 	"math/rand/v2"
-	"sync/atomic"
-	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
@@ -13,122 +14,98 @@ import (
 // th:ffffffffffffff would count 2^56.
 const maxAdjustedCount = 1 << 20
 
-// remoteCap bounds the traces per second that callers can force by a sampled flag: with a threshold for as long as
-// their trace IDs are random, and with a bucket where they are not.
-type remoteCap struct {
-	target  float64
-	weights [weightClasses]atomic.Uint64 // arrivals by what their callers' thresholds make them count
-	current atomic.Pointer[point]
-	bucket  bucket
+// callerSets is the size of the table of callers: 256.
+const callerSets = 64
 
-	// The rest belongs to tick.
-	estimates [weightClasses]estimate
-	counted   [weightClasses]uint64
-	lastTick  time.Duration
+// accept samples because the caller has, or because the sampler has for a caller whose trace IDs it does not believe,
+// within the share of that caller. RemoteTracesPerSecond is shared out evenly: a caller that asks for less than its share
+// is followed always. threshold is what the trace has been sampled at; with exact false there is none to go by.
+func (s *Sampler) accept(p *sdktrace.SamplingParameters, ts trace.TraceState, r, threshold uint64, exact bool) (sdktrace.SamplingDecision, trace.TraceState) {
+	position := fresh()
+	if exact {
+		position = positionAbove(threshold, r)
+	}
+	pt, kept, chosen := s.callers.decideCaller(s.hash.caller(p), p.Name, position)
+	if exact && !chosen && kept && pt.threshold > 0 {
+		threshold = thresholdFor(probability(threshold)*pt.p, standardDigits)
+		kept = r >= threshold
+	}
+	switch {
+	case !kept:
+		s.refused.Add(1)
+		return s.undecided(r, withoutThreshold(ts))
+	case !exact || chosen || adjustedCount(threshold) > maxAdjustedCount:
+		ts = withoutThreshold(ts)
+	case pt.threshold > 0:
+		ts = withThreshold(ts, threshold)
+	}
+	return sdktrace.RecordAndSample, ts
 }
 
-// A weight class is a quarter of an octave of the adjusted count.
+// decideCaller decides like decide, by a position that the caller may have chosen with its trace ID or rv. Where more
+// positions pass than the threshold explains, chance decides instead: then a chosen R gains nothing, and what is kept has
+// no threshold to say how many it stands for.
+func (c *controller) decideCaller(key uint64, name string, position uint64) (pt *point, kept, chosen bool) {
+	cl := c.classOf(key, name)
+	random := fresh()
+	if mask := cl.thinning.Load(); random&mask == 0 {
+		cl.arrivals.Add(mask + 1)
+	}
+	pt = cl.current.Load()
+	if position >= pt.threshold {
+		cl.passed.Add(1)
+	}
+	if chosen = cl.chosen.Load(); chosen {
+		position = random
+	}
+	if kept = position >= pt.threshold; kept {
+		c.keep(cl, key, name)
+	}
+	return pt, kept, chosen
+}
+
+// positionAbove is where R is between threshold and 2^56, on the scale of R: random if R is.
+func positionAbove(threshold, r uint64) uint64 {
+	if threshold == 0 {
+		return r
+	}
+	high, low := bits.Mul64(r-threshold, whole)
+	position, _ := bits.Div64(high, low, whole-threshold)
+	return position
+}
+
+// The attributes and the context value by which callers are told apart: the address that the connection comes from, never
+// one that a header claims.
 const (
-	stepsPerClass = gridSteps / 4
-	weightClasses = 20*gridSteps/stepsPerClass + 1
+	peerKey    = attribute.Key("network.peer.address")
+	oldPeerKey = attribute.Key("net.sock.peer.addr")
 )
 
-// bucketFactor is how far the bucket's rate is above the threshold's target: far enough that only trace IDs that are
-// not random get there.
-const bucketFactor = 2.5
+type peerContextKey struct{}
 
-func newRemoteCap(target float64, now time.Duration) *remoteCap {
-	c := &remoteCap{target: target, lastTick: now}
-	c.current.Store(gridPoint(0))
-	c.bucket.init(bucketFactor * target)
-	return c
+// WithPeer returns a context that says where its requests come from, for instrumentations whose spans do not say it at
+// their start.
+func WithPeer(ctx context.Context, address string) context.Context {
+	return context.WithValue(ctx, peerContextKey{}, address)
 }
 
-// decide counts a request whose caller sampled it at threshold, and returns the cap's own point.
-func (c *remoteCap) decide(threshold uint64) *point {
-	class := min(gridIndex(probability(threshold))/stepsPerClass, weightClasses-1)
-	c.weights[class].Add(1)
-	return c.current.Load()
-}
-
-// tick finds the probability p at which Σ rate·min(1, p·weight) is the target: a trace that its caller kept at 1 in
-// weight passes the cap with probability min(1, p·weight).
-func (c *remoteCap) tick(now time.Duration) {
-	seconds := (now - c.lastTick).Seconds()
-	if seconds <= 0 {
-		return
-	}
-	c.lastTick = now
-	for i := range c.estimates {
-		n := c.weights[i].Load()
-		c.estimates[i].observe(float64(n-c.counted[i]), seconds, 1)
-		c.counted[i] = n
-	}
-	c.bucket.tick(seconds)
-	low, high := 0, gridSize-1 // grid indexes; the rate falls as they rise
-	for low < high {
-		middle := (low + high) / 2
-		if c.rateAt(gridPoint(middle).p) > c.target {
-			low = middle + 1
-		} else {
-			high = middle
+// caller identifies the caller of a request; those that cannot be told apart are one.
+func (h hasher) caller(p *sdktrace.SamplingParameters) uint64 {
+	address := ""
+	for i := range p.Attributes {
+		if kv := &p.Attributes[i]; kv.Key == peerKey || kv.Key == oldPeerKey {
+			address = kv.Value.AsString()
 		}
 	}
-	c.current.Store(gridPoint(low))
-}
-
-func (c *remoteCap) rateAt(p float64) (rate float64) {
-	for i := range c.estimates {
-		rate += c.estimates[i].rate() * min(1, p/gridPoint(i*stepsPerClass).p)
+	if address == "" {
+		address, _ = p.ParentContext.Value(peerContextKey{}).(string)
 	}
-	return rate
+	return max(h.text(h.seed, address), 1)
 }
 
 // fresh is randomness of its own, for a decision whose outcome the trace's R must not carry: a caller that sampled
 // without saying how has used up an unknown part of R (opentelemetry-java-contrib #2007).
 func fresh() uint64 { return rand.Uint64() & (whole - 1) }
-
-// bucket is a token bucket of one second's worth. It bounds what thresholds cannot: requests that all carry the same
-// high R.
-type bucket struct {
-	rate      float64
-	tokens    atomic.Int64
-	exhausted atomic.Bool
-	refused   atomic.Uint64
-}
-
-func (b *bucket) init(rate float64) {
-	b.rate = max(rate, 1)
-	b.tokens.Store(int64(b.rate))
-}
-
-// take reports whether there is a token left.
-func (b *bucket) take() bool {
-	if b.tokens.Add(-1) >= 0 {
-		return true
-	}
-	b.exhausted.Store(true)
-	b.refused.Add(1)
-	return false
-}
-
-// biased reports whether requests have been refused lately, whatever their R: then a threshold would say too little
-// about those that got through, and they carry none.
-func (b *bucket) biased() bool { return b.exhausted.Load() }
-
-// open is for the time when nobody refills it any more.
-func (b *bucket) open() {
-	b.tokens.Store(math.MaxInt64)
-	b.exhausted.Store(false)
-}
-
-func (b *bucket) tick(seconds float64) {
-	tokens := min(b.rate, float64(max(b.tokens.Load(), 0))+b.rate*seconds)
-	b.tokens.Store(int64(tokens))
-	if tokens >= b.rate/2 {
-		b.exhausted.Store(false)
-	}
-}
 
 // fromStranger replaces the R that an untrusted caller chose with one of ours. It travels on as rv, so that the services
 // behind this one decide alike; the rest of the caller's ot member goes.

@@ -81,7 +81,7 @@ func compileRules(list []Rule, now func() time.Duration) (rules, error) {
 		case r.Ratio != 0:
 			compiled.fixed = newPoint(thresholdFor(r.Ratio, standardDigits))
 		case r.TracesPerSecond != 0:
-			compiled.limit = newController(r.TracesPerSecond, 0, 0, now)
+			compiled.limit = newController(r.TracesPerSecond, headBurst, 0, 0, now)
 		}
 		rs.anySlow = rs.anySlow || r.SlowThreshold != 0
 		rs.list = append(rs.list, compiled)

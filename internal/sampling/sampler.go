@@ -22,12 +22,13 @@ type Sampler struct {
 	rules rules
 	head  *controller
 
-	remote       *remoteCap
+	callers      *controller // of the traces that callers have sampled
 	floor        *floor
 	inconsistent atomic.Uint64 // th of a caller that contradicts its R or claims too much
 	dropped      atomic.Uint64 // by a rule
 	ruleKept     atomic.Uint64
 	followed     atomic.Uint64 // sampled because the caller was
+	refused      atomic.Uint64 // not sampled although the caller was
 
 	tailsOn atomic.Bool
 	stirred atomic.Bool   // something has begun since the last tick
@@ -52,16 +53,16 @@ func New(cfg Config) (*Sampler, error) {
 		return nil, err
 	}
 	s := &Sampler{
-		cfg:    cfg,
-		now:    now,
-		hash:   hasher{cfg.Seed},
-		rules:  compiled,
-		head:   newController(cfg.TracesPerSecond, defaultFairness, headSets, now),
-		remote: newRemoteCap(cfg.RemoteTracesPerSecond, now()),
-		floor:  newFloor(cfg.RecordedSpansPerSecond, now),
-		wake:   make(chan struct{}, 1),
-		stop:   make(chan struct{}),
-		done:   make(chan struct{}),
+		cfg:     cfg,
+		now:     now,
+		hash:    hasher{cfg.Seed},
+		rules:   compiled,
+		head:    newController(cfg.TracesPerSecond, headBurst, defaultFairness, headSets, now),
+		callers: newController(cfg.RemoteTracesPerSecond, headBurst, 1, callerSets, now),
+		floor:   newFloor(cfg.RecordedSpansPerSecond, now),
+		wake:    make(chan struct{}, 1),
+		stop:    make(chan struct{}),
+		done:    make(chan struct{}),
 	}
 	if cfg.Now == nil {
 		go s.run()
@@ -80,15 +81,14 @@ func (s *Sampler) Description() string {
 	return fmt.Sprintf("AdaptiveSampler{%v traces/s, %s}", s.cfg.TracesPerSecond, mode)
 }
 
-// Close stops the goroutine; from then on thresholds no longer fall, traces are no longer given up for their age, and
-// the bucket of remote callers is open. It is idempotent.
+// Close stops the goroutine; from then on thresholds follow the load late, and traces are no longer given up for their
+// age. It is idempotent.
 func (s *Sampler) Close() {
 	s.mu.Lock()
 	select {
 	case <-s.stop:
 	default:
 		close(s.stop)
-		defer s.remote.bucket.open()
 	}
 	s.mu.Unlock()
 	<-s.done
@@ -189,41 +189,20 @@ func (s *Sampler) undecided(r uint64, ts trace.TraceState) (sdktrace.SamplingDec
 	return sdktrace.Drop, ts
 }
 
-// sampledCaller follows a trusted caller, within the cap.
+// sampledCaller follows a trusted caller, within its share.
 func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	s.stir()
 	state := readState(ts)
 	r := state.random(p.TraceID)
-	if state.hasThreshold && r >= state.threshold && adjustedCount(state.threshold) <= maxAdjustedCount {
-		limit := s.remote.decide(state.threshold)
-		switch {
-		case r < limit.threshold:
-			return s.undecided(r, withoutThreshold(ts))
-		case limit.threshold > state.threshold:
-			ts = withThreshold(ts, limit.threshold)
-		}
-		return s.follow(r, ts)
-	}
-	if state.mentionsTh {
+	exact := state.hasThreshold && r >= state.threshold && adjustedCount(state.threshold) <= maxAdjustedCount
+	if state.mentionsTh && !exact {
 		s.inconsistent.Add(1)
-		ts = withoutThreshold(ts)
 	}
-	if fresh() < s.remote.decide(0).threshold {
-		return s.undecided(r, ts)
+	decision, ts := s.accept(p, ts, r, state.threshold, exact)
+	if decision == sdktrace.RecordAndSample {
+		s.followed.Add(1)
 	}
-	return s.follow(r, ts)
-}
-
-// follow samples because the caller has, unless the bucket is empty.
-func (s *Sampler) follow(r uint64, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
-	if !s.remote.bucket.take() {
-		return s.undecided(r, withoutThreshold(ts))
-	}
-	s.followed.Add(1)
-	if s.remote.bucket.biased() {
-		ts = withoutThreshold(ts)
-	}
-	return sdktrace.RecordAndSample, ts
+	return decision, ts
 }
 
 // unsampledCaller follows a trusted caller, whose decision is no veto for errors.
@@ -247,11 +226,7 @@ func (s *Sampler) stranger(p *sdktrace.SamplingParameters, ts trace.TraceState) 
 		return sdktrace.Drop, ts
 	case r < pt.threshold:
 		return s.undecided(r, ts)
-	case !s.remote.bucket.take():
-		// Many requests with one trace ID: they share an R, and no threshold bounds them.
-		return s.undecided(r, ts)
-	case s.remote.bucket.biased():
-		return sdktrace.RecordAndSample, ts
 	}
-	return sdktrace.RecordAndSample, withThreshold(ts, pt.threshold)
+	// Many requests with one trace ID share an R, so that the head's threshold alone does not bound them.
+	return s.accept(p, withThreshold(ts, pt.threshold), r, pt.threshold, true)
 }

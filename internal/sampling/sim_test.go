@@ -78,7 +78,7 @@ type head struct {
 
 func newHead(seed uint64, target, fairness float64, operations int) *head {
 	c := &clock{}
-	h := &head{controller: newController(target, fairness, headSets, c.read), clock: c}
+	h := &head{controller: newController(target, headBurst, fairness, headSets, c.read), clock: c}
 	hash := hasher{seed}
 	for i := range operations {
 		req := request{name: fmt.Sprintf("operation %d", i)}

@@ -50,7 +50,7 @@ type Snapshot struct {
 	RuleDropped  uint64  // spans dropped by a rule
 	Followed     uint64  // traces sampled because the caller was
 	Inconsistent uint64  // callers whose th was not credible
-	Refused      uint64  // sampled callers over the last bound
+	Refused      uint64  // sampled callers over their share
 
 	HeldTraces  int
 	HeldBytes   int64
@@ -66,7 +66,7 @@ func (s *Sampler) Snapshot() Snapshot {
 	snap := Snapshot{
 		Target:   s.cfg.TracesPerSecond,
 		RuleKept: s.ruleKept.Load(), RuleDropped: s.dropped.Load(),
-		Followed: s.followed.Load(), Inconsistent: s.inconsistent.Load(), Refused: s.remote.bucket.refused.Load(),
+		Followed: s.followed.Load(), Inconsistent: s.inconsistent.Load(), Refused: s.refused.Load(),
 		MemoryFloor: 1 - probability(min(s.floor.memory.Load(), whole)),
 		Recorded:    s.floor.recorded.Load(),
 	}
@@ -95,7 +95,7 @@ func (c *controller) operations() (list []Operation, arrivals, kept uint64) {
 	for _, cl := range c.classes {
 		pt := cl.current.Load()
 		op := Operation{
-			Name: cl.name, Rate: cl.estimate.rate(), Probability: pt.p, Threshold: encodeThreshold(pt.threshold),
+			Name: cl.name, Rate: cl.estimate.short.rate(0.001), Probability: pt.p, Threshold: encodeThreshold(pt.threshold),
 			Kept: cl.kept.Load(),
 		}
 		op.Arrivals = max(cl.arrivals.Load(), op.Kept)

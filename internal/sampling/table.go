@@ -3,14 +3,13 @@ package sampling
 import (
 	"math/bits"
 	"sync/atomic"
-	"time"
 )
 
 // ways is how many operations share a set of the table.
 const ways = 4
 
 // idleAfter is when an operation that is no longer seen gives up its class.
-const idleAfter = 5 * time.Minute
+const idleAfter = peakSlots * peakSlot
 
 // table finds an operation's class. It has a fixed size; readers take no lock, writers hold the controller's mutex. A
 // reader that meets a way while it changes hands charges one arrival to the wrong operation, which no count depends on.

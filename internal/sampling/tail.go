@@ -55,10 +55,7 @@ type Tail struct {
 	limit    int64 // of bytes
 	floor    uint64
 	floors   []uint64 // the highest floor of each tick, for as long as a fragment waits
-	tokens   float64  // interesting traces that are kept before law is asked
-	saving   bool
-	number   uint64 // of the running tick
-	lastTick time.Duration
+	number   uint64   // of the running tick
 	stopped  bool
 	counts   TailCounts
 }
@@ -73,14 +70,13 @@ func (s *Sampler) Processor(next sdktrace.SpanProcessor) sdktrace.SpanProcessor 
 
 func (s *Sampler) newTail(next sdktrace.SpanProcessor) *Tail {
 	t := &Tail{
-		sampler:  s,
-		next:     next,
-		law:      newController(s.cfg.TailTracesPerSecond, 1, tailSets, s.now),
-		live:     make(map[trace.TraceID]*fragment),
-		limit:    s.cfg.HeldBytes,
-		tokens:   tailBurstSeconds * s.cfg.TailTracesPerSecond,
-		lastTick: s.now(),
+		sampler: s,
+		next:    next,
+		law:     newController(s.cfg.TailTracesPerSecond, tailBurstSeconds, 1, tailSets, s.now),
+		live:    make(map[trace.TraceID]*fragment),
+		limit:   s.cfg.HeldBytes,
 	}
+	t.law.whole = true // an error more is worth more than a lower rate later
 	t.ticks.hold, t.ticks.linger = uint64(s.cfg.hold()/tickInterval), uint64(linger/tickInterval)
 	t.floors = make([]uint64, t.ticks.hold+t.ticks.linger+8)
 	s.mu.Lock()
@@ -124,7 +120,7 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 		f.slow = shorter(f.slow, slow)
 		f.counts = f.counts || counts
 		if f.kept {
-			t.spend()
+			t.law.kept.Add(1) // another request of it
 		}
 		f.passed = max(f.passed, t.sampler.floor.atStart())
 		if f.queue == &t.waiting {

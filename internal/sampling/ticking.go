@@ -86,7 +86,7 @@ func (s *Sampler) Tick() {
 			limit.tick(now)
 		}
 	}
-	s.remote.tick(now)
+	s.callers.tick(now)
 	s.floor.tick(now)
 	highest := uint64(0)
 	for _, t := range s.currentTails() {

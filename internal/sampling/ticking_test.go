@@ -71,7 +71,7 @@ func TestRestChangesNothing(t *testing.T) {
 		}
 		first := kept()
 		time.Sleep(time.Hour)
-		assert.InDelta(t, first, kept(), 2*3*minQuota)
+		assert.InDelta(t, first, kept(), 2*3*16)
 		assert.Less(t, first, int(2.5*target))
 		time.Sleep(2 * restAfter)
 		assert.Equal(t, 1.0, s.head.overflow.current.Load().p)

@@ -1,0 +1,84 @@
+package sampling
+
+import (
+	"math"
+	"time"
+)
+
+// The parts of a burst budget of 1: what may be saved up while less than the target is kept, what a burst may take on
+// top of that, and how much that is once bursts are usual that need it.
+const (
+	savedPart   = 0.35
+	surplusPart = 0.65
+	usualPart   = 1.5
+)
+
+// headBurst is the burst budget of the head, in seconds' worth of its target.
+const (
+	headBurst  = 4.25
+	shortBurst = 1
+)
+
+// longestBurst is how long the surplus of a burst may last to be remembered; that of a rise lasts longer.
+const longestBurst = 20 * time.Second
+
+// minBurst is the least that a burst may take, in traces.
+const minBurst = 16
+
+// planned is the part of the target that is planned with; the rest repays bursts.
+const planned = 0.9
+
+// budget tells a burst from a rise. It is a leaky bucket of kept traces: what is kept fills it, the target drains it. While
+// the target is not used up it is below zero; a burst fills it, and a rise makes it overflow.
+type budget struct {
+	target  float64       // kept traces per second
+	burst   float64       // in seconds' worth of the target
+	surplus float64       // kept traces beyond the target; negative if there is room
+	peak    float64       // of the surplus since it was last below zero
+	since   time.Duration // and when that was
+	usual   peaks         // of the surplus in bursts that are over
+	kept    uint64        // traces that surplus knows of
+	at      time.Duration
+}
+
+func (b *budget) saved() float64 { return savedPart * b.burst * b.target }
+
+// limit is the surplus from which on a burst is taken for a rise.
+func (b *budget) limit() float64 {
+	unit := b.burst * b.target
+	return max(minBurst, surplusPart*unit, min(1.25*b.usual.max(), usualPart*unit))
+}
+
+// spend books what has been kept until now.
+func (b *budget) spend(now time.Duration, kept uint64) {
+	surplus := b.surplus + float64(kept-b.kept) - b.target*(now-b.at).Seconds()
+	b.surplus = min(max(surplus, -b.saved()), b.limit()+b.target)
+	b.kept, b.at = kept, now
+	switch {
+	case b.surplus >= 0:
+		b.peak = max(b.peak, b.surplus)
+		return
+	case now-b.since < longestBurst:
+		b.usual.add(now, b.peak)
+	}
+	b.peak, b.since = 0, now
+}
+
+// alarm is the number of kept traces at which to look again.
+func (b *budget) alarm() uint64 {
+	distance := b.target * tickInterval.Seconds() / 2
+	switch {
+	case b.surplus < 0:
+		distance = -b.surplus
+	case b.surplus < b.limit():
+		distance = b.limit() - b.surplus
+	}
+	return b.kept + uint64(math.Ceil(max(distance, 1)))
+}
+
+// aim is the rate of kept traces that takes the bucket to half of what may be saved up.
+func (b *budget) aim() float64 {
+	const most = 2 - planned
+	full := max(0, 1+min(b.surplus/b.saved(), 0)) // 0: all is saved
+	return b.target * (most - (most-planned)*full)
+}

@@ -1,0 +1,112 @@
+package sampling
+
+import (
+	"math"
+	"time"
+)
+
+const (
+	// shortMemory and longMemory are the time constants of the averages. The short one learns a rise within some ten
+	// seconds; the long one bridges the gaps between bursts that come several times a minute.
+	shortMemory = 10 * time.Second
+	longMemory  = 100 * time.Second
+	// peakSlots of peakSlot are how long the busiest second is remembered: 15 to 20 minutes, for bursts that come once in
+	// ten.
+	peakSlot  = 5 * time.Minute
+	peakSlots = 4
+	// windowTicks make the last second.
+	windowTicks = 5
+)
+
+// estimate is what is known of the arrivals of a class: averages over seconds and minutes, its busiest second, and the
+// last second.
+type estimate struct {
+	short, long fading
+	busiest     peaks // arrivals per second
+	window      [windowTicks]count
+	next        int // the oldest of window
+}
+
+// count is how many have arrived in a time.
+type count struct{ arrivals, seconds float64 }
+
+// fading is a count of which the past fades exponentially.
+type fading count
+
+func (f *fading) observe(arrivals, seconds float64, memory time.Duration) {
+	fade := math.Exp(-seconds / memory.Seconds())
+	f.arrivals = f.arrivals*fade + arrivals
+	f.seconds = f.seconds*fade + memory.Seconds()*(1-fade)
+}
+
+// rate is in arrivals per second. What is known of less than least seconds is taken for all there was in that time.
+func (f *fading) rate(least float64) float64 { return f.arrivals / max(f.seconds, least) }
+
+// observe adds what has arrived since the last observation, which is a tick ago or longer.
+func (e *estimate) observe(now time.Duration, arrivals, seconds float64) {
+	e.short.observe(arrivals, seconds, shortMemory)
+	e.long.observe(arrivals, seconds, longMemory)
+	if seconds > 1 {
+		e.window, seconds = [windowTicks]count{}, 1
+	}
+	e.window[e.next] = count{arrivals, seconds}
+	e.next = (e.next + 1) % windowTicks
+	second := e.lastSecond()
+	e.busiest.add(now, second.arrivals/max(second.seconds, 1))
+}
+
+func (e *estimate) lastSecond() (sum count) {
+	for _, c := range e.window {
+		sum.arrivals += c.arrivals
+		sum.seconds += c.seconds
+	}
+	return sum
+}
+
+// average is in arrivals per second; while the load rises it is that of the last seconds, otherwise that of minutes.
+func (e *estimate) average() float64 {
+	return max(e.short.rate(1), e.long.rate(shortMemory.Seconds()))
+}
+
+// usual is the rate to plan with: the average, or if that is more, the steady rate that costs as much as the busiest
+// second may, which is burst seconds' worth of the target.
+func (e *estimate) usual(burst float64) float64 {
+	return max(e.average(), e.busiest.max()/burst)
+}
+
+// recent is the rate of the last second. It leans on the average as if that had been seen for two arrivals, so that the
+// chance of a rare operation to be kept does not depend on the second.
+func (e *estimate) recent() float64 {
+	const lean = 2
+	short := e.short.rate(1)
+	if short == 0 {
+		return 0
+	}
+	second := e.lastSecond()
+	return (second.arrivals + lean) / (second.seconds + lean/short)
+}
+
+// peaks remembers a maximum for peakSlots-1 to peakSlots times peakSlot.
+type peaks struct {
+	slots [peakSlots]float64
+	slot  int64
+}
+
+func (p *peaks) add(now time.Duration, value float64) {
+	for slot := int64(now / peakSlot); p.slot < slot; {
+		if slot-p.slot > peakSlots {
+			p.slot = slot - peakSlots
+		}
+		p.slot++
+		p.slots[p.slot%peakSlots] = 0
+	}
+	at := &p.slots[p.slot%peakSlots]
+	*at = max(*at, value)
+}
+
+func (p *peaks) max() (most float64) {
+	for _, value := range p.slots {
+		most = max(most, value)
+	}
+	return most
+}
