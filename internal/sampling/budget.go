@@ -37,16 +37,28 @@ type budget struct {
 	peak    float64       // of the surplus since it was last below zero
 	since   time.Duration // and when that was
 	usual   peaks         // of the surplus in bursts that are over
+	rise    bool          // the surplus has reached its limit, and is not yet well below what a first burst may take
 	kept    uint64        // traces that surplus knows of
 	at      time.Duration
 }
 
 func (b *budget) saved() float64 { return savedPart * b.burst * b.target }
 
+// first is the surplus that a burst may take when nothing is known.
+func (b *budget) first() float64 { return max(minBurst, surplusPart*b.burst*b.target) }
+
+// repay is the rate at which a rise is sampled. One that follows a burst beyond what a first one may take is held lower,
+// so that both together stay within 1.6 times the target of ten seconds.
+func (b *budget) repay() float64 {
+	if b.surplus > b.first() {
+		return 0.75 * b.target
+	}
+	return planned * b.target
+}
+
 // limit is the surplus from which on a burst is taken for a rise.
 func (b *budget) limit() float64 {
-	unit := b.burst * b.target
-	return max(minBurst, surplusPart*unit, min(1.25*b.usual.max(), usualPart*unit))
+	return max(b.first(), min(1.25*b.usual.max(), usualPart*b.burst*b.target))
 }
 
 // spend books what has been kept until now.
@@ -54,6 +66,7 @@ func (b *budget) spend(now time.Duration, kept uint64) {
 	surplus := b.surplus + float64(kept-b.kept) - b.target*(now-b.at).Seconds()
 	b.surplus = min(max(surplus, -b.saved()), b.limit()+b.target)
 	b.kept, b.at = kept, now
+	b.rise = b.surplus >= b.limit() || b.rise && b.surplus > max(b.first()-b.target, 0)
 	switch {
 	case b.surplus >= 0:
 		b.peak = max(b.peak, b.surplus)
@@ -70,7 +83,7 @@ func (b *budget) alarm() uint64 {
 	switch {
 	case b.surplus < 0:
 		distance = -b.surplus
-	case b.surplus < b.limit():
+	case !b.rise:
 		distance = b.limit() - b.surplus
 	}
 	return b.kept + uint64(math.Ceil(max(distance, 1)))

@@ -53,7 +53,10 @@ func (c *class) begin(name string, now time.Duration) {
 // it by chance alone.
 func (c *class) account() {
 	arrivals, passed := c.arrivals.Load(), c.passed.Load()
-	expected := c.current.Load().p * float64(arrivals-c.booked[0])
+	expected := 0.0
+	if pt := c.current.Load(); pt.threshold > 0 { // else everything passes
+		expected = pt.p * float64(arrivals-c.booked[0])
+	}
 	c.expected += expected
 	c.excess += float64(passed-c.booked[1]) - expected
 	c.booked = [2]uint64{arrivals, passed}

@@ -201,18 +201,17 @@ const deadBand = 0.75
 func (c *controller) reallocate(now time.Duration) {
 	b := &c.budget
 	b.spend(now, c.kept.Load())
-	rise := b.surplus >= b.limit()
-	c.rise.Store(rise)
-	if rise {
+	c.rise.Store(b.rise)
+	if b.rise {
 		for i, cl := range c.classes {
 			c.rates[i] = cl.sudden(now)
 		}
-		allocate(c.rates, c.p, planned*b.target, c.fairness)
+		allocate(c.rates, c.p, b.repay(), c.fairness)
 	}
 	for i, cl := range c.classes {
 		p := cl.usual
 		switch {
-		case rise:
+		case b.rise:
 			p = min(p, c.p[i])
 		case b.surplus < 0 && c.whole:
 			p = 1

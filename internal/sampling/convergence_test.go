@@ -41,8 +41,7 @@ func TestStepUpAndDown(t *testing.T) {
 	t.Logf("up: %.0f (at most %.0f); down: %.0f", kept[18:26], most[20], kept[58:66])
 	assert.InDelta(t, 10, kept.mean(5, 20), 0.5, "below the target everything is kept")
 	assert.LessOrEqual(t, most[20], mostInASecond, "the first second after a 1000-fold rise")
-	assert.InDelta(t, target, kept.mean(21, 60), 0.1*target, "settled in the next one, while it repays the burst budget")
-	assert.InDelta(t, target, kept.mean(50, 60), 0.05*target, "and when that is done")
+	assert.InDelta(t, target, kept.mean(21, 60), 0.1*target, "settled in the next one; some of it repays the burst")
 	for second := 22; second < 60; second++ {
 		assert.InDelta(t, target, kept[second], 0.35*target, "second %d", second)
 	}

@@ -28,11 +28,17 @@ type batch struct {
 	then      *batch
 }
 
+// unknown is the threshold of what was kept by chance. It is none, so that the spans say nothing of how many they stand
+// for.
+const unknown = whole
+
 // keep decides a fragment that is interesting. Its threshold is the highest that it has had to pass: the tail's own,
 // and the floor over its whole life. The head's threshold counts only if it is lower, see batch.weigh.
 func (t *Tail) keep(f *fragment) *batch {
-	threshold := max(f.passed, t.highestFloor(f.since), t.tailThreshold(f))
-	if f.random < threshold {
+	floor := max(f.passed, t.highestFloor(f.since))
+	own, kept := t.tailThreshold(f, floor)
+	threshold := max(floor, own)
+	if !kept || f.random < threshold && own != unknown {
 		t.counts.Outbid++
 		return t.letGo(f)
 	}
@@ -56,12 +62,16 @@ func (t *Tail) keep(f *fragment) *batch {
 	return b
 }
 
-// tailThreshold bounds the interesting traces per second, by the same law as the head's.
-func (t *Tail) tailThreshold(f *fragment) uint64 {
-	// Under a floor only a part of the arrivals is seen.
-	weight := uint64(min(adjustedCount(min(t.floor, whole-1)), 1<<bucketOctaves) + 0.5)
+// tailThreshold bounds the interesting traces per second, by the same law as the head's. Under a floor only a part of them
+// is seen.
+func (t *Tail) tailThreshold(f *fragment, floor uint64) (threshold uint64, kept bool) {
+	weight := uint64(min(adjustedCount(min(floor, whole-1)), 1<<bucketOctaves) + 0.5)
 	key := t.sampler.hash.text(uint64(f.reason), f.name)
-	return t.law.decide(max(key, 1), f.name, f.random, weight).threshold
+	pt, kept, chosen := t.law.decideChosen(max(key, 1), f.name, f.random, weight)
+	if chosen {
+		return unknown, kept
+	}
+	return pt.threshold, kept
 }
 
 // follows reports whether a span that has ended in a kept fragment goes the same way. One trace ID may stand for as many
@@ -222,14 +232,20 @@ func (w weighed) plainest() sdktrace.ReadOnlySpan {
 func (w *weighed) weigh(interesting bool, threshold, random uint64) bool {
 	sc := w.ReadOnlySpan.SpanContext()
 	switch {
-	case !interesting || random < threshold:
+	case !interesting || random < threshold && threshold != unknown:
 		return sc.IsSampled()
 	case sc.IsSampled():
 		if head := readState(sc.TraceState()); head.hasThreshold && head.threshold <= threshold {
 			return true
 		}
 	}
-	w.sc = sc.WithTraceFlags(sc.TraceFlags().WithSampled(true)).WithTraceState(withThreshold(sc.TraceState(), threshold))
+	state := sc.TraceState()
+	if threshold == unknown {
+		state = withoutThreshold(state)
+	} else {
+		state = withThreshold(state, threshold)
+	}
+	w.sc = sc.WithTraceFlags(sc.TraceFlags().WithSampled(true)).WithTraceState(state)
 	w.changed = true
 	return true
 }

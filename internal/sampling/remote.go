@@ -21,11 +21,13 @@ const callerSets = 64
 // within the share of that caller. RemoteTracesPerSecond is shared out evenly: a caller that asks for less than its share
 // is followed always. threshold is what the trace has been sampled at; with exact false there is none to go by.
 func (s *Sampler) accept(p *sdktrace.SamplingParameters, ts trace.TraceState, r, threshold uint64, exact bool) (sdktrace.SamplingDecision, trace.TraceState) {
-	position := fresh()
+	var position uint64
 	if exact {
 		position = positionAbove(threshold, r)
+	} else {
+		position = fresh()
 	}
-	pt, kept, chosen := s.callers.decideCaller(s.hash.caller(p), p.Name, position)
+	pt, kept, chosen := s.callers.decideChosen(s.hash.caller(p), p.Name, position, 1)
 	if exact && !chosen && kept && pt.threshold > 0 {
 		threshold = thresholdFor(probability(threshold)*pt.p, standardDigits)
 		kept = r >= threshold
@@ -42,17 +44,17 @@ func (s *Sampler) accept(p *sdktrace.SamplingParameters, ts trace.TraceState, r,
 	return sdktrace.RecordAndSample, ts
 }
 
-// decideCaller decides like decide, by a position that the caller may have chosen with its trace ID or rv. Where more
+// decideChosen decides like decide, by a position that a caller may have chosen with its trace ID or rv. Where more
 // positions pass than the threshold explains, chance decides instead: then a chosen R gains nothing, and what is kept has
 // no threshold to say how many it stands for.
-func (c *controller) decideCaller(key uint64, name string, position uint64) (pt *point, kept, chosen bool) {
+func (c *controller) decideChosen(key uint64, name string, position, weight uint64) (pt *point, kept, chosen bool) {
 	cl := c.classOf(key, name)
 	random := fresh()
 	if mask := cl.thinning.Load(); random&mask == 0 {
-		cl.arrivals.Add(mask + 1)
+		cl.arrivals.Add(weight * (mask + 1))
 	}
 	pt = cl.current.Load()
-	if position >= pt.threshold {
+	if pt.threshold > 0 && position >= pt.threshold {
 		cl.passed.Add(1)
 	}
 	if chosen = cl.chosen.Load(); chosen {

@@ -146,6 +146,37 @@ func TestFloodOfOneTraceIDInTheTail(t *testing.T) {
 	}
 }
 
+// TestChosenRandomnessInTheTail has failing requests whose callers have not sampled them, with an R that passes every
+// threshold, beside honest ones.
+func TestChosenRandomnessInTheTail(t *testing.T) {
+	simulation(t)
+	var exports perSecond
+	truth, estimate := 0.0, 0.0
+	var s *service
+	s = newService(t, 1, Config{}, func(span sdktrace.ReadOnlySpan) {
+		exports.add(s.clock.now)
+		if count, ok := AdjustedCount(span.SpanContext()); ok && span.Name() == "honest" && s.clock.now > 10*time.Second {
+			estimate += count
+		}
+	})
+	run(newRandom(1), s.clock, s.tick, []phase{{time.Minute, []float64{3000, 1000}}}, func(a arrival) {
+		name, state := "chosen", "ot=rv:ffffffffffffff"
+		if a.op == 1 {
+			name, state = "honest", ""
+			if a.at > 10*time.Second {
+				truth++
+			}
+		}
+		id := s.traceID(a.r)
+		caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: trace.SpanID{1}, Remote: true, TraceState: stateOf(t, state)})
+		s.request(trace.ContextWithSpanContext(context.Background(), caller), name, id, time.Millisecond, true)
+	})
+	t.Logf("%.0f; honest ones: estimate/truth %.3f", exports, estimate/truth)
+	assert.LessOrEqual(t, exports[0], (tailBurstSeconds+2)*s.cfg.TailTracesPerSecond)
+	assert.LessOrEqual(t, exports.mean(1, 60), 1.05*s.cfg.TailTracesPerSecond)
+	assert.InDelta(t, 1, estimate/truth, 0.1, "the others are counted as ever")
+}
+
 func TestNobodyClaimsAHugeCount(t *testing.T) {
 	simulation(t)
 	_, largest, s := attack(t, Config{}, func(s *service, _ uint64) trace.SpanContextConfig {
