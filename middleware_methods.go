@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"context"
+	"net"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -16,6 +17,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoregistry"
 
 	"github.com/fleetotel/telemetry/internal/middleware"
+	"github.com/fleetotel/telemetry/internal/sampling"
 )
 
 // maxLearnedMethods bounds the methods that no protobuf file of the program describes: a server that takes any method, as
@@ -45,6 +47,20 @@ const (
 )
 
 type serverCallKey struct{}
+
+// TagConn says where the connection's calls come from, by which the sampler tells callers apart: the instrumentation's
+// spans do not say it at their start, as those of HTTP do.
+func (h *methodHandler) TagConn(ctx context.Context, info *stats.ConnTagInfo) context.Context {
+	ctx = h.Handler.TagConn(ctx, info)
+	if info.RemoteAddr == nil {
+		return ctx
+	}
+	host, _, err := net.SplitHostPort(info.RemoteAddr.String())
+	if err != nil {
+		return ctx // a Unix socket
+	}
+	return sampling.WithPeer(ctx, host)
+}
 
 func (h *methodHandler) TagRPC(ctx context.Context, info *stats.RPCTagInfo) context.Context {
 	if h.config.excludes(info.FullMethodName) {
