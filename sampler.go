@@ -22,11 +22,20 @@ import (
 // name and kind; for HTTP spans named after their method, the route or path as well) gets a share: half of
 // TracesPerSecond is dealt out evenly, so that an operation called once a minute is kept whole beside one called 10,000
 // times a second, and half goes by volume. When traffic grows the share of traces that is kept falls, and when it
-// shrinks it rises. A rise from 10 to 10,000 requests per second at 50 traces per second keeps fewer than 100 traces in its
-// first second and is settled within two; so is the fall. A process that makes up a new span name for every request stays
-// within TracesPerSecond too, and within 1 MiB of memory: beyond 512 operations the rest share one rate. Per second the
-// number fluctuates by its square root (50 ± 7), as any random sample does. Bursts of up to 16 traces of a new operation
-// are kept before anything is known about it.
+// shrinks it rises, within some two seconds. Per second the number fluctuates by its square root (50 ± 7), as any random
+// sample does. A process that makes up a new span name for every request stays within TracesPerSecond too, and within
+// 1 MiB of memory: beyond 512 operations the rest share one rate.
+//
+// A poller, a batch consumer or a cron job makes everything at once and then nothing. Such a burst is sampled by the average
+// of the past seconds to minutes, until it has used the burst budget of about 4 × TracesPerSecond. Only then is it taken for
+// a rise of the load, and the share falls to what the present rate asks for. So a first burst of 200 traces is kept whole,
+// and 2,000 traces every ten seconds are kept at 1 in 6, each with a weight near 6. Bursts are remembered for 15 minutes, so
+// that those that come once in ten are sampled evenly from their second time on; where they are usual, the budget grows to
+// about 7 × TracesPerSecond.
+//
+// The bounds are: at most 6 × TracesPerSecond in the first second of a burst or a rise, 9 × where bursts are usual, and at
+// most 1.6 × TracesPerSecond on average over any ten seconds. What a burst takes beyond TracesPerSecond is repaid in the
+// half minute after it, at a tenth of TracesPerSecond.
 //
 // TracesPerSecond is for one process, and for the traces that begin in it. A trace whose caller has been sampled is
 // kept because the caller is.
@@ -85,13 +94,16 @@ type Sampling struct {
 	// and must be fast and safe for concurrent use.
 	Untrusted func(context.Context) bool
 
-	// RemoteTracesPerSecond is how many traces per second trusted callers can force on this process by their sampled flag;
-	// beyond it a part is kept, with its weight. Default 4 × TracesPerSecond. At 2.5 times this rate, which is reached only
-	// by trace IDs that are not random, traces are refused without regard to weights.
+	// RemoteTracesPerSecond is how many traces per second trusted callers can force on this process by their sampled flag, all
+	// together, with the same burst budget as TracesPerSecond. Default 4 × TracesPerSecond. Beyond it, it is shared out
+	// evenly among the callers, so that one which asks for less than its share is followed always: of the others a part is
+	// kept, with its weight. Callers are told apart by the address of their connection (network.peer.address of HTTP
+	// spans, the connection of gRPC calls), up to 256 of them; behind one proxy they are one. A caller whose trace IDs or rv
+	// values are not random, but chosen to pass, gains nothing: its traces are drawn by lot, and carry no weight.
 	RemoteTracesPerSecond float64
 
-	// TailTracesPerSecond is how many traces per second are kept because they failed, were slow or marked. Default
-	// 10 × TracesPerSecond.
+	// TailTracesPerSecond is how many traces per second are kept because they failed, were slow or marked, with a burst budget
+	// of ten seconds' worth. Default 10 × TracesPerSecond.
 	TailTracesPerSecond float64
 
 	// HeldBytes bounds the memory of undecided traces, for each SpanProcessor. It counts by estimate, on the high side: full

@@ -5,28 +5,24 @@ import (
 	"time"
 )
 
-// The parts of a burst budget of 1: what may be saved up while less than the target is kept, what a burst may take on
-// top of that, and how much that is once bursts are usual that need it.
+// A burst budget has two parts: what is saved up while less than the target is kept, and what a burst may take beyond
+// that. Once bursts are usual that need more, the second part grows with them, to usualPart as they are planned and to
+// mostPart as chance has it.
 const (
 	savedPart   = 0.35
 	surplusPart = 0.65
-	usualPart   = 1.5
+	usualPart   = 1.4
+	mostPart    = 1.48
+	// minBurst is the least that the second part may be, in traces.
+	minBurst = 16
 )
 
-// headBurst is the burst budget of the head, in seconds' worth of its target.
 const (
-	headBurst  = 4.25
-	shortBurst = 1
+	// longestBurst is how long the surplus of a burst may last to be remembered; that of a rise lasts longer.
+	longestBurst = 20 * time.Second
+	// planned is the part of the target that is planned with; the rest repays bursts.
+	planned = 0.9
 )
-
-// longestBurst is how long the surplus of a burst may last to be remembered; that of a rise lasts longer.
-const longestBurst = 20 * time.Second
-
-// minBurst is the least that a burst may take, in traces.
-const minBurst = 16
-
-// planned is the part of the target that is planned with; the rest repays bursts.
-const planned = 0.9
 
 // budget tells a burst from a rise. It is a leaky bucket of kept traces: what is kept fills it, the target drains it. While
 // the target is not used up it is below zero; a burst fills it, and a rise makes it overflow.
@@ -47,18 +43,18 @@ func (b *budget) saved() float64 { return savedPart * b.burst * b.target }
 // first is the surplus that a burst may take when nothing is known.
 func (b *budget) first() float64 { return max(minBurst, surplusPart*b.burst*b.target) }
 
-// repay is the rate at which a rise is sampled. One that follows a burst beyond what a first one may take is held lower,
-// so that both together stay within 1.6 times the target of ten seconds.
+// repay is the rate at which a rise is sampled. After a burst beyond what a first one may take it is held lower, so that
+// both together stay within 1.6 times the target of ten seconds.
 func (b *budget) repay() float64 {
 	if b.surplus > b.first() {
-		return 0.75 * b.target
+		return b.target / 2
 	}
 	return planned * b.target
 }
 
 // limit is the surplus from which on a burst is taken for a rise.
 func (b *budget) limit() float64 {
-	return max(b.first(), min(1.25*b.usual.max(), usualPart*b.burst*b.target))
+	return max(b.first(), min(1.25*b.usual.max(), mostPart*b.burst*b.target))
 }
 
 // spend books what has been kept until now.

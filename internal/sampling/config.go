@@ -15,7 +15,7 @@ type Config struct {
 	HeadOnly               bool          // no tail
 	Rules                  []Rule
 	Untrusted              func(context.Context) bool // nil: every caller is trusted
-	RemoteTracesPerSecond  float64                    // that sampled callers can force: 4 × TracesPerSecond
+	RemoteTracesPerSecond  float64                    // that sampled callers can force, all together: 4 × TracesPerSecond
 	TailTracesPerSecond    float64                    // kept by the tail: 10 × TracesPerSecond, and a burst of 10 s of it
 	HeldBytes              int64                      // by each tail: 16 MiB
 	RecordedSpansPerSecond float64                    // for the tail's sake: 20,000, and a burst of 5 s of it

@@ -212,7 +212,9 @@ func (c *controller) reallocate(now time.Duration) {
 		p := cl.usual
 		switch {
 		case b.rise:
-			p = min(p, c.p[i])
+			// In steps, of a few kept traces each: the end of a burst that is a little larger than usual must not weigh as
+			// much as all of it.
+			p = min(p, max(c.p[i], cl.current.Load().p/4))
 		case b.surplus < 0 && c.whole:
 			p = 1
 		case b.surplus < 0:

@@ -32,12 +32,16 @@ type floor struct {
 // rootsCounted thins the counting of roots, of which only the ratio to their spans is wanted.
 const rootsCounted = 8
 
+// rootsBurst is the burst budget of the controller of roots, in seconds' worth. It is short: bursts are taken from the credit,
+// which counts spans.
+const rootsBurst = 1
+
 // burstSeconds is how many seconds' worth of the recorded-spans bound may be used at once.
 const burstSeconds = 5
 
 func newFloor(spansPerSecond float64, now func() time.Duration) *floor {
 	f := &floor{spans: spansPerSecond, tokens: burstSeconds * spansPerSecond, lastTick: now()}
-	f.cpu = newController(spansPerSecond, shortBurst, 0, 0, now)
+	f.cpu = newController(spansPerSecond, rootsBurst, 0, 0, now)
 	f.credit.Store(uint64(f.tokens))
 	return f
 }

@@ -14,6 +14,10 @@ import (
 // headSets is the size of the head's table: with four ways each, 512 operations have a threshold of their own.
 const headSets = 128
 
+// headBurst is the burst budget of the head, of the rules and of all callers together, in seconds' worth of the target.
+// With the second in which it is used, and the moment it takes to notice, at most 6 times the target are kept in it.
+const headBurst = 4.25
+
 // Sampler is the head. It implements the SDK's Sampler. All methods are safe for concurrent use.
 type Sampler struct {
 	cfg   Config

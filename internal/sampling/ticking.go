@@ -5,9 +5,9 @@ import (
 	"time"
 )
 
-// restAfter is how long nothing must have begun for the sampler to rest: by then every estimate has faded, every
-// threshold is at its lowest and every bucket is full, and a tick changes nothing. A process that does nothing is then
-// not woken for it.
+// restAfter is how long nothing must have begun for the sampler to rest: by then every threshold is at its lowest and
+// every budget at its highest, and what is remembered fades by the time that passes, not by ticks. A process that does
+// nothing is then not woken for it.
 const restAfter = time.Minute
 
 func (s *Sampler) run() {
