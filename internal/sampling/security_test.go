@@ -120,6 +120,7 @@ func TestCallersShareTheirBudget(t *testing.T) {
 			t.Logf("%.0f of %.0f followed; all %.0f", followed, good, all)
 			assert.GreaterOrEqual(t, followed/good, tc.followed)
 			assert.LessOrEqual(t, followed/good, tc.most)
+			assert.LessOrEqual(t, len(s.callers.classes), callerSets*ways+2)
 			assert.LessOrEqual(t, all[5], firstSecond)
 			assert.LessOrEqual(t, all.mean(6, seconds), 1.05*remoteTarget)
 		})
