@@ -18,7 +18,8 @@ type accountedMetrics struct {
 	sdkmetric.Exporter
 	onError func(lost int64, err error)
 	spools  bool
-	stop    context.Context // ends exports whose own context nobody cancels
+	unsent  *delivery.Unsent // what waits for the next export, or nil: no later export repeats increments
+	stop    context.Context  // ends exports whose own context nobody cancels
 	abort   context.CancelFunc
 
 	mu    sync.Mutex
@@ -37,6 +38,7 @@ func (a *accountedMetrics) Export(ctx context.Context, rm *metricdata.ResourceMe
 	defer cancel(nil)
 	defer context.AfterFunc(a.stop, func() { cancel(context.DeadlineExceeded) })()
 
+	a.sendUnsent(ctx)
 	points := dataPoints(rm)
 	if points == 0 {
 		return nil // a collection that found nothing needs no request, and cannot be lost
@@ -62,6 +64,15 @@ func (a *accountedMetrics) exportPart(ctx context.Context, rm *metricdata.Resour
 		}
 		return
 	}
+	if out.Unsent != nil && a.unsent != nil {
+		a.keep(out)
+		return
+	}
+	a.settle(out)
+}
+
+// settle books what has become of data points in flight.
+func (a *accountedMetrics) settle(out *delivery.Outcome) {
 	a.book(func(s *batch.Stats) { settle(s, out, time.Now()) })
 	if out.Err != nil && out.Spooled < out.Items { // what is on disk is not lost
 		a.onError(out.Lost(), out.Err)
@@ -70,11 +81,19 @@ func (a *accountedMetrics) exportPart(ctx context.Context, rm *metricdata.Resour
 
 // call makes one export and returns an outcome in which every point has a place.
 func (a *accountedMetrics) call(ctx context.Context, rm *metricdata.ResourceMetrics, points int64) *delivery.Outcome {
-	out := &delivery.Outcome{Items: points}
-	err := a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
-	if a.spools && ctx.Err() != nil && !out.Filled {
+	var (
+		out  = &delivery.Outcome{Items: points, Keep: a.unsent != nil}
+		wait = delivery.SpoolOnly(context.WithoutCancel(ctx))
+		err  error
+	)
+	if a.waiting() > 0 {
+		err = a.Exporter.Export(delivery.WithOutcome(wait, out), rm) // after those before it
+	} else {
+		err = a.Exporter.Export(delivery.WithOutcome(ctx, out), rm)
+	}
+	if (a.spools || a.unsent != nil) && ctx.Err() != nil && !out.Filled {
 		// The last collection came when the time was over, so the exporter did not even begin: there is still the disk.
-		err = a.Exporter.Export(delivery.WithOutcome(delivery.SpoolOnly(context.WithoutCancel(ctx)), out), rm)
+		err = a.Exporter.Export(delivery.WithOutcome(wait, out), rm)
 	}
 	if !out.Filled {
 		*out = delivery.Outcome{Items: out.Items, Failed: out.Items, Err: err}
@@ -109,7 +128,10 @@ func (a *accountedMetrics) stopping(shutdown func(context.Context) error) func(c
 		}
 		defer cancel()
 		defer context.AfterFunc(soft, a.abort)()
-		return a.namingLoss(ctx, shutdown)
+		return a.namingLoss(ctx, func(ctx context.Context) error {
+			defer a.dropUnsent()
+			return shutdown(ctx)
+		})
 	}
 }
 
@@ -122,7 +144,7 @@ func (a *accountedMetrics) namingLoss(ctx context.Context, do func(context.Conte
 	before := a.Snapshot()
 	err := do(ctx)
 	after := a.Snapshot()
-	if lost := lostOf(after) - lostOf(before); lost > 0 {
+	if lost := lostOf(after) - lostOf(before) + a.waiting(); lost > 0 {
 		return &batch.LossError{Items: lost, Cause: after.LastError}
 	}
 	return err

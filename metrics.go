@@ -31,6 +31,9 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 			return nil, run, err
 		}
 		accounted = newAccountedMetrics(b.redaction.metrics(encodableMetrics{exporter}), b.connections.spool != nil, b.onError(metrics))
+		if accounted.unsent, err = b.connections.unsentMetrics(); err != nil {
+			return nil, run, err
+		}
 		run.stats = accounted.Snapshot
 		readers = append(readers, b.periodicReader(accounted))
 	}

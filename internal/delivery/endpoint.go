@@ -127,6 +127,8 @@ type reply struct {
 	absent   bool          // nothing listens there
 	local    bool          // no request was made: the answer is known
 	fits     int64         // with tooLarge: how many items may fit
+	late     bool          // refused because there is no time left
+	unsent   *spool.Request
 	err      error
 }
 
@@ -142,6 +144,8 @@ type call struct {
 	items int64                       // 0 if nobody knows
 	try   func(context.Context) reply // makes one attempt
 	keep  func() error                // puts the request on disk; nil if it cannot be
+	// unsent returns the request for its caller to keep; nil if nobody asks for it.
+	unsent func() *spool.Request
 }
 
 var (
@@ -240,6 +244,8 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 		return onDisk(cmp.Or(last.err, end))
 	} else if c.splits(err) {
 		last.verdict = tooLarge
+	} else {
+		last = c.leaves(last)
 	}
 	return last.worded(c.where, attempts, time.Since(start), end)
 }

@@ -104,11 +104,12 @@ func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
 			secrets = append(secretsOf(sent), proxySecrets(&url.URL{Scheme: "https", Host: where})...)
 		)
 		r := e.deliver(ctx, call{
-			gate:  e.gate(method, signal),
-			where: where + " (" + signal + ")",
-			size:  messageSize(ctx, req),
-			items: itemsOf(ctx),
-			keep:  e.keeper(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
+			gate:   e.gate(method, signal),
+			where:  where + " (" + signal + ")",
+			size:   messageSize(ctx, req),
+			items:  itemsOf(ctx),
+			keep:   e.keeper(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
+			unsent: unsent(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
 			try: func(ctx context.Context) reply {
 				return e.withHeaders(ctx, func(current map[string]string) reply {
 					secrets := append(slices.Clip(secrets), secretValues(current)...)

@@ -57,11 +57,12 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		secrets = fixed // and those of the last attempt
 	)
 	r := t.endpoint.deliver(ctx, call{
-		gate:  t.endpoint.gate(where, signal),
-		where: where,
-		size:  p.size(),
-		items: itemsOf(ctx),
-		keep:  t.endpoint.keeper(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
+		gate:   t.endpoint.gate(where, signal),
+		where:  where,
+		size:   p.size(),
+		items:  itemsOf(ctx),
+		keep:   t.endpoint.keeper(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
+		unsent: unsent(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
 		try: func(ctx context.Context) reply {
 			attempt := p.attempt(ctx)
 			return t.endpoint.withHeaders(ctx, func(current map[string]string) reply {

@@ -83,6 +83,22 @@ func (e *Endpoint) keeper(ctx context.Context, signal string, encode func() (enc
 	}
 }
 
+// unsent returns what gives a request to a caller who keeps it, or nil.
+func unsent(ctx context.Context, signal string, encode func() (encoded, error)) func() *spool.Request {
+	out := OutcomeFrom(ctx)
+	kind, known := spool.ParseSignal(signal)
+	if out == nil || !out.Keep || !known {
+		return nil
+	}
+	return func() *spool.Request {
+		body, err := encode()
+		if err != nil {
+			return nil
+		}
+		return &spool.Request{Signal: kind, Items: out.Items, Plain: body.plain, Gzip: body.gzip}
+	}
+}
+
 // compressed returns plain as it goes to disk.
 func (p *gzipPool) compressed(plain []byte) (encoded, error) {
 	var body bytes.Buffer
@@ -102,9 +118,18 @@ func (c call) keepNow() reply {
 	case c.splits(err):
 		return reply{verdict: tooLarge, err: fmt.Errorf("%s: %w", c.where, err)}
 	case c.keep == nil:
-		return reply{verdict: refused, err: fmt.Errorf("%s: %w", c.where, errNotSpooled)}
+		return c.leaves(reply{verdict: refused, err: fmt.Errorf("%s: %w", c.where, errNotSpooled)})
 	}
-	return reply{verdict: refused, err: fmt.Errorf("%s: no time to send it, and not spooled: %w", c.where, err)}
+	return c.leaves(reply{verdict: refused, err: fmt.Errorf("%s: no time to send it, and not spooled: %w", c.where, err)})
+}
+
+// leaves leaves a request for which there is no time to its caller.
+func (c call) leaves(r reply) reply {
+	r.late = true
+	if c.unsent != nil {
+		r.unsent = c.unsent()
+	}
+	return r
 }
 
 // put puts the request on disk.

@@ -22,7 +22,11 @@
 // be sent at all, is postponed and never dropped.
 package delivery
 
-import "context"
+import (
+	"context"
+
+	"github.com/fleetotel/telemetry/internal/spool"
+)
 
 // Outcome is what became of the items of one export. The caller of the exporter
 // puts it into the export's context with Items set; delivery fills in the rest
@@ -35,6 +39,7 @@ import "context"
 // runs on one goroutine at a time.
 type Outcome struct {
 	Items int64 // how many items the export carries; set by the caller
+	Keep  bool  // ask for the request, in Unsent, if it is Late; set by the caller
 
 	Exported int64 // the server took them
 	Rejected int64 // the server answered, and refused them: a partial success
@@ -47,6 +52,11 @@ type Outcome struct {
 	// Fits is, with TooLarge, how many of the items may fit into a request, by estimate;
 	// 0 if nothing is known.
 	Fits int64
+	// Late says that items failed only because there was no time left: the same request
+	// may succeed later.
+	Late bool
+	// Unsent is the request to send later, with Keep and Late.
+	Unsent *spool.Request
 	// Err says why items were rejected, failed, spooled or too large, in an
 	// operator's words. It may be set although everything was exported: a server's
 	// warning.
@@ -93,7 +103,7 @@ func OutcomeFrom(ctx context.Context) *Outcome {
 // settle books the final reply of a request. A later request of the same
 // export, after a redirect, replaces what an earlier one said.
 func (o *Outcome) settle(r reply) {
-	*o = Outcome{Items: o.Items, Err: r.err, Filled: true}
+	*o = Outcome{Items: o.Items, Keep: o.Keep, Late: r.late, Unsent: r.unsent, Err: r.err, Filled: true}
 	switch r.verdict {
 	case taken:
 		// A server that claims to have refused more than it was sent must not
