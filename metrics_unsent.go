@@ -40,19 +40,27 @@ func (a *accountedMetrics) sendUnsent(ctx context.Context) {
 	if a.unsent == nil {
 		return
 	}
-	a.unsent.Send(ctx, func(out *delivery.Outcome) {
+	err := a.unsent.Send(ctx, func(out *delivery.Outcome) {
 		a.book(func(s *batch.Stats) { s.InFlight += out.Items })
 		a.settle(out)
 	})
+	a.failed(err)
+}
+
+// failed notes why data points wait.
+func (a *accountedMetrics) failed(err error) {
+	if err != nil {
+		a.book(func(s *batch.Stats) { s.LastError, s.LastErrorAt = err, time.Now() })
+	}
 }
 
 // keep lets data points in flight wait for the next export. What there is no room for is lost.
 func (a *accountedMetrics) keep(out *delivery.Outcome) {
+	if a.waiting() == 0 { // else it was not even tried, for others wait, and why is known
+		a.failed(out.Err)
+	}
 	dropped := a.unsent.Add(out.Unsent)
-	a.book(func(s *batch.Stats) {
-		s.InFlight -= out.Items
-		s.LastError, s.LastErrorAt = out.Err, time.Now()
-	})
+	a.book(func(s *batch.Stats) { s.InFlight -= out.Items })
 	a.lose(dropped)
 }
 

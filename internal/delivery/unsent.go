@@ -77,9 +77,10 @@ func (u *Unsent) Close() (dropped int64) {
 	return dropped
 }
 
-// Send sends what is held until there is no time. It calls settle for each request
-// that is not held any longer, with what has become of it.
-func (u *Unsent) Send(ctx context.Context, settle func(*Outcome)) {
+// Send sends what is held until there is no time, and returns why a request has to
+// wait. It calls settle for each that is not held any longer, with what has become of
+// it.
+func (u *Unsent) Send(ctx context.Context, settle func(*Outcome)) error {
 	for r := u.oldest(); r != nil && ctx.Err() == nil; r = u.oldest() {
 		taking := u.suspects() && Ask(ctx, r.Signal, u.send) == nil
 		out := &Outcome{Items: r.Items}
@@ -88,7 +89,7 @@ func (u *Unsent) Send(ctx context.Context, settle func(*Outcome)) {
 			*out = Outcome{Items: r.Items, Failed: r.Items, Late: ctx.Err() != nil, Err: err}
 		}
 		if out.Late && u.waits(taking) {
-			return
+			return out.Err
 		}
 		if out.TooLarge {
 			if a, b, err := halve(*r); err == nil {
@@ -100,6 +101,7 @@ func (u *Unsent) Send(ctx context.Context, settle func(*Outcome)) {
 			settle(out)
 		}
 	}
+	return nil
 }
 
 func (u *Unsent) oldest() *spool.Request {

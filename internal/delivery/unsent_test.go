@@ -39,8 +39,8 @@ func newShelf(maxBytes int) *shelf {
 	return s
 }
 
-func (s *shelf) send(t *testing.T) {
-	s.Send(t.Context(), func(out *delivery.Outcome) { s.settled = append(s.settled, *out) })
+func (s *shelf) send(t *testing.T) error {
+	return s.Send(t.Context(), func(out *delivery.Outcome) { s.settled = append(s.settled, *out) })
 }
 
 // held is a request of n data points that takes that many bytes.
@@ -60,12 +60,12 @@ func TestUnsentIsSentInOrder(t *testing.T) {
 	require.EqualValues(t, 6, s.Items())
 	answer := s.answer
 	s.answer = late
-	s.send(t)
+	require.EqualError(t, s.send(t), "busy")
 	require.Equal(t, []int64{1}, s.sent, "no time for the others")
 	require.EqualValues(t, 6, s.Items())
 	require.Empty(t, s.settled)
 	s.answer = answer
-	s.send(t)
+	require.NoError(t, s.send(t))
 	require.Equal(t, []int64{1, 1, 2, 3}, s.sent)
 	require.Zero(t, s.Items())
 	require.Len(t, s.settled, 3)
@@ -101,10 +101,10 @@ func TestUnsentThatAlwaysFailsIsGivenUp(t *testing.T) {
 		}
 	}
 	for range 10 {
-		s.send(t)
+		require.Error(t, s.send(t))
 	}
 	require.EqualValues(t, 3, s.Items())
-	s.send(t)
+	require.NoError(t, s.send(t))
 	require.Zero(t, s.Items())
 	require.Len(t, s.settled, 2)
 	require.EqualValues(t, 1, s.settled[0].Failed)
@@ -131,12 +131,12 @@ func TestUnsentThatIsTooLargeIsHalved(t *testing.T) {
 			out.Exported = out.Items
 		}
 	}
-	s.send(t)
+	require.NoError(t, s.send(t))
 	require.Equal(t, []int64{4, 2, 2}, s.sent)
 	require.Len(t, s.settled, 2)
 
 	s.Add(held(4, 1)) // it cannot be read
-	s.send(t)
+	require.NoError(t, s.send(t))
 	require.True(t, s.settled[2].TooLarge)
 	require.Zero(t, s.Items())
 }
