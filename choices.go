@@ -54,6 +54,16 @@ const (
 	consoleJSON = "json"
 )
 
+// What the development view shows: which traces, and when metrics.
+const (
+	consoleAll    = "all"
+	consoleErrors = "errors"
+	consoleSlow   = "slow"
+
+	consoleAtShutdown = "shutdown"
+	consoleChanges    = "changes"
+)
+
 // exporters is what the options say about the exporter of a signal; nil where they say nothing.
 func (o *options) exporters(s signal) *[]string {
 	if o.signals[s].off {

@@ -86,7 +86,11 @@ type config struct {
 	otlpLevel setting[slog.Leveler]
 	logFormat setting[LogFormat]
 
-	consoleFormat setting[string]
+	consoleFormat  setting[string]
+	consoleTraces  setting[[]string]
+	consoleSlow    setting[time.Duration]
+	consoleMetrics setting[string]
+	consoleForm    string // how the console exporters write, tree or json; "" until it is known
 
 	opts           *options
 	addedVariables map[string]string // by setting: the variable that adds to an option, and its value

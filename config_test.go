@@ -140,6 +140,9 @@ func probes(t *testing.T) map[string]probe {
 		"metric timeout":           duration(nil),
 		"metric temporality":       enumeration("delta", "lowmemory"),
 		"histogram aggregation":    enumeration("base2_exponential_bucket_histogram", ""),
+		"console traces":           {env: "Errors,slow", envShown: "errors,slow", badEnv: "everything"},
+		"console slow threshold":   duration(nil),
+		"console metrics":          enumeration("changes", ""),
 		"exemplar filter":          enumeration("always_off", ""),
 		"metric cardinality limit": number(nil),
 		"self-metrics":             {env: "FALSE", envShown: "false", badEnv: "no"},
@@ -393,7 +396,7 @@ func TestUnknownNamesWarnAndFallBack(t *testing.T) {
 		"OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION": "explicit_bucket_histogram",
 		"OTEL_METRICS_EXEMPLAR_FILTER":                             "trace_based",
 		"OTEL_LOG_LEVEL":                                           "info", "LOG_LEVEL": "info", "TELEMETRY_CONSOLE_LOG_LEVEL": "info", "TELEMETRY_OTLP_LOG_LEVEL": "info",
-		"TELEMETRY_LOG_FORMAT": "json", "TELEMETRY_CONSOLE_FORMAT": "auto", "TELEMETRY_PROFILE": "service",
+		"TELEMETRY_LOG_FORMAT": "json", "TELEMETRY_CONSOLE_FORMAT": "auto", "TELEMETRY_CONSOLE_TRACES": "all", "TELEMETRY_CONSOLE_METRICS": "shutdown", "TELEMETRY_PROFILE": "service",
 	}
 	for variable, fallback := range names {
 		r := resolve(environment{variable: unknown})

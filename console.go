@@ -49,24 +49,50 @@ func newConsoleView(cfg *config, env environment) *consoleView {
 	v := &consoleView{env: env}
 	v.screen = v.on(os.Stdout)
 	if toConsole(traces) {
-		v.traces = console.NewTraces(v.screen)
+		v.traces = console.NewTraces(v.screen).Showing(filterOf(cfg))
 	}
 	return v
 }
 
+func filterOf(cfg *config) console.Filter {
+	named := cfg.consoleTraces.value
+	if slices.Contains(named, consoleAll) {
+		return console.Filter{}
+	}
+	f := console.Filter{Errors: slices.Contains(named, consoleErrors)}
+	if slices.Contains(named, consoleSlow) {
+		f.Slow = cfg.consoleSlow.value
+	}
+	return f
+}
+
+// form is how the console exporters write.
+func (v *consoleView) form() string {
+	if v == nil {
+		return consoleJSON
+	}
+	return consoleTree
+}
+
 // logHandler writes log lines to out. They have the view's form where a person reads them: on a terminal, or where the
-// view was asked for by name. A log format that was asked for stays. In each case the trees repeat them.
+// view was asked for by name. A log format that was asked for stays.
+//
+// A screen has each line once. Where log lines go to the screen of the trees, they stay lines: they are there at once, also
+// when the request hangs or the process crashes before there is a tree. Where they go elsewhere, the trees have them.
 func (v *consoleView) logHandler(cfg *config, out io.Writer, masked *redaction) slog.Handler {
-	screen, level := v.on(out), cfg.logLevel.value
+	screen, level, trees := v.on(out), cfg.logLevel.value, v.traces
+	if sameFile(out, os.Stdout) {
+		trees = nil
+	}
 	replace := masked.replaceAttr(LogFormatText)
 	if cfg.logFormat.isDefault() && (isTerminal(out) || cfg.consoleFormat.value == consoleTree) {
-		return console.NewLogs(screen, v.traces, level).Replacing(replace)
+		return console.NewLogs(screen, trees, level).Replacing(replace)
 	}
 	next := newConsoleHandler(screen, cfg.logFormat.value, level, masked.replaceAttr(cfg.logFormat.value))
-	if v.traces == nil {
+	if trees == nil {
 		return next
 	}
-	return console.NewLogsOver(next, v.traces, level).Replacing(replace)
+	return console.NewLogsOver(next, trees, level).Replacing(replace)
 }
 
 func (v *consoleView) on(out io.Writer) *console.Screen {
@@ -97,6 +123,17 @@ func (v *consoleView) columns(out io.Writer) func() int {
 func isTerminal(out io.Writer) (yes bool) {
 	withDescriptor(out, func(fd int) { yes = term.IsTerminal(fd) })
 	return yes
+}
+
+// sameFile tells whether what is written to out and to file comes together: on one terminal, or in one pipe.
+func sameFile(out io.Writer, file *os.File) bool {
+	other, ok := out.(*os.File)
+	if !ok {
+		return false
+	}
+	a, errA := other.Stat()
+	b, errB := file.Stat()
+	return errA == nil && errB == nil && os.SameFile(a, b)
 }
 
 // withDescriptor does nothing unless out is a file. [os.File.Fd] would put the file into blocking mode.
@@ -136,7 +173,11 @@ func (v *consoleView) metricExporter(cfg *config) (sdkmetric.Exporter, error) {
 			stdoutmetric.WithAggregationSelector(aggregation))
 		return askedMetrics{exporter, unasked(cfg)}, err
 	}
-	return console.NewMetrics(v.screen, aggregation, unasked(cfg)), nil
+	shown := console.NewMetrics(v.screen, aggregation, unasked(cfg))
+	if cfg.consoleMetrics.value == consoleAtShutdown {
+		shown.AtTheEnd()
+	}
+	return shown, nil
 }
 
 // unasked are the metrics of the Go runtime and of this library, which change every few seconds whatever the service

@@ -69,10 +69,13 @@ func onTerminal(t *testing.T, stderr io.Writer, env ...string) string {
 
 const clockPattern = `\d\d:\d\d:\d\d\.\d{3}`
 
+// treeWithLog is the tree where log lines are on another screen, or none.
+const treeWithLog = `(?m)^` + clockPattern + ` TRACE [0-9a-f]{32}  2 spans\ngreet {60,}.* ━{20}\n├ INFO hello, world name=Ada .*\n└─ think mood=good`
+
 var plainView = []string{
-	`(?m)^` + clockPattern + ` INFO  telemetry: started  service\.name=shop`,
+	`(?m)^` + clockPattern + ` INFO  telemetry: started  service\.name=shop[^✗]*traces="console, every recorded trace"\s+metrics="console, at shutdown"\s+logs="console, from level info"`,
 	`(?m)^` + clockPattern + ` INFO  ([0-9a-f]{8}) hello, world  name=Ada$`,
-	`(?m)^` + clockPattern + ` TRACE [0-9a-f]{32}  2 spans\ngreet {60,}.* ━{20}\n├ INFO hello, world name=Ada .*\n└─ think mood=good\\x1b\[31m .*\n`,
+	`(?m)^` + clockPattern + ` TRACE [0-9a-f]{32}  2 spans\ngreet {60,}.* ━{20}\n└─ think mood=good\\x1b\[31m .*\n`,
 	`(?m)^` + clockPattern + ` TRACE [0-9a-f]{32}  1 span\nstill at it unfinished .*\n… not finished at shutdown\n`,
 	`(?m)^` + clockPattern + ` METRICS 1 series changed.*\ngreetings +1 +\+1`,
 	`(?m)^` + clockPattern + ` INFO  telemetry: stopped$`,
@@ -91,6 +94,7 @@ func TestViewOnATerminal(t *testing.T) {
 			require.Regexp(t, pattern, escapes.ReplaceAllString(output, ""))
 		}
 		require.NotContains(t, output, `"SpanContext"`)
+		require.Equal(t, 1, strings.Count(output, "hello, world"), "each log line once")
 		require.NotContains(t, output, "time=")
 	})
 	for name, env := range map[string]string{"NO_COLOR": "NO_COLOR=1", "dumb": "TERM=dumb", "unknown": "TERM="} {
@@ -105,14 +109,14 @@ func TestViewOnATerminal(t *testing.T) {
 	t.Run("log elsewhere", func(t *testing.T) {
 		var stderr bytes.Buffer
 		output := onTerminal(t, &stderr, "NO_COLOR=1")
-		require.Regexp(t, plainView[2], output, "the tree repeats the log line")
+		require.Regexp(t, treeWithLog, output, "the log line is on no other screen")
 		require.NotContains(t, output, "started")
 		require.Regexp(t, `(?m)^time=\S+ level=INFO msg="hello, world" name=Ada trace_id=[0-9a-f]{32} `, stderr.String())
 	})
 	t.Run("log to a file", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "log")
 		output := onTerminal(t, nil, "NO_COLOR=1", logFileVariable+"="+path)
-		require.Regexp(t, plainView[2], output)
+		require.Regexp(t, treeWithLog, output)
 		written, err := os.ReadFile(path)
 		require.NoError(t, err)
 		require.Regexp(t, `(?m)^time=\S+ level=INFO msg="hello, world" name=Ada trace_id=`, string(written))
@@ -121,6 +125,16 @@ func TestViewOnATerminal(t *testing.T) {
 		output := onTerminal(t, nil, "NO_COLOR=1", "TELEMETRY_LOG_FORMAT=json")
 		require.Regexp(t, plainView[2], output)
 		require.Contains(t, output, `"msg":"hello, world","name":"Ada","trace_id":"`)
+		require.Equal(t, 1, strings.Count(output, "hello, world"), "each log line once")
+	})
+	t.Run("filtered", func(t *testing.T) {
+		output := onTerminal(t, nil, "NO_COLOR=1", "TELEMETRY_CONSOLE_TRACES=errors,slow", "TELEMETRY_CONSOLE_SLOW_THRESHOLD=60000", "TELEMETRY_CONSOLE_LOG_LEVEL=warn")
+		require.NotContains(t, output, "\ngreet ")
+		require.NotContains(t, output, "hello, world")
+		require.Regexp(t, plainView[3], output, "what is not finished is shown")
+		output = onTerminal(t, nil, "NO_COLOR=1", "TELEMETRY_CONSOLE_TRACES=errors,slow", "TELEMETRY_CONSOLE_METRICS=changes")
+		require.Regexp(t, `traces="console, traces that failed or took at least 500ms\s+\(TELEMETRY_CONSOLE_TRACES\)"`, output)
+		require.Regexp(t, `metrics="console, what changes every 5s`, output)
 	})
 	t.Run("metrics asked for", func(t *testing.T) {
 		quiet := onTerminal(t, nil, "NO_COLOR=1")
@@ -134,6 +148,7 @@ func TestViewOnATerminal(t *testing.T) {
 		output := onTerminal(t, nil, "TELEMETRY_CONSOLE_FORMAT=json")
 		require.Contains(t, output, `{"Name":"greet","SpanContext":`)
 		require.Contains(t, output, `level=INFO msg="hello, world"`)
+		require.Contains(t, output, `traces="console as JSON" metrics="console as JSON"`)
 		require.NotContains(t, output, " TRACE ")
 	})
 	t.Run("service profile", func(t *testing.T) {
@@ -153,7 +168,8 @@ func TestViewInAPipe(t *testing.T) {
 	output := runChild(t, "TELEMETRY_CONSOLE_FORMAT=tree", "COLUMNS=60", "TERM=xterm", "OTEL_TRACES_SAMPLER=adaptive")
 	require.NotContains(t, output, "\x1b")
 	require.Regexp(t, `(?m)^`+clockPattern+` INFO  [0-9a-f]{8} hello, world  name=Ada$`, output)
-	require.Regexp(t, `(?m)^greet {20,}.* ━{12}\n├ INFO hello, world name=Ada `, output)
+	require.Regexp(t, `(?m)^greet {20,}.* ━{12}\n└─ think mood`, output)
+	require.Equal(t, 1, strings.Count(output, "hello, world"), "one pipe is one screen")
 
 	output = runChild(t, "COLUMNS=60", "TERM=xterm")
 	require.Contains(t, output, `{"Name":"greet","SpanContext":`, "a program reads it")

@@ -105,12 +105,42 @@ func destination(cfg *config, s signal) string {
 	}
 	var places []string
 	for _, exporter := range sc.exporters.value {
-		if exporter == exporterOTLP {
+		switch exporter {
+		case exporterOTLP:
 			exporter = fmt.Sprintf("%s %s%s", sc.protocol.value, sc.target.url, origins(sc.endpoint.origin, sc.protocol.origin))
+		case exporterConsole:
+			exporter += shownOnConsole(cfg, s)
 		}
 		places = append(places, exporter)
 	}
 	return strings.Join(places, " and ") + origins(sc.exporters.origin)
+}
+
+// shownOnConsole is what the console has of a signal, once that is known.
+func shownOnConsole(cfg *config, s signal) string {
+	switch {
+	case cfg.consoleForm == "":
+		return ""
+	case s == logs:
+		return ", from level " + logLevel().show(cfg.logLevel.value) + origins(cfg.logLevel.origin)
+	case cfg.consoleForm == consoleJSON:
+		return " as JSON"
+	case s == metrics && cfg.consoleMetrics.value == consoleAtShutdown:
+		return ", at shutdown" + origins(cfg.consoleMetrics.origin)
+	case s == metrics:
+		return ", what changes every " + cfg.metricInterval.value.String() + origins(cfg.consoleMetrics.origin, cfg.metricInterval.origin)
+	}
+	which := map[string]string{
+		consoleErrors: "failed", consoleSlow: "took at least " + cfg.consoleSlow.value.String(),
+	}
+	var named []string
+	for _, name := range cfg.consoleTraces.value {
+		if which[name] == "" {
+			return ", every recorded trace"
+		}
+		named = append(named, which[name])
+	}
+	return ", traces that " + strings.Join(named, " or ") + origins(cfg.consoleTraces.origin)
 }
 
 // samplerLine is the sampler with what it is set to.

@@ -51,6 +51,27 @@ func generalRows() []row {
 			},
 			enum(consoleAuto, consoleTree, consoleJSON), func(c *config) *setting[string] { return &c.consoleFormat }, nil,
 		},
+		typedRow[[]string]{
+			rowInfo{
+				name: "console traces", env: []string{"TELEMETRY_CONSOLE_TRACES"}, defaults: always(consoleAll),
+				reason: "which trees are shown: all, or those with errors, the slow ones, or both (errors,slow); what hangs or is unfinished always is",
+			},
+			nameList(consoleAll, consoleErrors, consoleSlow), func(c *config) *setting[[]string] { return &c.consoleTraces }, nil,
+		},
+		typedRow[time.Duration]{
+			rowInfo{
+				name: "console slow threshold", env: []string{"TELEMETRY_CONSOLE_SLOW_THRESHOLD"}, defaults: always("500"),
+				reason: "what slow means in TELEMETRY_CONSOLE_TRACES",
+			},
+			milliseconds(), func(c *config) *setting[time.Duration] { return &c.consoleSlow }, nil,
+		},
+		typedRow[string]{
+			rowInfo{
+				name: "console metrics", env: []string{"TELEMETRY_CONSOLE_METRICS"}, defaults: always(consoleAtShutdown),
+				reason: "a table at ForceFlush and Shutdown, or one at each interval in which something changes, between the log lines",
+			},
+			enum(consoleAtShutdown, consoleChanges), func(c *config) *setting[string] { return &c.consoleMetrics }, nil,
+		},
 		typedRow[time.Duration]{
 			rowInfo{
 				name: "shutdown timeout", option: "WithShutdownTimeout", env: []string{"TELEMETRY_SHUTDOWN_TIMEOUT"}, defaults: defaults{"10000", "10000", "10000", "2000"},

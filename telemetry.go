@@ -100,6 +100,7 @@ func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 		inspection.Described(description(cfg, res))
 		return describedGuard(g), resolved.err()
 	}
+	cfg.consoleForm = view.form()
 	g.connections = newConnections(cfg, g.selfLog)
 	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view, redaction: redaction}
 	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +202,49 @@ func TestShutdownPrintsWhatIsUnfinished(t *testing.T) {
 }
 
 // TestMasking: what is masked is neither in the lines about what hangs nor in the trees, those of open spans included.
+// TestFilter has requests that are fast, slow, failed, failed below, hanging, and open at the end.
+func TestFilter(t *testing.T) {
+	shown := func(f Filter) string {
+		return scenario(t, 80, false, defaultLimits, func(ctx context.Context, w *watched) {
+			w.traces.Showing(f)
+			request := func(name string, took time.Duration, failed bool) {
+				ctx, root := w.tracer.Start(ctx, name)
+				_, child := w.tracer.Start(ctx, "child")
+				time.Sleep(took)
+				if failed {
+					child.SetStatus(codes.Error, "no")
+				}
+				child.End()
+				root.End()
+			}
+			request("fast", time.Millisecond, false)
+			request("slow", 500*time.Millisecond, false)
+			request("failed", time.Millisecond, true)
+			_, root := w.tracer.Start(ctx, "hanging")
+			time.Sleep(hangAfter + time.Millisecond)
+			root.SetStatus(codes.Error, "")
+			root.End()
+			_, _ = w.tracer.Start(ctx, "unfinished")
+		})
+	}
+	for _, tt := range []struct {
+		filter Filter
+		want   []string
+	}{
+		{Filter{}, []string{"fast", "slow", "failed", "hanging", "unfinished"}},
+		{Filter{Errors: true}, []string{"failed", "hanging", "unfinished"}},
+		{Filter{Slow: 500 * time.Millisecond}, []string{"slow", "hanging", "unfinished"}},
+		{Filter{Errors: true, Slow: 500 * time.Millisecond}, []string{"slow", "failed", "hanging", "unfinished"}},
+		{Filter{Slow: time.Hour}, []string{"unfinished"}},
+	} {
+		output := shown(tt.filter)
+		for _, name := range []string{"fast", "slow", "failed", "unfinished"} {
+			require.Equal(t, slices.Contains(tt.want, name), strings.Contains(output, "\n"+name+" ") || strings.Contains(output, "\n✗ "+name+" "), "%+v: %s\n%s", tt.filter, name, output)
+		}
+		require.Contains(t, output, "hanging", "what hangs is said at once")
+	}
+}
+
 func TestMasking(t *testing.T) {
 	const card = "4111111111111111"
 	r := redact.New(redact.Config{})

@@ -12,16 +12,26 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// Metrics is a metric exporter that prints the series which have changed since the last collection, and nothing when
-// none has. It is for a periodic reader; all methods are safe for concurrent use.
+// Metrics is a metric exporter that prints the series which have changed since it printed last, and nothing when none
+// has. It is for a periodic reader; all methods are safe for concurrent use.
 type Metrics struct {
 	screen      *Screen
 	aggregation sdkmetric.AggregationSelector
 	hide        func(scope, name string) bool
 
+	atTheEnd bool
+
 	mu   sync.Mutex
-	last map[seriesKey]reading
+	last map[seriesKey]reading // as printed last
 	at   time.Time
+	held *collection // not printed yet
+}
+
+// collection is what one has found, compared with what was printed last.
+type collection struct {
+	table  table
+	series map[seriesKey]reading
+	at     time.Time
 }
 
 type seriesKey struct {
@@ -55,7 +65,11 @@ func (m *Metrics) Aggregation(kind sdkmetric.InstrumentKind) sdkmetric.Aggregati
 	return m.aggregation(kind)
 }
 
-// Export prints what has changed.
+// AtTheEnd makes the exporter print when it is flushed or shut down, and not at each collection: a table between the log
+// lines interrupts whoever reads them. It is for the time before the first collection.
+func (m *Metrics) AtTheEnd() { m.atTheEnd = true }
+
+// Export prints what has changed, or holds it for the end.
 func (m *Metrics) Export(_ context.Context, all *metricdata.ResourceMetrics) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -70,15 +84,32 @@ func (m *Metrics) Export(_ context.Context, all *metricdata.ResourceMetrics) err
 			m.compare(&t, seen, scope.Scope.Name, metric)
 		}
 	}
-	m.last, m.at = seen, now // a series that is gone is forgotten
-	return m.screen.print(t.block(now, m.screen.columns()))
+	m.held = &collection{t, seen, now}
+	if m.atTheEnd {
+		return nil
+	}
+	return m.print()
 }
 
-// ForceFlush has nothing to do: Export writes at once.
-func (*Metrics) ForceFlush(context.Context) error { return nil }
+// print is called with the lock held. A series that is gone is forgotten.
+func (m *Metrics) print() error {
+	c := m.held
+	if c == nil {
+		return nil
+	}
+	m.last, m.at, m.held = c.series, c.at, nil
+	return m.screen.print(c.table.block(c.at, m.screen.columns()))
+}
 
-// Shutdown has nothing to stop.
-func (*Metrics) Shutdown(context.Context) error { return nil }
+// ForceFlush prints what is held.
+func (m *Metrics) ForceFlush(context.Context) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.print()
+}
+
+// Shutdown prints what is held.
+func (m *Metrics) Shutdown(ctx context.Context) error { return m.ForceFlush(ctx) }
 
 // compare adds the rows of one instrument.
 func (m *Metrics) compare(t *table, seen map[seriesKey]reading, scope string, metric metricdata.Metrics) {

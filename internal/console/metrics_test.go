@@ -129,15 +129,56 @@ func TestQuantilesOfWhatIsNew(t *testing.T) {
 	fresh := now.since(before)
 	require.EqualValues(t, 20, fresh.count)
 	require.InDelta(t, 40, fresh.sum, 1e-9)
-	require.Equal(t, "~2", fresh.quantile(0.5, ""), "the tenth of the ten between 1 and 2")
-	require.Equal(t, "~1.5", fresh.quantile(0.25, ""))
-	require.Equal(t, "~4", fresh.quantile(0.9, ""))
+	require.Equal(t, "≤2", fresh.quantile(0.5, ""))
+	require.Equal(t, "≤2", fresh.quantile(0.25, ""), "the bucket's border: where in it the values are is not known")
+	require.Equal(t, "≤4", fresh.quantile(0.9, ""))
 	require.Equal(t, ">4", fresh.quantile(0.95, ""), "nothing is known beyond the last bound")
 	fresh.largest = 3
-	require.Equal(t, "~3", fresh.quantile(0.9, ""), "no estimate is above the largest value")
+	require.Equal(t, "≤3", fresh.quantile(0.9, ""), "nothing is above the largest value")
 	fresh.largest = 9
 	require.Equal(t, "≤9", fresh.quantile(0.95, ""))
 	require.Equal(t, before, before.since(now), "a histogram that started anew is new as a whole")
+}
+
+// TestFiguresOfOneBucketAreTrue has 99 fast values and a slow one in the same bucket.
+func TestFiguresOfOneBucketAreTrue(t *testing.T) {
+	output := measured(t, 100, sdkmetric.DefaultAggregationSelector, func(ctx context.Context, m metric.Meter, _ *terminal) {
+		h := must[metric.Float64Histogram](t)(m.Float64Histogram("took", metric.WithUnit("s"), metric.WithExplicitBucketBoundaries(0.005, 0.01)))
+		record := func() {
+			for range 99 {
+				h.Record(ctx, 16e-6)
+			}
+			h.Record(ctx, 400e-6)
+		}
+		record()
+		time.Sleep(6 * time.Second)
+		record()
+	})
+	require.Regexp(t, `took +100 +\+100  mean 19µs max 400µs\n`, output)
+	require.Regexp(t, `took +200 +\+100  mean 19µs p95 ≤400µs\n`, output, "the largest value may be an earlier one")
+}
+
+// TestMetricsAtTheEnd: a reader of log lines is not interrupted.
+func TestMetricsAtTheEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &terminal{}
+		exporter := NewMetrics(NewScreen(out, false, func() int { return 80 }), sdkmetric.DefaultAggregationSelector, func(string, string) bool { return false })
+		exporter.AtTheEnd()
+		provider := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewPeriodicReader(exporter, sdkmetric.WithInterval(5*time.Second))))
+		orders := must[metric.Int64Counter](t)(provider.Meter("shop").Int64Counter("orders"))
+		for range 10 {
+			orders.Add(t.Context(), 1)
+			time.Sleep(6 * time.Second)
+		}
+		require.Empty(t, out.String())
+		require.NoError(t, provider.ForceFlush(t.Context()))
+		require.Regexp(t, `^00:01:00\.000 METRICS 1 series changed\norders +10 +\+10 *\n$`, out.String())
+		orders.Add(t.Context(), 5)
+		time.Sleep(12 * time.Second)
+		require.NoError(t, provider.Shutdown(t.Context()))
+		require.Regexp(t, `\n00:01:12\.000 METRICS 1 series changed in 12(\.0)?s\norders +15 +\+5 `, out.String(), "what is new since the last table")
+		require.Equal(t, 2, strings.Count(out.String(), "METRICS"))
+	})
 }
 
 func TestQuantities(t *testing.T) {

@@ -4,7 +4,10 @@ import "time"
 
 // take removes a tree and returns it as a block. Spans that are still open become trees of their own.
 func (t *Traces) take(tr *tree, why string) []line {
-	block := tr.block(time.Now(), t.screen.columns(), why)
+	var block []line
+	if t.filter.shows(tr) {
+		block = tr.block(time.Now(), t.screen.columns(), why)
+	}
 	t.forget(tr)
 	for _, n := range tr.root.openBelow(nil) {
 		late := &tree{id: tr.id, late: true}

@@ -1,5 +1,5 @@
 // Package console is the development view: log lines as they come, each trace as a tree when its local root ends, and
-// metrics when they change, for a person who watches a terminal.
+// metrics at the end or when they change, for a person who watches a terminal.
 //
 // [Traces] is a span processor beside the local tail, not behind it: it needs the start of spans, to see what hangs, and
 // shows each trace that is recorded, also those that the sampler would not export. A tree is printed when its local root

@@ -95,7 +95,7 @@ func (t table) block(now time.Time, width int) []line {
 	return block
 }
 
-// minForQuantiles is how many new values it takes for a quantile to say more than the mean and the bucket's borders.
+// minForQuantiles is how many new values it takes for a quantile to say more than the mean and the largest.
 const minForQuantiles = 10
 
 // The columns of a row after its label.
@@ -139,10 +139,18 @@ func (r row) numbers(t table) (value, delta, detail string) {
 	fresh := r.now.since(r.before)
 	value, delta = fmt.Sprint(r.now.count), fmt.Sprintf("+%d", fresh.count)
 	detail = "mean " + quantity(fresh.sum/float64(fresh.count), r.unit)
+	var p50, p95 string
 	if fresh.count >= minForQuantiles && len(fresh.bounds) > 0 && len(fresh.buckets) == len(fresh.bounds)+1 {
-		detail += " p50 " + fresh.quantile(0.5, r.unit) + " p95 " + fresh.quantile(0.95, r.unit)
-	} else if r.now.count > 1 && r.now.largest > r.before.largest { // only then it is one of the new values
+		p50, p95 = fresh.quantile(0.5, r.unit), fresh.quantile(0.95, r.unit)
+	}
+	newLargest := r.now.count > 1 && r.now.largest > r.before.largest // only then it is one of the new values
+	switch {
+	case p50 != p95:
+		detail += " p50 " + p50 + " p95 " + p95
+	case newLargest:
 		detail += " max " + quantity(fresh.largest, r.unit)
+	case p95 != "":
+		detail += " p95 " + p95
 	}
 	return value, delta, detail
 }
@@ -172,23 +180,18 @@ func (r reading) since(before reading) reading {
 	return fresh
 }
 
-// quantile estimates within the bucket, as Prometheus' histogram_quantile does; beyond the last bound nothing more is
-// known than that.
+// quantile is a border below which the share q of the values is: that of its bucket, or the largest value of all. Where in the
+// bucket they are is not known.
 func (r reading) quantile(q float64, unit string) string {
 	rank, below, low := q*float64(r.count), 0.0, 0.0
 	for i, bound := range r.bounds {
-		n := float64(r.buckets[i])
-		if n > 0 && below+n >= rank {
-			if i == 0 && bound <= 0 {
-				return "≤" + quantity(bound, unit)
+		below += float64(r.buckets[i])
+		if r.buckets[i] > 0 && below >= rank {
+			if r.largest > low {
+				bound = min(bound, r.largest)
 			}
-			estimate := low + (bound-low)*(rank-below)/n
-			if r.largest > 0 {
-				estimate = min(estimate, r.largest)
-			}
-			return "~" + quantity(estimate, unit)
+			return "≤" + quantity(bound, unit)
 		}
-		below += n
 		low = bound
 	}
 	if r.largest > low {

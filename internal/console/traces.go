@@ -39,6 +39,7 @@ const (
 type Traces struct {
 	screen *Screen
 	limits limits
+	filter Filter
 	// masked is what is shown in place of a span.
 	masked func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan
 
@@ -71,6 +72,29 @@ func newTraces(screen *Screen, l limits) *Traces {
 // Masking makes the processor show the spans that masked returns, of those that have not ended too. It is for the time
 // before the first span.
 func (t *Traces) Masking(masked func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan) { t.masked = masked }
+
+// Filter says which trees are shown; the zero value shows all. Trees that hang, or are printed before they have ended, are
+// always shown.
+type Filter struct {
+	Errors bool          // those with a span that has failed
+	Slow   time.Duration // those that took that long, if it is not zero
+}
+
+// shows tells whether a tree that has ended is one to show.
+func (f Filter) shows(tr *tree) bool {
+	if f == (Filter{}) {
+		return true
+	}
+	failed := tr.moreFailed > 0
+	tr.root.walk(func(n *node) { failed = failed || n.failed })
+	return f.Errors && failed || f.Slow > 0 && tr.root.end.Sub(tr.root.start) >= f.Slow
+}
+
+// Showing makes the processor show no other trees than those of the filter. It is for the time before the first span.
+func (t *Traces) Showing(f Filter) *Traces {
+	t.filter = f
+	return t
+}
 
 // OnStart puts the span into the tree of its parent, or begins a tree.
 func (t *Traces) OnStart(_ context.Context, span sdktrace.ReadWriteSpan) {
@@ -169,6 +193,9 @@ func (t *Traces) orphan(span sdktrace.ReadOnlySpan) []line {
 	tr := &tree{id: span.SpanContext().TraceID(), late: true, spans: 1}
 	tr.root = &node{key: keyOf(span.SpanContext()), tree: tr, parent: span.Parent(), start: span.StartTime(), kind: span.SpanKind()}
 	t.finish(tr.root, span)
+	if !t.filter.shows(tr) {
+		return nil
+	}
 	return tr.block(time.Now(), t.screen.columns(), "")
 }
 
@@ -247,7 +274,9 @@ func (t *Traces) flush(which func(*tree) bool, why string) {
 		if !which(tr) {
 			continue
 		}
-		block = append(block, tr.block(time.Now(), t.screen.columns(), unlessEnded(tr, why))...)
+		if tr.open > 0 || t.filter.shows(tr) {
+			block = append(block, tr.block(time.Now(), t.screen.columns(), unlessEnded(tr, why))...)
+		}
 		t.forget(tr)
 	}
 	t.mu.Unlock()
