@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/fleetotel/telemetry/internal/encodable"
 	"github.com/fleetotel/telemetry/internal/testenv"
 )
 
@@ -161,6 +162,15 @@ func (l spanLimits) sdk() sdktrace.SpanLimits {
 		AttributePerEventCountLimit: l.eventAttributeCount.value,
 		AttributePerLinkCountLimit:  l.linkAttributeCount.value,
 	}
+}
+
+// values are the limits of attributes' values, of metrics', too.
+func (l spanLimits) values() encodable.Limits {
+	return encodable.Limits{Length: l.attributeValueLength.value}
+}
+
+func (l logLimits) values() encodable.Limits {
+	return encodable.Limits{Length: l.attributeValueLength.value}
 }
 
 type logLimits struct{ attributeValueLength, attributeCount setting[int] }

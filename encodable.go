@@ -9,6 +9,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry/internal/encodable"
+	"github.com/fleetotel/telemetry/internal/peek"
 )
 
 // The exporters below stand right before the encoder, in the goroutine that exports.
@@ -27,9 +28,34 @@ func (e encodableLogs) Export(ctx context.Context, records []sdklog.Record) erro
 	return e.Exporter.Export(ctx, records)
 }
 
-type encodableMetrics struct{ sdkmetric.Exporter }
+type encodableMetrics struct {
+	sdkmetric.Exporter
+	limits encodable.Limits
+}
 
 func (e encodableMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
-	encodable.Metrics(rm)
+	e.limits.Metrics(rm)
 	return e.Exporter.Export(ctx, rm)
+}
+
+// The processors below stand before everything that holds items, so that what is held is what is counted.
+
+type limitedSpans struct {
+	sdktrace.SpanProcessor
+	limits encodable.Limits
+	look   *peek.Spans
+}
+
+func (p limitedSpans) OnEnd(span sdktrace.ReadOnlySpan) {
+	p.SpanProcessor.OnEnd(p.limits.Span(span, p.look))
+}
+
+type limitedLogs struct {
+	sdklog.Processor
+	limits encodable.Limits
+}
+
+func (p limitedLogs) OnEmit(ctx context.Context, r *sdklog.Record) error {
+	p.limits.Record(r)
+	return p.Processor.OnEmit(ctx, r)
 }

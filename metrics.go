@@ -30,7 +30,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 		if err != nil {
 			return nil, run, err
 		}
-		accounted = newAccountedMetrics(b.redaction.metrics(encodableMetrics{exporter}), b.connections.spool != nil, b.onError(metrics))
+		accounted = newAccountedMetrics(b.redaction.metrics(encodableMetrics{exporter, b.cfg.spanLimits.values()}), b.connections.spool != nil, b.onError(metrics))
 		if accounted.unsent, err = b.connections.unsentMetrics(); err != nil {
 			return nil, run, err
 		}
@@ -61,7 +61,7 @@ func (b *builder) metrics(ctx context.Context) (provider metric.MeterProvider, r
 	if err := made(ctx); err != nil {
 		return nil, run, err
 	}
-	provider = contain.MeterProvider(buckets.MeterProvider(sdk), b.selfLog.Handle)
+	provider = b.cfg.spanLimits.values().MeterProvider(contain.MeterProvider(buckets.MeterProvider(sdk), b.selfLog.Handle))
 	if b.cfg.runtimeMetrics.value {
 		if err := runtime.Start(runtime.WithMeterProvider(provider)); err != nil {
 			return nil, run, fmt.Errorf("runtime metrics: %w", err)

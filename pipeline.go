@@ -14,6 +14,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/identity"
 	internallogs "github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry/internal/peek"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
@@ -125,6 +126,7 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 			return nil, run, err
 		}
 	}
+	own := len(processors)
 	// After the batch processor: the SDK shuts them down in order, and one that hangs must not keep it from its turn.
 	for _, p := range b.cfg.opts.spanProcessors {
 		if !isNil(p) {
@@ -146,6 +148,9 @@ func (b *builder) traces(ctx context.Context) (provider *sdktrace.TracerProvider
 	for i, p := range processors {
 		if i == 0 && run.drain != nil {
 			p = drainedSpans{p}
+		}
+		if i < own {
+			p = limitedSpans{p, b.cfg.spanLimits.values(), &peek.Spans{}}
 		}
 		opts = append(opts, sdktrace.WithSpanProcessor(p))
 	}
@@ -205,7 +210,7 @@ func (b *builder) logs(ctx context.Context) (provider *sdklog.LoggerProvider, ru
 	opts = append(opts, b.correction.Logs()...)
 	for i, p := range processors {
 		if i == 0 && run.drain != nil {
-			p = drainedLogs{p}
+			p = limitedLogs{drainedLogs{p}, b.cfg.logLimits.values()}
 		}
 		opts = append(opts, sdklog.WithProcessor(p))
 	}

@@ -69,7 +69,7 @@ func buildResource(ctx context.Context, c *config) (res *resource.Resource, noti
 		}
 		res = resource.NewSchemaless(append(attrs, semconv.ServiceName(name))...)
 	}
-	return encodable.Resource(res), notices
+	return encodable.Resource(encodable.Limits{Length: encodable.MaxText}.Resource(res)), notices
 }
 
 // binaryName is the fallback of service.name. The specification's is unknown_service:<binary>; the bare name is what a

@@ -6,6 +6,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/fleetotel/telemetry/internal/peek"
 )
 
 // Fixed parts of the estimates, in bytes: what an item takes in memory without
@@ -21,13 +23,13 @@ const (
 
 // spanSize estimates the memory of a span in bytes. Strings that the program
 // holds anyway, such as literals, count as well: they are what goes on the wire.
-func spanSize(name, description string, attrs []attribute.KeyValue, events []sdktrace.Event, links []sdktrace.Link) int {
-	n := spanBase + len(name) + len(description) + attributesSize(attrs)
-	for i := range events {
-		n += eventBase + len(events[i].Name) + attributesSize(events[i].Attributes)
+func spanSize(s peek.Parts) int {
+	n := spanBase + len(s.Name) + len(s.Description) + attributesSize(s.Attributes)
+	for i := range s.Events {
+		n += eventBase + len(s.Events[i].Name) + attributesSize(s.Events[i].Attributes)
 	}
-	for i := range links {
-		n += linkBase + attributesSize(links[i].Attributes)
+	for i := range s.Links {
+		n += linkBase + attributesSize(s.Links[i].Attributes)
 	}
 	return n
 }
@@ -51,7 +53,7 @@ func attributesSize(attrs []attribute.KeyValue) int {
 		n += len(attrs[i].Key)
 		// valueSize by hand, which is too large to be inlined: it takes a third of
 		// the time of queueing a span.
-		kind, text := kindAndText(&attrs[i].Value)
+		kind, text := peek.KindAndText(&attrs[i].Value)
 		switch kind {
 		case attribute.STRING:
 			n += len(text)
@@ -65,7 +67,7 @@ func attributesSize(attrs []attribute.KeyValue) int {
 
 // valueSize is what a value takes beyond its place in a KeyValue.
 func valueSize(v *attribute.Value) int {
-	kind, text := kindAndText(v)
+	kind, text := peek.KindAndText(v)
 	switch kind {
 	case attribute.STRING:
 		return len(text)

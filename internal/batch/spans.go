@@ -4,13 +4,15 @@ import (
 	"context"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+
+	"github.com/fleetotel/telemetry/internal/peek"
 )
 
 // SpanProcessor puts ended spans through an [Engine]. It takes sampled spans
 // only, as the specification has it; spans with an error status have priority.
 type SpanProcessor struct {
 	engine *Engine[sdktrace.ReadOnlySpan]
-	viewer viewer
+	look   peek.Spans
 }
 
 var _ sdktrace.SpanProcessor = (*SpanProcessor)(nil)
@@ -37,10 +39,10 @@ func (*SpanProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 
 // OnEnd queues a span. It never blocks on an export.
 func (p *SpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
-	sampled, failed := p.viewer.status(s)
+	sampled, failed := p.look.Status(s)
 	// Of a span that is refused anyway the size need not be known.
 	if sampled && p.engine.open(failed) {
-		p.engine.admit(&s, p.viewer.size(s), failed)
+		p.engine.admit(&s, spanSize(p.look.Parts(s)), failed)
 	}
 }
 

@@ -1,4 +1,4 @@
-package batch
+package peek
 
 import (
 	"context"
@@ -49,20 +49,20 @@ func TestWindowShowsWhatAccessorsSay(t *testing.T) {
 		"failed": func(s trace.Span) { s.SetStatus(codes.Error, "description") },
 		"ok":     func(s trace.Span) { s.SetStatus(codes.Ok, "") },
 	}
-	var v viewer
+	var v Spans
 	for name, edit := range edits {
 		for _, sampled := range []bool{true, false} {
 			span := sdkSpan(t, sampled, edit)
-			isSampled, failed := v.status(span)
+			isSampled, failed := v.Status(span)
 			require.NotNil(t, v.window.Load(), "the SDK's span type has changed: see window")
 			require.Equal(t, sampled, isSampled, name)
 			require.Equal(t, span.Status().Code == codes.Error, failed, name)
 
 			wrapped := wrapper{span} // not the window's type: read through accessors
-			wrappedSampled, wrappedFailed := v.status(wrapped)
+			wrappedSampled, wrappedFailed := v.Status(wrapped)
 			require.Equal(t, isSampled, wrappedSampled, name)
 			require.Equal(t, failed, wrappedFailed, name)
-			require.Equal(t, v.size(wrapped), v.size(span), name)
+			require.Equal(t, v.Parts(wrapped), v.Parts(span), name)
 		}
 	}
 	require.True(t, valueInPlace, "attribute.Value has changed: see value")
@@ -82,24 +82,24 @@ func TestWindowDoesNotOpenOnOtherTypes(t *testing.T) {
 	for _, other := range []sdktrace.ReadOnlySpan{nil, wrapper{span}, &wrapper{span}, names, &promoted{names}} {
 		require.Nil(t, newWindow(other), "%T", other)
 		if other != nil {
-			var v viewer
-			sampled, failed := v.status(other)
+			var v Spans
+			sampled, failed := v.Status(other)
 			require.True(t, sampled)
 			require.False(t, failed)
-			require.Positive(t, v.size(other))
+			require.Equal(t, "name", v.Parts(other).Name)
 			require.Nil(t, v.window.Load())
 		}
 	}
 }
 
-func TestViewerConcurrentSafe(t *testing.T) {
+func TestSpansConcurrentSafe(t *testing.T) {
 	span := sdkSpan(t, true, func(s trace.Span) { s.SetStatus(codes.Error, "x") })
-	var v viewer
+	var v Spans
 	var wg sync.WaitGroup
 	for range 8 {
 		wg.Go(func() {
 			for _, s := range []sdktrace.ReadOnlySpan{span, wrapper{span}, span} {
-				if sampled, failed := v.status(s); !sampled || !failed {
+				if sampled, failed := v.Status(s); !sampled || !failed {
 					t.Error("wrong view")
 				}
 			}
@@ -108,10 +108,26 @@ func TestViewerConcurrentSafe(t *testing.T) {
 	wg.Wait()
 }
 
-func TestSizesDoNotAllocate(t *testing.T) {
+func TestLookingDoesNotAllocate(t *testing.T) {
 	span := sdkSpan(t, true, func(s trace.Span) {
 		s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1), attribute.Bool("b", true), attribute.Float64("f", 1))
 	})
-	var v viewer
-	require.Zero(t, testing.AllocsPerRun(1000, func() { v.status(span); v.size(span) }))
+	var v Spans
+	require.Zero(t, testing.AllocsPerRun(1000, func() { v.Status(span); v.Parts(span) }))
+}
+
+func TestMembersAreThoseOfTheSet(t *testing.T) {
+	require.True(t, setInPlace, "attribute.Set has changed: see set")
+	for _, attrs := range [][]attribute.KeyValue{
+		nil, {attribute.Int("a", 1)}, {attribute.String("b", "x"), attribute.Int("a", 1), attribute.StringSlice("c", []string{"d"})},
+		make([]attribute.KeyValue, 0), {attribute.Int("a", 1), attribute.Int("a", 2)},
+	} {
+		s := attribute.NewSet(attrs...)
+		require.Equal(t, len(s.ToSlice()), len(Members(&s)))
+		for i, kv := range s.ToSlice() {
+			require.Equal(t, kv, Members(&s)[i])
+		}
+		require.Zero(t, testing.AllocsPerRun(100, func() { Members(&s) }))
+	}
+	require.Empty(t, Members(&attribute.Set{}))
 }

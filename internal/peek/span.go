@@ -1,4 +1,7 @@
-package batch
+// Package peek reads the SDK's spans, values and sets in place. Their accessors copy them first, which costs more than what
+// the hot path does with them. Reflection checks at the start that their fields are those of the version that is known;
+// where they are not, the accessors are used.
+package peek
 
 import (
 	"reflect"
@@ -11,20 +14,18 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// viewer reads what the hot path wants to know of a span. Each accessor of the
-// SDK's spans copies the whole span first, 408 bytes, and each of an
-// attribute.Value its 48: together they cost three times what queueing a span
-// costs. So spans of the type of the first one, which in a process are the SDK's,
-// are read in place, through a [window]; all others through their accessors.
+// Spans reads what the hot path wants to know of a span. Each accessor of the SDK's spans copies the whole span first, 408
+// bytes. So spans of the type of the first one, which in a process are the SDK's, are read in place, through a [window];
+// all others through their accessors.
 //
 // The zero value is ready, and safe for concurrent use.
-type viewer struct {
+type Spans struct {
 	window atomic.Pointer[window]
 	tried  atomic.Bool
 }
 
-// status tells whether a span is sampled, and whether it failed.
-func (v *viewer) status(s sdktrace.ReadOnlySpan) (sampled, failed bool) {
+// Status tells whether a span is sampled, and whether it failed.
+func (v *Spans) Status(s sdktrace.ReadOnlySpan) (sampled, failed bool) {
 	w, data := v.through(s)
 	if w == nil {
 		return s.SpanContext().IsSampled(), s.Status().Code == codes.Error
@@ -32,18 +33,26 @@ func (v *viewer) status(s sdktrace.ReadOnlySpan) (sampled, failed bool) {
 	return at[trace.SpanContext](data, w.context).IsSampled(), at[sdktrace.Status](data, w.status).Code == codes.Error
 }
 
-// size estimates the memory of a span in bytes.
-func (v *viewer) size(s sdktrace.ReadOnlySpan) int {
+// Parts are what a span holds. They are the span's own: nobody may change them.
+type Parts struct {
+	Name, Description string // Description is the status's
+	Attributes        []attribute.KeyValue
+	Events            []sdktrace.Event
+	Links             []sdktrace.Link
+}
+
+// Parts returns what a span holds.
+func (v *Spans) Parts(s sdktrace.ReadOnlySpan) Parts {
 	w, data := v.through(s)
 	if w == nil {
-		return spanSize(s.Name(), s.Status().Description, s.Attributes(), s.Events(), s.Links())
+		return Parts{s.Name(), s.Status().Description, s.Attributes(), s.Events(), s.Links()}
 	}
-	return spanSize(*at[string](data, w.name), at[sdktrace.Status](data, w.status).Description,
-		*at[[]attribute.KeyValue](data, w.attributes), *at[[]sdktrace.Event](data, w.events), *at[[]sdktrace.Link](data, w.links))
+	return Parts{*at[string](data, w.name), at[sdktrace.Status](data, w.status).Description,
+		*at[[]attribute.KeyValue](data, w.attributes), *at[[]sdktrace.Event](data, w.events), *at[[]sdktrace.Link](data, w.links)}
 }
 
 // through returns the window on s and where its data is, or no window.
-func (v *viewer) through(s sdktrace.ReadOnlySpan) (*window, unsafe.Pointer) {
+func (v *Spans) through(s sdktrace.ReadOnlySpan) (*window, unsafe.Pointer) {
 	in := (*iface)(unsafe.Pointer(&s)) // see window
 	w := v.window.Load()
 	if w != nil && in.kind == w.kind {
@@ -104,39 +113,4 @@ func newWindow(s sdktrace.ReadOnlySpan) *window {
 // at returns the field of type T at an offset of a struct.
 func at[T any](data unsafe.Pointer, offset uintptr) *T {
 	return (*T)(unsafe.Add(data, offset)) // see window
-}
-
-// value is the layout of an attribute.Value, if valueInPlace.
-type value struct {
-	vtype    attribute.Type
-	numeric  uint64
-	stringly string
-	slice    any
-}
-
-// valueInPlace says that an attribute.Value has the layout of value.
-var valueInPlace = sameFields(reflect.TypeFor[attribute.Value](), reflect.TypeFor[value]())
-
-// sameFields reports whether two structs have fields of the same names and types
-// at the same places.
-func sameFields(a, b reflect.Type) bool {
-	if a.NumField() != b.NumField() || a.Size() != b.Size() {
-		return false
-	}
-	for i := range a.NumField() {
-		f, g := a.Field(i), b.Field(i)
-		if f.Name != g.Name || f.Type != g.Type || f.Offset != g.Offset {
-			return false
-		}
-	}
-	return true
-}
-
-// kindAndText returns the type of a value, and its text if it is a string.
-func kindAndText(v *attribute.Value) (attribute.Type, string) {
-	if valueInPlace {
-		in := (*value)(unsafe.Pointer(v)) // see valueInPlace
-		return in.vtype, in.stringly
-	}
-	return v.Type(), v.AsString()
 }
