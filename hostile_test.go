@@ -371,7 +371,7 @@ func TestNumbersThatAreNone(t *testing.T) {
 	require.Contains(t, metricNames(c), "h")
 }
 
-// A record of 10 MiB is too large for a collector's 4 MiB: it is dropped and counted, and the others arrive.
+// A record with 4 MiB of attributes, each within its limit, is too large for a collector's 4 MiB: it is dropped and counted, and the others arrive.
 func TestARecordThatIsTooLargeCostsNoOther(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
@@ -380,7 +380,11 @@ func TestARecordThatIsTooLargeCostsNoOther(t *testing.T) {
 			for i := range 10 {
 				guard.Logger().Info(fmt.Sprint("small ", i))
 			}
-			guard.Logger().Info(strings.Repeat("x", 10<<20))
+			var args []any
+			for i := range 128 {
+				args = append(args, fmt.Sprint(i), strings.Repeat("x", 40_000))
+			}
+			guard.Logger().Info("large", args...)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
 			require.ErrorContains(t, guard.ForceFlush(ctx), "1 log record")
@@ -391,5 +395,76 @@ func TestARecordThatIsTooLargeCostsNoOther(t *testing.T) {
 			require.EqualValues(t, 11, health.Accepted)
 			require.EqualValues(t, 10, health.Exported)
 		})
+	}
+}
+
+// What the SDK does not cut arrives cut, and so does the error that the service wanted to report.
+func TestBoundsOfEverythingElse(t *testing.T) {
+	const text, body, elements = 32768, 131072, 4096
+	for _, protocol := range protocols {
+		for _, past := range []int{0, 1, 5 << 20} {
+			t.Run(fmt.Sprintf("%s/%d", protocol, past), func(t *testing.T) {
+				c := otlptest.New(t, otlptest.WithMaxRequestBytes(4<<20))
+				long := func(bound int) string { return strings.Repeat("x", bound+past) }
+				attrs := func() []attribute.KeyValue {
+					return []attribute.KeyValue{
+						attribute.String("v", long(text)), attribute.BoolSlice("b", make([]bool, elements+past)),
+						attribute.StringSlice("s", []string{"a", long(text)}),
+					}
+				}
+				guard, _ := start(t, c, telemetry.WithProtocol(protocol), telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+					telemetry.WithResourceAttributes(attrs()...))
+				requireCut := func(got map[string]any) {
+					t.Helper()
+					require.Len(t, got["v"], text)
+					require.Len(t, got["b"], elements)
+					require.Len(t, got["s"].([]any)[1], text)
+				}
+				_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), long(text), trace.WithAttributes(attrs()...),
+					trace.WithLinks(trace.Link{SpanContext: remoteContext(t, trace.FlagsSampled), Attributes: attrs()}))
+				span.AddEvent(long(text), trace.WithAttributes(attrs()...))
+				span.RecordError(errors.New(long(text)))
+				span.SetStatus(codes.Error, long(text))
+				span.End()
+				guard.Logger().Debug("not sent")
+				guard.Logger().Error(long(body), "v", long(text), "error", errors.New(long(text)), "b", make([]bool, elements+past), "s", []string{"a", long(text)})
+				counter, err := guard.MeterProvider().Meter("test").Int64Counter("c")
+				require.NoError(t, err)
+				counter.Add(t.Context(), 1, metric.WithAttributes(attrs()...))
+				_, err = guard.MeterProvider().Meter("test").Int64ObservableGauge("g", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+					o.Observe(1, metric.WithAttributes(attrs()...))
+					return nil
+				}))
+				require.NoError(t, err)
+				flushed(t, guard)
+
+				require.Len(t, c.Spans(), 1)
+				s := c.Spans()[0]
+				require.Len(t, s.Name, text)
+				requireCut(s.Attributes)
+				requireCut(s.Resource)
+				require.Len(t, s.Events[0].Name, text)
+				requireCut(s.Events[0].Attributes)
+				require.Len(t, s.Events[1].Attributes["exception.message"], text)
+				requireCut(s.Links[0].Attributes)
+				require.Len(t, s.Status.Message, text)
+
+				require.Len(t, c.LogRecords(), 1)
+				r := c.LogRecords()[0]
+				require.Len(t, r.Body, body)
+				requireCut(r.Attributes)
+				require.Len(t, r.Attributes["error"], text)
+				require.Len(t, r.Attributes["exception.message"], text)
+
+				found := 0
+				for _, m := range c.Metrics() {
+					if m.Name == "c" || m.Name == "g" {
+						found++
+						requireCut(m.Points[0].Attributes)
+					}
+				}
+				require.Equal(t, 2, found)
+			})
+		}
 	}
 }

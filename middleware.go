@@ -75,6 +75,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer h.metrics.Begin(r)()
 	routed := h.withRoute(r)
+	if middleware.LongRequest(r) {
+		routed = routed.WithContext(context.WithValue(routed.Context(), longRequestKey{}, true))
+	}
 	// net/http removes the temporary files of the form it finds in its own request.
 	defer func() { r.MultipartForm = routed.MultipartForm }()
 	h.traced.ServeHTTP(w, routed)

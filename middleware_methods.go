@@ -24,6 +24,9 @@ import (
 // a proxy does, takes those that strangers make up.
 const maxLearnedMethods = 1000
 
+// maxMethodLength is how long one of them may be, in bytes: they are kept, and are series of metrics.
+const maxMethodLength = 512
+
 // methodHandler keeps a stranger from making span names and time series of methods that do not exist (semantic conventions,
 // rpc.method), and ends the spans of such calls: gRPC tells the instrumentation of their beginning only.
 type methodHandler struct {
@@ -131,6 +134,9 @@ func (h *methodHandler) isKnown(method string) bool {
 func (h *methodHandler) learn(method string) bool {
 	if _, known := h.known.Load(method); known {
 		return true
+	}
+	if len(method) > maxMethodLength {
+		return false
 	}
 	if h.learned.Add(1) > maxLearnedMethods {
 		h.learned.Add(-1)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -101,6 +102,20 @@ func TestMethodsWithoutProtobufKeepTheirNames(t *testing.T) {
 	}
 	want := map[string]uint64{"_OTHER": 1, "by.Hand/Call": 2}
 	require.Eventually(t, func() bool { return maps.Equal(want, rpcMethods(t, sdk)) }, waitFor, tick, "%v", want)
+}
+
+// A name that is kept has a bound, too.
+func TestBoundOfALearnedMethodsLength(t *testing.T) {
+	sdk := recordGlobals(t)
+	conn := grpcServer(t, func(*grpc.Server) {}, grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+		return stream.SendMsg(&testpb.Empty{})
+	}))
+	at := "/proxied/" + strings.Repeat("m", 512-len("/proxied/"))
+	require.NoError(t, invoke(t, conn, at))
+	require.NoError(t, invoke(t, conn, at+"m"))
+	require.Eventually(t, func() bool { return len(sdk.spans.Ended()) == 2 }, waitFor, tick)
+	names := []string{sdk.spans.Ended()[0].Name(), sdk.spans.Ended()[1].Name()}
+	require.ElementsMatch(t, []string{at[1:], "_OTHER"}, names)
 }
 
 // A server that takes every method learns 1,000 and no more.

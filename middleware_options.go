@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 	"go.opentelemetry.io/otel/trace/embedded"
+
+	"github.com/fleetotel/telemetry/internal/encodable"
 )
 
 // HandlerOption changes what [Handler] and [ServerHandler] do. Options apply in order; nil ones are ignored.
@@ -162,11 +164,32 @@ func (t edgeTracer) Start(
 	if caller, ok := ctx.Value(callerKey{}).(trace.SpanContext); ok && !trace.SpanContextFromContext(ctx).HasTraceID() {
 		opts = append(slices.Clip(opts), trace.WithLinks(trace.Link{SpanContext: caller}))
 	}
+	if long, _ := ctx.Value(longRequestKey{}).(bool); long {
+		if parent := trace.SpanContextFromContext(ctx); !parent.IsValid() || parent.IsRemote() {
+			name, opts = strings.Clone(name), withOwnTexts(opts)
+		}
+	}
 	provider := providerFor(ctx)
 	if t.edge.guard != nil {
 		provider = t.edge.guard.TracerProvider()
 	}
 	return provider.Tracer(t.name, t.opts...).Start(withRandomRoot(ctx), name, opts...)
+}
+
+// longRequestKey is the context key of a request whose span must not keep its strings alive: the path of a line of a
+// megabyte, say.
+type longRequestKey struct{}
+
+func withOwnTexts(opts []trace.SpanStartOption) []trace.SpanStartOption {
+	given := trace.NewSpanStartConfig(opts...)
+	own := []trace.SpanStartOption{
+		trace.WithAttributes(encodable.Copy(given.Attributes())...), trace.WithLinks(given.Links()...),
+		trace.WithSpanKind(given.SpanKind()), trace.WithTimestamp(given.Timestamp()),
+	}
+	if given.NewRoot() {
+		own = append(own, trace.WithNewRoot())
+	}
+	return own
 }
 
 // callerKey is the context key of the caller whom a public endpoint's root links to.

@@ -18,6 +18,7 @@ import (
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
 
+	"github.com/fleetotel/telemetry/internal/encodable"
 	"github.com/fleetotel/telemetry/internal/nonrecording"
 	"github.com/fleetotel/telemetry/internal/w3c"
 )
@@ -213,6 +214,19 @@ func (p outbound) Inject(ctx context.Context, carrier propagation.TextMapCarrier
 		}
 	}
 	p.TextMapPropagator.Inject(ctx, carrier)
+}
+
+// Extract gives long baggage texts of its own: a member that is kept, in an attribute say, must not keep all of the header.
+func (p outbound) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
+	received := p.TextMapPropagator.Extract(ctx, carrier)
+	size := 0
+	for _, value := range valuesOf(carrier, "baggage") {
+		size += len(value)
+	}
+	if bag := baggage.FromContext(received); size > encodable.Slack && bag.Len() > 0 {
+		return baggage.ContextWithBaggage(received, w3c.OwnBaggage(bag))
+	}
+	return received
 }
 
 // baggageLine says what is left out of a request, and that more may follow.

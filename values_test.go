@@ -39,7 +39,7 @@ func inOwnProcess(t *testing.T, megabytes int) (parent bool) {
 			case <-time.After(5 * time.Millisecond):
 			}
 			var m runtime.MemStats
-			if runtime.ReadMemStats(&m); m.HeapInuse > uint64(megabytes)<<20 {
+			if runtime.ReadMemStats(&m); m.HeapInuse > 2*uint64(megabytes)<<20 {
 				fmt.Printf("the heap has %d MiB of %d\n", m.HeapInuse>>20, megabytes)
 				os.Exit(3)
 			}

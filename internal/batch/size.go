@@ -24,12 +24,12 @@ const (
 // spanSize estimates the memory of a span in bytes. Strings that the program
 // holds anyway, such as literals, count as well: they are what goes on the wire.
 func spanSize(s peek.Parts) int {
-	n := spanBase + len(s.Name) + len(s.Description) + attributesSize(s.Attributes)
+	n := spanBase + len(s.Name) + len(s.Description) + s.State + attributesSize(s.Attributes)
 	for i := range s.Events {
 		n += eventBase + len(s.Events[i].Name) + attributesSize(s.Events[i].Attributes)
 	}
 	for i := range s.Links {
-		n += linkBase + attributesSize(s.Links[i].Attributes)
+		n += linkBase + peek.StateSize(&s.Links[i].SpanContext) + attributesSize(s.Links[i].Attributes)
 	}
 	return n
 }

@@ -23,8 +23,8 @@ const (
 	MaxElements = 4_096
 	// minBytes is how much text a slice or map may have at least: what 32,768 characters can take.
 	minBytes = 4 * MaxText
-	// slack is how much longer the whole may be that a part keeps alive.
-	slack = 256
+	// Slack is how much longer, in bytes or attributes, the whole may be that a part keeps alive.
+	Slack = 256
 )
 
 // Limits bound what an item holds. The SDK cuts the texts of spans' and records' attributes and nothing else, and what it
@@ -61,16 +61,27 @@ func cut(s string, limit int) (kept string, changed bool) {
 // Part is a copy of a text that is a part of something longer, such as a header or a line of a request, if the rest is
 // worth the copy.
 func Part(s string, whole int) string {
-	if whole > len(s)+slack {
+	if whole > len(s)+Slack {
 		return strings.Clone(s)
 	}
 	return s
 }
 
+// Copy returns attributes whose texts are parts of nothing.
+func Copy(attrs []attribute.KeyValue) []attribute.KeyValue {
+	copied := slices.Clone(attrs)
+	for i, kv := range attrs {
+		if kv.Value.Type() == attribute.STRING {
+			copied[i].Value = attribute.StringValue(strings.Clone(kv.Value.AsString()))
+		}
+	}
+	return copied
+}
+
 // Attributes returns attrs itself or, if something in them is beyond the limits, a new slice.
 func (l Limits) Attributes(attrs []attribute.KeyValue) (kept []attribute.KeyValue, changed bool) {
 	kept = attrs
-	if cap(attrs) > 2*len(attrs)+slack {
+	if cap(attrs) > 2*len(attrs)+Slack {
 		kept, changed = slices.Clone(attrs), true
 	}
 	for i := range attrs {
@@ -198,13 +209,7 @@ func (l Limits) Span(s sdktrace.ReadOnlySpan, look *peek.Spans) sdktrace.ReadOnl
 	if !l.parts(&parts) {
 		return s
 	}
-	status := s.Status()
-	status.Description = parts.Description
-	return &soundSpan{
-		ReadOnlySpan: s,
-		name:         parts.Name, attributes: parts.Attributes, events: parts.Events, links: parts.Links, status: status,
-		scope: s.InstrumentationScope(),
-	}
+	return newHeldSpan(s, parts)
 }
 
 func (l Limits) parts(p *peek.Parts) (limited bool) {

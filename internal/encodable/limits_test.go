@@ -2,6 +2,7 @@ package encodable_test
 
 import (
 	"context"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -160,6 +161,14 @@ func TestLimitsOfASpan(t *testing.T) {
 		require.Equal(t, "vvvvvvvvvv", attrs[0].Value.AsString())
 	}
 	require.Equal(t, "scope", limited.InstrumentationScope().Name)
+	stub := tracetest.SpanStubFromReadOnlySpan(given)
+	stub.Name, stub.Attributes, stub.Events, stub.Links, stub.Status.Description = limited.Name(), limited.Attributes(), limited.Events(), limited.Links(), limited.Status().Description
+	require.Equal(t, stub, tracetest.SpanStubFromReadOnlySpan(limited), "the rest is the span's")
+	for i := range reflect.TypeFor[sdktrace.ReadOnlySpan]().NumMethod() {
+		if method := reflect.TypeFor[sdktrace.ReadOnlySpan]().Method(i); method.IsExported() {
+			require.NotPanics(t, func() { reflect.ValueOf(limited).MethodByName(method.Name).Call(nil) }, method.Name)
+		}
+	}
 	require.Len(t, given.Name(), encodable.MaxText+1, "the span itself stays")
 	require.Len(t, given.Attributes()[0].Value.AsString(), 11)
 

@@ -15,4 +15,7 @@ const (
 	// MaxBytes is how much text the maps, slices, structs, errors and other objects of a record may have together. A
 	// collector takes 4 MiB over gRPC. Strings that are attributes themselves do not count: they have their own limit.
 	MaxBytes = 1 << 20
+	// MaxValueElements and MaxValueBytes are what one attribute may take of that, so that it leaves some to the others.
+	MaxValueElements = 4_096
+	MaxValueBytes    = 128 << 10
 )

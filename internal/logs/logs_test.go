@@ -252,41 +252,47 @@ func TestBoundsOfARecordsValues(t *testing.T) {
 		{"JSON of its own", func(n int) any { return json.RawMessage("[1" + strings.Repeat(",1", n-1) + "]") }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			at := walked(t, tc.make(MaxElements)).Any().(*Node)
-			require.Equal(t, MaxElements, count(at))
+			at := walked(t, tc.make(MaxValueElements)).Any().(*Node)
+			require.Equal(t, MaxValueElements, count(at))
 			require.NotContains(t, at.String(), cutKey)
-			past := walked(t, tc.make(MaxElements+1)).Any().(*Node)
-			require.Equal(t, MaxElements+1, count(past), "the last one is the note")
+			past := walked(t, tc.make(MaxValueElements+1)).Any().(*Node)
+			require.Equal(t, MaxValueElements+1, count(past), "the last one is the note")
 			require.Contains(t, past.String(), cutNote)
 		})
 	}
 	t.Run("bytes", func(t *testing.T) {
-		at := walked(t, []string{strings.Repeat("ä", MaxBytes/2)}).Any().(*Node)
-		require.Len(t, at.items[0].text, MaxBytes)
-		past := walked(t, []string{strings.Repeat("ä", MaxBytes/2) + "x", "y"}).Any().(*Node)
-		require.Len(t, past.items[0].text, MaxBytes+len("…"))
+		at := walked(t, []string{strings.Repeat("ä", MaxValueBytes/2)}).Any().(*Node)
+		require.Len(t, at.items[0].text, MaxValueBytes)
+		past := walked(t, []string{strings.Repeat("ä", MaxValueBytes/2) + "x", "y"}).Any().(*Node)
+		require.Len(t, past.items[0].text, MaxValueBytes+len("…"))
 		require.Equal(t, cutNote, past.items[1].text)
+		require.Len(t, walked(t, errors.New(strings.Repeat("x", MaxValueBytes+1))).Any().(error).Error(), MaxValueBytes+len("…"))
 	})
-	t.Run("one budget for all attributes of a record", func(t *testing.T) {
+	t.Run("of all attributes of a record", func(t *testing.T) {
 		k := &keeper{}
 		r := slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0)
 		for i := range 4 {
-			r.AddAttrs(slog.Any(fmt.Sprint(i), make([]int, MaxElements/2)), slog.Int("plain", i))
+			r.AddAttrs(slog.Any(fmt.Sprint(i), make([]int, MaxValueElements)), slog.Int("plain", i))
+		}
+		for range 10 {
+			r.AddAttrs(slog.Any("error", errors.New(strings.Repeat("x", MaxValueBytes))))
 		}
 		require.NoError(t, NewHandler(k).Handle(t.Context(), r))
-		var text strings.Builder
-		n := 0
+		elements, size, plain := 0, 0, 0
 		k.records[0].Attrs(func(a slog.Attr) bool {
-			if node, ok := a.Value.Any().(*Node); ok {
-				n += len(node.items)
-				text.WriteString(node.String())
-			} else {
-				n++
+			switch v := a.Value.Any().(type) {
+			case *Node:
+				elements += len(v.items)
+			case error:
+				size += len(v.Error())
+			default:
+				plain++
 			}
 			return true
 		})
-		require.Equal(t, MaxElements+1+4, n)
-		require.Equal(t, 1, strings.Count(text.String(), cutNote), "said once")
+		require.Equal(t, MaxElements+2, elements, "two notes")
+		require.Equal(t, MaxBytes+2*len("…"), size)
+		require.Equal(t, 4, plain)
 	})
 }
 

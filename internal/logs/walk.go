@@ -20,18 +20,21 @@ const cutKey = "!CUT"
 
 var (
 	depthNote = fmt.Sprintf("!DEPTH: a value that holds itself or nests more than %d levels", MaxDepth)
-	cutNote   = fmt.Sprintf("!CUT: a record shows %d elements and %d bytes of its values", MaxElements, MaxBytes)
+	cutNote   = fmt.Sprintf("!CUT: a value shows %d elements and %d bytes, a record %d and %d",
+		MaxValueElements, MaxValueBytes, MaxElements, MaxBytes)
 )
 
 // walk is one record's way through its values.
 type walk struct {
-	elements int
-	bytes    int
-	deep     bool // the attribute nests too deep
-	noted    bool // somebody has said that the rest is cut
+	record budget // what is left for the values that follow
+	budget        // what is left for this one
+	deep   bool   // it nests too deep
+	noted  bool   // it says already that it is cut
 }
 
-func newWalk() *walk { return &walk{elements: MaxElements, bytes: MaxBytes} }
+type budget struct{ elements, bytes int }
+
+func newWalk() *walk { return &walk{record: budget{MaxElements, MaxBytes}} }
 
 // attrs replaces every value by what all branches can write.
 func (w *walk) attrs(attrs []slog.Attr) []slog.Attr {
@@ -43,7 +46,12 @@ func (w *walk) attrs(attrs []slog.Attr) []slog.Attr {
 }
 
 func (w *walk) attr(a slog.Attr) slog.Attr {
-	w.deep = false
+	granted := budget{min(MaxValueElements, w.record.elements), min(MaxValueBytes, w.record.bytes)}
+	w.budget, w.deep, w.noted = granted, false, false
+	defer func() {
+		w.record.elements -= granted.elements - w.elements
+		w.record.bytes -= granted.bytes - w.bytes
+	}()
 	v := resolved(a.Value)
 	if err, isError := errorOf(v); isError {
 		v = w.failure(err)

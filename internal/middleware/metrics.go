@@ -13,6 +13,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/semconv/v1.43.0/httpconv"
+
+	"github.com/fleetotel/telemetry/internal/encodable"
 )
 
 // ServerMetrics are the metrics of HTTP servers (semantic conventions, http/http-metrics.md).
@@ -77,7 +79,7 @@ func (s Served) attributes() []attribute.KeyValue {
 		attrs = append(attrs, semconv.NetworkProtocolName(strings.ToLower(protocol)))
 	}
 	if version != "" {
-		attrs = append(attrs, semconv.NetworkProtocolVersion(version))
+		attrs = append(attrs, semconv.NetworkProtocolVersion(protocolVersion(version)))
 	}
 	if s.Status > 0 {
 		attrs = append(attrs, semconv.HTTPResponseStatusCode(s.Status))
@@ -92,11 +94,44 @@ func (s Served) attributes() []attribute.KeyValue {
 		return attrs
 	}
 	host, port := splitHost(s.Request.Host)
-	attrs = append(attrs, semconv.ServerAddress(host))
+	attrs = append(attrs, semconv.ServerAddress(encodable.Part(host[:min(len(host), maxHost)], len(s.Request.Host))))
 	if port > 0 && port != defaultPort(s.Request) {
 		attrs = append(attrs, semconv.ServerPort(port))
 	}
 	return attrs
+}
+
+// maxHost is how long a host name may be (RFC 1035 §2.3.4). A longer one is a stranger's, and would be a series of metrics.
+const maxHost = 253
+
+// protocolVersion is a version that is not a part of the request's line: the SDK holds the attributes of metrics until the
+// process ends, and a line may be a megabyte.
+func protocolVersion(version string) string {
+	switch version {
+	case "1.0":
+		return "1.0"
+	case "1.1":
+		return "1.1"
+	case "2.0":
+		return "2.0"
+	case "3.0":
+		return "3.0"
+	}
+	return strings.Clone(version)
+}
+
+// LongRequest tells whether the strings that the instrumentation takes from the line, the host or the forwarding header of
+// a request keep much alive.
+func LongRequest(r *http.Request) bool {
+	if len(r.RequestURI) > encodable.Slack || len(r.Host) > encodable.Slack {
+		return true
+	}
+	for _, value := range r.Header["X-Forwarded-For"] {
+		if len(value) > encodable.Slack {
+			return true
+		}
+	}
+	return false
 }
 
 // splitHost takes a Host header apart; the port is 0 if there is none.
@@ -137,16 +172,23 @@ func Route(pattern string) string {
 // OtherMethod is what a method that is none is called in metrics.
 const OtherMethod = "_OTHER"
 
+// knownMethods are constants: the method of a request is a part of its whole line.
+var knownMethods = map[string]string{
+	http.MethodConnect: http.MethodConnect, http.MethodDelete: http.MethodDelete, http.MethodGet: http.MethodGet,
+	http.MethodHead: http.MethodHead, http.MethodOptions: http.MethodOptions, http.MethodPatch: http.MethodPatch,
+	http.MethodPost: http.MethodPost, http.MethodPut: http.MethodPut, http.MethodTrace: http.MethodTrace,
+}
+
 // KnownMethod keeps the methods that a stranger makes up from becoming time series (semantic conventions,
 // http.request.method).
 func KnownMethod(method string) string {
-	switch method = strings.ToUpper(method); method {
-	case http.MethodConnect, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions,
-		http.MethodPatch, http.MethodPost, http.MethodPut, http.MethodTrace:
-		return method
-	default:
-		return OtherMethod
+	if known, ok := knownMethods[method]; ok {
+		return known
 	}
+	if known, ok := knownMethods[strings.ToUpper(method)]; ok {
+		return known
+	}
+	return OtherMethod
 }
 
 // ServerSpanName is the name of a server's span: "{method} {route}", or the method alone.

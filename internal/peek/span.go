@@ -39,16 +39,30 @@ type Parts struct {
 	Attributes        []attribute.KeyValue
 	Events            []sdktrace.Event
 	Links             []sdktrace.Link
+	State             int // see StateSize
+}
+
+// StateSize is how many bytes of a header the trace state of a span or link holds, which a stranger may have sent.
+func StateSize(sc *trace.SpanContext) (bytes int) {
+	if state := sc.TraceState(); state.Len() > 0 {
+		state.Walk(func(key, value string) bool {
+			bytes += len(key) + len(value) + 2
+			return true
+		})
+	}
+	return bytes
 }
 
 // Parts returns what a span holds.
 func (v *Spans) Parts(s sdktrace.ReadOnlySpan) Parts {
 	w, data := v.through(s)
 	if w == nil {
-		return Parts{s.Name(), s.Status().Description, s.Attributes(), s.Events(), s.Links()}
+		sc := s.SpanContext()
+		return Parts{s.Name(), s.Status().Description, s.Attributes(), s.Events(), s.Links(), StateSize(&sc)}
 	}
 	return Parts{*at[string](data, w.name), at[sdktrace.Status](data, w.status).Description,
-		*at[[]attribute.KeyValue](data, w.attributes), *at[[]sdktrace.Event](data, w.events), *at[[]sdktrace.Link](data, w.links)}
+		*at[[]attribute.KeyValue](data, w.attributes), *at[[]sdktrace.Event](data, w.events), *at[[]sdktrace.Link](data, w.links),
+		StateSize(at[trace.SpanContext](data, w.context))}
 }
 
 // through returns the window on s and where its data is, or no window.

@@ -7,6 +7,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/peek"
 )
 
 // KeepKey is the attribute by which a service asks to keep a trace.
@@ -40,7 +42,7 @@ func observe(s sdktrace.ReadOnlySpan) observed {
 		id:       sc.TraceID(),
 		sampled:  sc.IsSampled(),
 		root:     isLocalRoot(s.Parent()),
-		bytes:    spanBytes + int64(len(s.Name())+len(status.Description)) + attributesSize(attributes),
+		bytes:    spanBytes + int64(len(s.Name())+len(status.Description)+peek.StateSize(&sc)) + attributesSize(attributes),
 		duration: s.EndTime().Sub(s.StartTime()),
 	}
 	for i := range attributes {
@@ -52,7 +54,7 @@ func observe(s sdktrace.ReadOnlySpan) observed {
 		o.bytes += eventBytes + int64(len(events[i].Name)) + attributesSize(events[i].Attributes)
 	}
 	for i := range links {
-		o.bytes += linkBytes + attributesSize(links[i].Attributes)
+		o.bytes += linkBytes + int64(peek.StateSize(&links[i].SpanContext)) + attributesSize(links[i].Attributes)
 	}
 	if n := len(events); n > 0 && isPanicEvent(&events[n-1], s.EndTime()) {
 		o.reason = isPanic

@@ -3,6 +3,7 @@ package w3c
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"go.opentelemetry.io/otel/baggage"
 )
@@ -58,4 +59,36 @@ func surelyFits(bag baggage.Baggage) bool {
 		size += len(m.Key()) + len("=,") + 3*len(m.Value())
 	}
 	return size <= MaxBaggageBytes
+}
+
+// OwnBaggage is bag with texts of its own: those of received members are parts of the whole header.
+func OwnBaggage(bag baggage.Baggage) baggage.Baggage {
+	members := bag.Members()
+	own := members[:0]
+	for _, m := range members {
+		properties := m.Properties()
+		for i, p := range properties {
+			key := strings.Clone(p.Key())
+			value, hasValue := p.Value()
+			var err error
+			if hasValue {
+				properties[i], err = baggage.NewKeyValuePropertyRaw(key, strings.Clone(value))
+			} else {
+				properties[i], err = baggage.NewKeyProperty(key)
+			}
+			if err != nil {
+				return bag
+			}
+		}
+		copied, err := baggage.NewMemberRaw(strings.Clone(m.Key()), strings.Clone(m.Value()), properties...)
+		if err != nil {
+			return bag
+		}
+		own = append(own, copied)
+	}
+	copied, err := baggage.New(own...)
+	if err != nil {
+		return bag
+	}
+	return copied
 }

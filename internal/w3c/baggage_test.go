@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/baggage"
@@ -78,4 +79,19 @@ func TestBoundBaggageWithProperties(t *testing.T) {
 	bounded, left := w3c.BoundBaggage(b)
 	require.Equal(t, []string{"b"}, left)
 	require.Equal(t, b.Member("a").String(), bounded.String())
+}
+
+func TestOwnBaggageIsTheSame(t *testing.T) {
+	for _, header := range []string{"", "a=1", "a=1;p;q=2,b=%C3%A4;r=%20", strings.Repeat("k=v,", 40) + "z=1"} {
+		bag, err := baggage.Parse(header)
+		require.NoError(t, err)
+		own := w3c.OwnBaggage(bag)
+		require.Equal(t, bag.Len(), own.Len())
+		for _, m := range own.Members() {
+			require.Equal(t, bag.Member(m.Key()).String(), m.String())
+			if v := bag.Member(m.Key()).Value(); v != "" {
+				require.False(t, unsafe.StringData(v) == unsafe.StringData(m.Value()))
+			}
+		}
+	}
 }
