@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
@@ -259,6 +261,47 @@ func TestHandlerMetricAttributes(t *testing.T) {
 	histogram := sdk.metric(t, "http.server.request.duration").Data.(metricdata.Histogram[float64])
 	require.Equal(t, []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}, histogram.DataPoints[0].Bounds)
 	require.Equal(t, "5", attributeMap(sdk.span(t, "POST /items/{id}").Attributes())["http.request.body.size"])
+}
+
+// A time series lives as long as the process, and a request's first line may be a megabyte.
+func TestHandlerMetricsHoldNoRequestLine(t *testing.T) {
+	const requests, size = 60, 512 << 10
+	sdk := recordGlobals(t)
+	otel.SetTracerProvider(noTraces())
+	server := serve(t, telemetry.Handler(http.HandlerFunc(ok)))
+	path := strings.Repeat("p", size)
+	send := func(line, host string) {
+		conn, err := net.Dial("tcp", server.Listener.Addr().String())
+		require.NoError(t, err)
+		defer conn.Close() // the answer is read
+		_, err = io.WriteString(conn, line+"\r\nHost: "+host+"\r\nConnection: close\r\n\r\n")
+		require.NoError(t, err)
+		answer, err := io.ReadAll(conn)
+		require.NoError(t, err)
+		require.Contains(t, string(answer), "200 OK")
+	}
+	send("GET / HTTP/1.1", "warm")
+	before := heap()
+	for i := range requests / 3 {
+		host := fmt.Sprintf("host%d.example", i)
+		send("GET http://"+host+"/"+path+" HTTP/1.1", host)
+		send("GET /"+path+" HTTP/1.1", "line-"+host)
+		send("GET / HTTP/1.1", host+"."+path)
+	}
+	grown := heap() - before
+	require.Len(t, sdk.points(t, "http.server.request.duration"), requests+1, "each has a series")
+	require.Less(t, grown, int64(requests*size/5))
+	for _, p := range sdk.points(t, "http.server.request.duration") {
+		require.LessOrEqual(t, len(p.attributes["server.address"]), 253)
+	}
+}
+
+func heap() int64 {
+	runtime.GC()
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
 func TestHandlerUpgradedConnection(t *testing.T) {

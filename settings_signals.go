@@ -42,7 +42,7 @@ func signalRows(s signal) []row {
 				name: name("exporter"), option: (&options{}).exporterOption(s),
 				options: func(o *options) string { return o.exporterOption(s) },
 				env:     []string{"OTEL_" + strings.ToUpper(s.String()) + "_EXPORTER"}, defaults: always(exporterOTLP), signals: on, strict: true,
-				reason: "in the development profile the console, as long as no endpoint is set; Without" + title(s.String()) + " is none",
+				reason: "in the development profile the console, as long as no endpoint is set; off with Without" + title(s.String()),
 			},
 			exporterList(), func(c *config) *setting[[]string] { return &at(c).exporters },
 			func(o *options) *[]string { return o.exporters(s) },
