@@ -434,6 +434,19 @@ func TestPanicOfAViewCostsAnEarlierInstrumentOnly(t *testing.T) {
 	require.Contains(t, console.String(), "metrics after a switch of providers: panic: view")
 }
 
+// An operator's injection reaches services that name themselves, too: that is worth a line and no warning.
+func TestANameThatTheOptionOverrulesIsARemark(t *testing.T) {
+	t.Setenv("OTEL_SERVICE_NAME", "injected")
+	c := otlptest.New(t)
+	guard, console := start(t, c, telemetry.WithServiceName("checkout"))
+	record(t.Context(), guard, "x")
+	require.NoError(t, guard.Shutdown(t.Context()))
+	require.Equal(t, "checkout", c.Spans()[0].Resource["service.name"])
+	require.Regexp(t, `(?m)^{[^\n]*"level":"INFO","msg":"telemetry: service.name is \\"checkout\\", as WithServiceName says, although OTEL_SERVICE_NAME says \\"injected\\"; without the option the environment decides"`, console.String())
+	require.NotContains(t, console.String(), `"level":"WARN"`)
+	require.Regexp(t, `(?m)^remarks\n  service.name is "checkout"`, guard.Describe())
+}
+
 func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {
 	before := otel.GetTextMapPropagator()
 	t.Cleanup(func() { otel.SetTextMapPropagator(before) })
