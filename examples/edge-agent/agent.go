@@ -29,24 +29,18 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 		return err
 	}
 	limit := limitMemory()
-	guard, err := telemetry.Init(context.WithoutCancel(ctx),
-		telemetry.WithProfile(telemetry.ProfileEdge),
-		telemetry.WithServiceName(serviceName),
-		telemetry.WithSpool(spool, set.spoolBytes))
-	if err != nil {
-		slog.Error("telemetry is degraded, the agent runs", "error", err)
-	}
-	slog.Info("watching this machine", "scan_interval", set.scan.String(), "spool", spool, "memory_limit", limit)
-
-	machine, err := host.Observe(set.full)
-	if err == nil {
-		machine.Run(ctx, set.scan, func(s host.Scan) { set.say(out, line{Scan: &s, Memory: host.ReadMemory()}) })
-		// What is observed last is observed by the shutdown, so the observation ends after it.
-		defer machine.Close()
-	}
-	// A collector that is away now gets the rest from the disk, when the agent has been started again.
-	if lost := guard.Shutdown(context.Background()); lost != nil {
-		slog.Error("telemetry was lost", "error", lost)
+	var guard *telemetry.Guard
+	var machine *host.Host
+	err = telemetry.Run(ctx, func(ctx context.Context) (err error) {
+		guard = telemetry.GuardFromContext(ctx)
+		slog.Info("watching this machine", "scan_interval", set.scan.String(), "spool", spool, "memory_limit", limit)
+		if machine, err = host.Observe(set.full); err == nil {
+			machine.Run(ctx, set.scan, func(s host.Scan) { set.say(out, line{Scan: &s, Memory: host.ReadMemory()}) })
+		}
+		return err
+	}, telemetry.WithProfile(telemetry.ProfileEdge), telemetry.WithServiceName(serviceName), telemetry.WithSpool(spool, set.spoolBytes))
+	if machine != nil { // what is observed last is observed by the delivery, so the observation ends after it
+		_ = machine.Close()
 	}
 	set.say(out, line{Books: booksOf(guard.Health())})
 	return err

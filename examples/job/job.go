@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"time"
 
 	"github.com/fleetotel/telemetry"
@@ -31,29 +30,19 @@ type ms float64
 
 func since(t time.Time) ms { return ms(time.Since(t).Microseconds()) / 1000 }
 
-// job settles the payments as one span with three steps below it. The error is that of the settlement.
+// job settles the payments as one span with three steps below it. The error is that of the settlement, which Run has logged.
 func job(ctx context.Context, out io.Writer, set settings) error {
-	// A signal ends the work and must end neither the start of telemetry nor its delivery.
-	guard, err := telemetry.Init(context.WithoutCancel(ctx), telemetry.WithServiceName(jobName))
-	if err != nil {
-		slog.Error("telemetry is degraded, the job runs", "error", err)
-	}
 	var r result
-	began := time.Now()
-	// ExtractEnv comes after Init, which knows the propagators that the operator wants.
-	failed := telemetry.Do(telemetry.ExtractEnv(ctx), "settle payments", func(ctx context.Context) error {
-		err := r.settle(ctx, set)
-		if err != nil {
-			slog.ErrorContext(ctx, "payments not settled", "error", err)
-		}
-		return err
-	})
-	r.WorkedMS = since(began)
-
-	began = time.Now()
-	// What is lost has been logged by the library, and does not change how the job ends.
-	_ = guard.Shutdown(context.Background())
-	r.ShutdownMS = since(began)
+	var guard *telemetry.Guard
+	var worked time.Time
+	failed := telemetry.Run(ctx, func(ctx context.Context) error {
+		guard = telemetry.GuardFromContext(ctx)
+		began := time.Now()
+		defer func() { r.WorkedMS, worked = since(began), time.Now() }()
+		// ExtractEnv works with the propagators that the operator wants: Run has read them.
+		return telemetry.Do(telemetry.ExtractEnv(ctx), "settle payments", func(ctx context.Context) error { return r.settle(ctx, set) })
+	}, telemetry.WithServiceName(jobName))
+	r.ShutdownMS = since(worked)
 	r.count(guard.Health())
 	if err := json.NewEncoder(out).Encode(r); err != nil && failed == nil {
 		return fmt.Errorf("print the result: %w", err)

@@ -191,8 +191,8 @@ func TestFailedJob(t *testing.T) {
 		require.Contains(t, spans[name].Status.Message, `amount "much"`)
 	}
 	require.Len(t, c.LogRecords(), 1)
-	require.Equal(t, "payments not settled", c.LogRecords()[0].Body)
-	require.Equal(t, traceID, c.LogRecords()[0].TraceID)
+	require.Equal(t, "the program failed", c.LogRecords()[0].Body)
+	require.Contains(t, c.LogRecords()[0].Attributes["error"], `amount "much"`)
 }
 
 // A scheduler that did not sample its trace: of a job that succeeds the spans are not sent, and of one that fails its own

@@ -10,6 +10,7 @@ package main
 import (
 	"context"
 	"log/slog"
+	"os"
 
 	"go.opentelemetry.io/otel"
 
@@ -17,24 +18,21 @@ import (
 )
 
 func main() {
-	ctx := context.Background()
-	guard, err := telemetry.Init(ctx, telemetry.WithServiceName("quickstart"),
-		telemetry.WithProfile(telemetry.ProfileDevelopment), telemetry.WithoutRuntimeMetrics())
-	if err != nil {
-		slog.Error("telemetry is degraded", "error", err) // the program runs on
+	// Run delivers what is still queued when greet is through.
+	if telemetry.Run(context.Background(), greet, telemetry.WithServiceName("quickstart"),
+		telemetry.WithProfile(telemetry.ProfileDevelopment), telemetry.WithoutRuntimeMetrics()) != nil {
+		os.Exit(1)
 	}
-	defer guard.Shutdown(context.Background()) // delivers what is still queued
+}
 
+func greet(ctx context.Context) error {
 	greetings, err := otel.Meter("quickstart").Int64Counter("greetings")
 	if err != nil {
-		slog.Error("no counter", "error", err)
+		return err
 	}
-	err = telemetry.Do(ctx, "greet", func(ctx context.Context) error {
+	return telemetry.Do(ctx, "greet", func(ctx context.Context) error {
 		greetings.Add(ctx, 1)
 		slog.InfoContext(ctx, "hello, world") // ctx gives the line the ids of the span
 		return nil
 	})
-	if err != nil {
-		slog.Error("greeting failed", "error", err)
-	}
 }
