@@ -184,7 +184,7 @@ var errInterim = errors.New("the server leaves HTTP in place of an answer:")
 // its status says that the server has the request, and to send it again would
 // duplicate it.
 func (t *transport) exchange(req *http.Request) (resp *http.Response, body []byte, unread, err error) {
-	resp, err = t.next.RoundTrip(req)
+	resp, err = t.next.RoundTrip(Watched(req))
 	if err != nil {
 		return nil, nil, nil, err
 	}
@@ -228,7 +228,8 @@ func (e *Endpoint) NewTransport(tlsConfig *tls.Config, inFlight int) *http.Trans
 			}
 			return &ProxyError{HTTPStatus: resp.StatusCode, Proxy: proxy.Host}
 		},
-		DialContext:           e.dialer.dialTracked,
+		DialContext:           e.dialer.dialAsked,
+		ReadBufferSize:        readBuffer,
 		TLSClientConfig:       tlsConfig,
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   max(inFlight, http.DefaultMaxIdleConnsPerHost),

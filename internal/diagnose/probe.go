@@ -165,8 +165,10 @@ func (t Target) answersHTTP(ctx context.Context) bool {
 		return false
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
-	transport := &http.Transport{DisableKeepAlives: true}
-	resp, err := transport.RoundTrip(req)
+	transport := delivery.New(delivery.Config{}).NewTransport(nil, 1)
+	transport.Proxy, transport.DisableKeepAlives = nil, true
+	defer transport.CloseIdleConnections()
+	resp, err := transport.RoundTrip(delivery.Watched(req))
 	if err != nil {
 		return false
 	}
