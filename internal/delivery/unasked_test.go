@@ -101,7 +101,9 @@ func TestWhatNobodyAskedForIsNotLogged(t *testing.T) {
 	// A connection that no request has got: the server speaks first, as HTTP/2 does.
 	e := delivery.New(delivery.Config{})
 	pool := e.NewTransport(nil, 1)
-	endpoint := talker(t, func(conn net.Conn, _ *bufio.Reader) { _, _ = io.WriteString(conn, "\x00\x00\x06\x04\x00\x00\x00\x00\x00") })
+	endpoint := talker(t, func(conn net.Conn, _ *bufio.Reader) {
+		_, _ = io.WriteString(conn, "\x00\x00\x06\x04\x00\x00\x00\x00\x00")
+	})
 	ctx, cancel := context.WithCancel(t.Context())
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader("x"))
 	require.NoError(t, err)
