@@ -160,7 +160,7 @@ func (b *builder) consoleSpans(export, add func(sdktrace.SpanProcessor)) error {
 	if err != nil {
 		return err
 	}
-	export(sdktrace.NewSimpleSpanProcessor(b.redaction.spans(exporter)))
+	export(sdktrace.NewSimpleSpanProcessor(b.redaction.spans(jsonSpans{exporter})))
 	return nil
 }
 
@@ -168,10 +168,10 @@ func (b *builder) consoleSpans(export, add func(sdktrace.SpanProcessor)) error {
 func (v *consoleView) metricExporter(cfg *config) (sdkmetric.Exporter, error) {
 	aggregation := aggregationSelector(cfg.histogramAggregation.value)
 	if v == nil {
-		exporter, err := stdoutmetric.New(stdoutmetric.WithWriter(os.Stdout),
+		exporter, err := stdoutmetric.New(stdoutmetric.WithEncoder(jsonLines{os.Stdout}),
 			stdoutmetric.WithTemporalitySelector(temporalitySelector(cfg.temporality.value)),
 			stdoutmetric.WithAggregationSelector(aggregation))
-		return askedMetrics{exporter, unasked(cfg)}, err
+		return askedMetrics{jsonMetrics{exporter}, unasked(cfg)}, err
 	}
 	shown := console.NewMetrics(v.screen, aggregation, unasked(cfg))
 	if cfg.consoleMetrics.value == consoleAtShutdown {

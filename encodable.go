@@ -2,6 +2,9 @@ package telemetry
 
 import (
 	"context"
+	"encoding/json"
+	"errors"
+	"io"
 
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
@@ -9,6 +12,7 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry/internal/encodable"
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/peek"
 )
 
@@ -58,4 +62,35 @@ type limitedLogs struct {
 func (p limitedLogs) OnEmit(ctx context.Context, r *sdklog.Record) error {
 	p.limits.Record(r)
 	return p.Processor.OnEmit(ctx, r)
+}
+
+// The exporters below stand before those that write JSON to standard output.
+
+type jsonSpans struct{ sdktrace.SpanExporter }
+
+func (e jsonSpans) ExportSpans(ctx context.Context, spans []sdktrace.ReadOnlySpan) error {
+	encodable.FiniteSpans(spans)
+	return e.SpanExporter.ExportSpans(ctx, spans)
+}
+
+type jsonMetrics struct{ sdkmetric.Exporter }
+
+func (e jsonMetrics) Export(ctx context.Context, rm *metricdata.ResourceMetrics) error {
+	encodable.FiniteMetrics(rm)
+	return e.Exporter.Export(ctx, rm)
+}
+
+// jsonLines encodes one value a line, those that JSON has no number for as text.
+type jsonLines struct{ out io.Writer }
+
+func (e jsonLines) Encode(value any) error {
+	line, err := json.Marshal(value)
+	if unsupported := (*json.UnsupportedValueError)(nil); errors.As(err, &unsupported) {
+		line, err = internallogs.JSON(value), nil
+	}
+	if err != nil {
+		return err
+	}
+	_, err = e.out.Write(append(line, '\n'))
+	return err
 }

@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,11 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	otellog "go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
@@ -257,4 +263,75 @@ func TestKindsOfLogValues(t *testing.T) {
 			require.Equal(t, 2, strings.Count(console.String(), `"value":`+tc.console+`,"beside":"it"`), console.String())
 		})
 	}
+}
+
+// One number that JSON does not have costs neither its span nor the collection on the console.
+func TestNumbersThatAreNoneOnTheConsole(t *testing.T) {
+	if isChild() {
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(os.Stdout), telemetry.WithResourceAttributes(attribute.Float64("r", math.NaN())))
+		require.NoError(t, err)
+		attrs := []attribute.KeyValue{
+			attribute.Float64("nan", math.NaN()), attribute.Float64Slice("inf", []float64{math.Inf(1), 1.5}),
+			attribute.Map("m", attribute.Slice("s", attribute.Float64Value(math.Inf(-1)))), attribute.Int("n", 1),
+		}
+		ctx, span := guard.TracerProvider().Tracer("test", trace.WithInstrumentationAttributes(attrs...)).Start(t.Context(), "span", trace.WithAttributes(attrs...))
+		span.AddEvent("event", trace.WithAttributes(attrs...))
+		span.AddLink(trace.Link{SpanContext: span.SpanContext(), Attributes: attrs})
+		meter := guard.MeterProvider().Meter("test", metric.WithInstrumentationAttributes(attrs...))
+		histogram, err := meter.Float64Histogram("histogram", metric.WithExplicitBucketBoundaries(1, 2))
+		require.NoError(t, err)
+		gauge, err := meter.Float64Gauge("gauge")
+		require.NoError(t, err)
+		counter, err := meter.Float64Counter("counter")
+		require.NoError(t, err)
+		sound, err := meter.Float64Counter("sound")
+		require.NoError(t, err)
+		histogram.Record(ctx, 1.5, metric.WithAttributes(attrs...))
+		histogram.Record(ctx, math.Inf(1), metric.WithAttributes(attrs...))
+		gauge.Record(ctx, math.NaN())
+		counter.Add(ctx, math.Inf(1))
+		sound.Add(ctx, 2.5)
+		span.End()
+		var foreign otellog.Record
+		foreign.SetSeverity(otellog.SeverityError)
+		foreign.SetBody(attribute.StringValue("from another bridge"))
+		foreign.AddAttributes(attrs...)
+		otel.Logger("zap").Emit(ctx, foreign)
+		require.NoError(t, guard.Shutdown(t.Context()))
+		return
+	}
+	output := runChild(t, "OTEL_TRACES_EXPORTER=console", "OTEL_METRICS_EXPORTER=console", "OTEL_LOGS_EXPORTER=console", "OTEL_TRACES_SAMPLER=always_on")
+	var lines []map[string]any
+	for line := range strings.Lines(output) {
+		if strings.HasPrefix(line, "{") {
+			var decoded map[string]any
+			require.NoError(t, json.Unmarshal([]byte(line), &decoded), line)
+			lines = append(lines, decoded)
+		}
+	}
+	require.NotContains(t, output, "unsupported value")
+	require.NotContains(t, output, "!ERROR")
+	require.Contains(t, output, `"Name":"span"`)
+	require.Contains(t, output, `{"Key":"nan","Value":{"Type":"STRING","Value":"NaN"}}`)
+	require.Contains(t, output, `{"Key":"r","Value":{"Type":"STRING","Value":"NaN"}}`)
+	require.Contains(t, output, `"nan":"NaN"`)
+	require.GreaterOrEqual(t, len(lines), 3)
+	points := map[string]map[string]any{}
+	for _, line := range lines {
+		scopes, _ := line["ScopeMetrics"].([]any)
+		for _, scope := range scopes {
+			for _, m := range scope.(map[string]any)["Metrics"].([]any) {
+				m := m.(map[string]any)
+				points[m["Name"].(string)] = m["Data"].(map[string]any)["DataPoints"].([]any)[0].(map[string]any)
+			}
+		}
+	}
+	require.Equal(t, "NaN", points["gauge"]["Value"])
+	require.Equal(t, "+Inf", points["counter"]["Value"])
+	require.InDelta(t, 2.5, points["sound"]["Value"], 0)
+	require.Equal(t, "+Inf", points["histogram"]["Max"])
+	require.InDelta(t, 1.5, points["histogram"]["Min"], 0)
+	require.InDelta(t, 2, points["histogram"]["Count"], 0)
+	require.Equal(t, []any{0.0, 1.0, 1.0}, points["histogram"]["BucketCounts"])
+	require.Len(t, points["histogram"]["Attributes"], 4)
 }

@@ -3,6 +3,8 @@ package encodable
 import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
+
+	"github.com/fleetotel/telemetry/internal/peek"
 )
 
 // Metrics repairs a collection in place, and cuts values that are beyond the limits. The names of instruments are ASCII by the
@@ -15,69 +17,73 @@ func (l Limits) Metrics(rm *metricdata.ResourceMetrics) {
 			m := &scoped.Metrics[j]
 			m.Description, _ = text(m.Description)
 			m.Unit, _ = text(m.Unit)
-			l.aggregation(m.Data)
+			eachSet(m.Data, func(attrs []attribute.KeyValue) ([]attribute.KeyValue, bool) {
+				limited, cut := l.Attributes(attrs)
+				sound, repaired := attributes(limited, maxDepth)
+				return sound, cut || repaired
+			})
 		}
 	}
 }
 
-func (l Limits) aggregation(data metricdata.Aggregation) {
+// edit returns attributes themselves or, if something in them has to change, a new slice.
+type edit func([]attribute.KeyValue) (edited []attribute.KeyValue, changed bool)
+
+func (e edit) set(s *attribute.Set) {
+	if edited, changed := e(peek.Members(s)); changed {
+		*s = attribute.NewSet(edited...)
+	}
+}
+
+// eachSet edits the attributes of all points and exemplars.
+func eachSet(data metricdata.Aggregation, e edit) {
 	switch data := data.(type) {
 	case metricdata.Gauge[int64]:
-		numbers(l, data.DataPoints)
+		numbers(e, data.DataPoints)
 	case metricdata.Gauge[float64]:
-		numbers(l, data.DataPoints)
+		numbers(e, data.DataPoints)
 	case metricdata.Sum[int64]:
-		numbers(l, data.DataPoints)
+		numbers(e, data.DataPoints)
 	case metricdata.Sum[float64]:
-		numbers(l, data.DataPoints)
+		numbers(e, data.DataPoints)
 	case metricdata.Histogram[int64]:
-		histograms(l, data.DataPoints)
+		histograms(e, data.DataPoints)
 	case metricdata.Histogram[float64]:
-		histograms(l, data.DataPoints)
+		histograms(e, data.DataPoints)
 	case metricdata.ExponentialHistogram[int64]:
-		exponentials(l, data.DataPoints)
+		exponentials(e, data.DataPoints)
 	case metricdata.ExponentialHistogram[float64]:
-		exponentials(l, data.DataPoints)
+		exponentials(e, data.DataPoints)
 	case metricdata.Summary:
 		for i := range data.DataPoints {
-			l.repairSet(&data.DataPoints[i].Attributes)
+			e.set(&data.DataPoints[i].Attributes)
 		}
 	}
 }
 
-func numbers[N int64 | float64](l Limits, points []metricdata.DataPoint[N]) {
+func numbers[N int64 | float64](e edit, points []metricdata.DataPoint[N]) {
 	for i := range points {
-		l.repairSet(&points[i].Attributes)
-		exemplars(l, points[i].Exemplars)
+		e.set(&points[i].Attributes)
+		exemplars(e, points[i].Exemplars)
 	}
 }
 
-func histograms[N int64 | float64](l Limits, points []metricdata.HistogramDataPoint[N]) {
+func histograms[N int64 | float64](e edit, points []metricdata.HistogramDataPoint[N]) {
 	for i := range points {
-		l.repairSet(&points[i].Attributes)
-		exemplars(l, points[i].Exemplars)
+		e.set(&points[i].Attributes)
+		exemplars(e, points[i].Exemplars)
 	}
 }
 
-func exponentials[N int64 | float64](l Limits, points []metricdata.ExponentialHistogramDataPoint[N]) {
+func exponentials[N int64 | float64](e edit, points []metricdata.ExponentialHistogramDataPoint[N]) {
 	for i := range points {
-		l.repairSet(&points[i].Attributes)
-		exemplars(l, points[i].Exemplars)
+		e.set(&points[i].Attributes)
+		exemplars(e, points[i].Exemplars)
 	}
 }
 
-func exemplars[N int64 | float64](l Limits, all []metricdata.Exemplar[N]) {
+func exemplars[N int64 | float64](e edit, all []metricdata.Exemplar[N]) {
 	for i := range all {
-		attrs, _ := l.Attributes(all[i].FilteredAttributes)
-		all[i].FilteredAttributes, _ = attributes(attrs, maxDepth)
-	}
-}
-
-func (l Limits) repairSet(s *attribute.Set) {
-	if limited, changed := l.Set(*s); changed {
-		*s = limited
-	}
-	if sound, repaired := set(*s); repaired {
-		*s = sound
+		all[i].FilteredAttributes, _ = e(all[i].FilteredAttributes)
 	}
 }

@@ -5,12 +5,19 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"math"
+	"reflect"
 )
 
 // marshaled takes over the JSON that a value makes of itself.
 func (w *walk) marshaled(value json.Marshaler) Node {
 	raw, ok := called(func() (string, error) { b, err := value.MarshalJSON(); return string(b), err })
 	if !ok {
+		if n, ok := value.(interface{ Value() (float64, bool) }); ok { // metricdata.Extrema, which fails for NaN
+			if f, _ := n.Value(); isNoNumber(f) {
+				return Node{kind: float64s, bits: math.Float64bits(f)}
+			}
+		}
 		return w.textNode(raw)
 	}
 	decoder := json.NewDecoder(bytes.NewReader([]byte(raw)))
@@ -91,4 +98,11 @@ func (w *walk) decodedItems(decoder *json.Decoder, isObject bool, levels int) (N
 	}
 	_, err := decoder.Token()
 	return n, err
+}
+
+// JSON is what encoding/json makes of a value that is no service's own, with texts for the numbers that JSON does not have.
+func JSON(value any) []byte {
+	w := walk{budget: budget{math.MaxInt, math.MaxInt}}
+	n := w.value(reflect.ValueOf(value), MaxDepth, true)
+	return n.appendJSON(nil)
 }

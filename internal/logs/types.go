@@ -32,7 +32,7 @@ type typeInfo struct {
 	texts       bool // encoding.TextMarshaler
 	fails       bool // error
 	strings     bool // fmt.Stringer
-	addressable bool // the pointer to it is a json.Marshaler or an encoding.TextMarshaler
+	addressable bool // the pointer to it has a form that encoding/json prefers to its own
 	fields      []field
 }
 
@@ -56,7 +56,7 @@ func infoOf(t reflect.Type) *typeInfo {
 	}
 	if t.Kind() != reflect.Pointer && t.Kind() != reflect.Interface {
 		pointer := reflect.PointerTo(t)
-		info.addressable = !info.marshals && !info.texts && (pointer.Implements(marshalerType) || pointer.Implements(textType))
+		info.addressable = !info.marshals && (pointer.Implements(marshalerType) || !info.texts && pointer.Implements(textType))
 	}
 	if t.Kind() == reflect.Struct {
 		info.fields = fieldsOf(t)

@@ -199,10 +199,7 @@ func (w *walk) value(v reflect.Value, levels int, own bool) Node {
 
 // byMethods is the form that a value gives itself, or only its alt, or nothing.
 func (w *walk) byMethods(v reflect.Value, info *typeInfo, levels int) (node Node, done bool) {
-	if info.addressable {
-		if !v.CanAddr() {
-			return Node{}, false
-		}
+	if info.addressable && v.CanAddr() {
 		v = v.Addr()
 	}
 	value := v.Interface()
