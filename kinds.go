@@ -22,6 +22,8 @@ type kind[T any] struct {
 	add func(option, variable T) T
 	// quote is how a wrong text is shown where it may be a secret; nil: as it is.
 	quote func(text string) string
+	// rest is the right part of a wrong value, if it has one; nil: a wrong value counts for nothing.
+	rest func(T) (T, bool)
 	// secret values are never shown, not even when they are wrong.
 	secret bool
 }

@@ -297,7 +297,7 @@ func WithSpool(dir string, maxBytes int64) Option {
 
 // WithRedaction sets how secrets and payment data are masked before they leave the process (TELEMETRY_REDACTION,
 // TELEMETRY_REDACTION_KEYS, TELEMETRY_REDACTION_ALLOW_KEYS; on by default). [Redaction] says what is masked and where. An
-// invalid key or pattern is an error of Init; the defaults stay on.
+// invalid key or pattern is an error of Init; the others and the defaults stay on.
 //
 // Given twice, keys and patterns add up, and those of the variables are added to them. Off stays off.
 func WithRedaction(r Redaction) Option {

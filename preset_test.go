@@ -272,6 +272,35 @@ func exportedOptions(t *testing.T) (names []string) {
 	return names
 }
 
+// A slip in one list must not uncover what the others mask.
+func TestAWrongKeyOfAServiceLeavesThePresetsInForce(t *testing.T) {
+	for name, test := range map[string]struct {
+		service Option
+		env     environment
+		fatal   bool
+		shown   string
+		problem string
+	}{
+		"key":      {service: WithRedaction(Redaction{Keys: []string{"iban", "."}}), fatal: true, shown: "iban,email", problem: `redacted keys: WithRedaction(Redaction{Keys}) is "iban,.,email"`},
+		"variable": {service: WithServiceName("a"), env: environment{"TELEMETRY_REDACTION_KEYS": "-,phone"}, shown: "email,phone", problem: `redacted keys: TELEMETRY_REDACTION_KEYS is "-,phone"`},
+		"pattern":  {service: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("x*"), nil, regexp.MustCompile("x+")}}), fatal: true, shown: "email", problem: "redacted values: "},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := resolve(test.env, WithOptions(WithRedaction(Redaction{Keys: []string{"email"}})), test.service)
+			value, _ := rowNamed(t, "redacted keys").report(r.cfg)
+			require.Equal(t, test.shown, value)
+			require.Len(t, r.problems, 1)
+			require.Equal(t, test.fatal, r.problems[0].fatal)
+			require.Contains(t, r.problems[0].Error(), test.problem)
+			require.Contains(t, r.problems[0].Error(), "; the other ones count")
+			if name == "pattern" {
+				value, _ := rowNamed(t, "redacted values").report(r.cfg)
+				require.Equal(t, "x+", value)
+			}
+		})
+	}
+}
+
 // The operator's variable counts where the code does not say it, whatever else the code says about sampling.
 func TestSamplingByVariable(t *testing.T) {
 	for _, tt := range []struct {

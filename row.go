@@ -191,6 +191,11 @@ func (t typedRow[T]) fromEnvironment(r *resolution, name string) (value T, ok bo
 		return value, true
 	}
 	p := problem{setting: t.name, origin: name, value: t.quote(text), cause: t.cause(err), outcome: "the variable is ignored"}
+	if rest, ok := t.rest(value); ok {
+		p.outcome = restCounts
+		r.add(p)
+		return rest, true
+	}
 	unknown := unknownName{}
 	if t.strict && (!errors.As(err, &unknown) || unknown.exists) {
 		p.fatal, p.signals, p.outcome = true, t.signals, t.offText()
@@ -218,8 +223,21 @@ func (t typedRow[T]) fromOptions(r *resolution) (value T, ok bool) {
 	if errors.As(err, new(complete)) {
 		p.value = ""
 	}
+	if value, ok = t.rest(*given); ok {
+		p.outcome = restCounts
+	}
 	r.add(p)
-	return value, false
+	return value, ok
+}
+
+const restCounts = "the other ones count"
+
+// rest is what of a wrong value is right.
+func (t typedRow[T]) rest(value T) (rest T, ok bool) {
+	if t.kind.rest == nil {
+		return rest, false
+	}
+	return t.kind.rest(value)
 }
 
 func (t typedRow[T]) cause(err error) string {

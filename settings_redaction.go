@@ -70,6 +70,7 @@ func keyList() kind[[]string] {
 			return keys, nil
 		},
 		check: func(keys []string) error { return firstError(keys, redact.CheckKey) },
+		rest:  func(keys []string) ([]string, bool) { return withoutErrors(keys, redact.CheckKey) },
 		show:  func(keys []string) string { return strings.Join(keys, ",") },
 		add: func(option, variable []string) []string {
 			sum := slices.Clone(option)
@@ -88,6 +89,9 @@ func patternList() kind[[]*regexp.Regexp] {
 	return kind[[]*regexp.Regexp]{
 		want:  "want compiled regular expressions that do not match the empty text",
 		check: func(patterns []*regexp.Regexp) error { return firstError(patterns, redact.CheckPattern) },
+		rest: func(patterns []*regexp.Regexp) ([]*regexp.Regexp, bool) {
+			return withoutErrors(patterns, redact.CheckPattern)
+		},
 		show: func(patterns []*regexp.Regexp) string {
 			var texts []string
 			for _, p := range patterns {
@@ -102,6 +106,16 @@ func patternList() kind[[]*regexp.Regexp] {
 }
 
 func addItems[T any](option, variable []T) []T { return slices.Concat(option, variable) }
+
+// withoutErrors keeps what is right: a slip in a service's list must not uncover what the list of a preset masks.
+func withoutErrors[T any](list []T, check func(T) error) (right []T, some bool) {
+	for _, item := range list {
+		if check(item) == nil {
+			right = append(right, item)
+		}
+	}
+	return right, right != nil
+}
 
 func firstError[T any](list []T, check func(T) error) error {
 	for _, item := range list {
