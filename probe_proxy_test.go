@@ -105,7 +105,16 @@ func childBehindProxy(t *testing.T) {
 // proxyTo starts a proxy that sends whatever host it is asked for to one address: plain requests, and tunnels.
 func proxyTo(t *testing.T, target string, answer int, credentials string) string {
 	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	server := httptest.NewServer(proxyHandler(target, answer, credentials))
+	t.Cleanup(func() {
+		server.Close()
+		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	})
+	return server.Listener.Addr().String()
+}
+
+func proxyHandler(target string, answer int, credentials string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		want := "Basic " + base64.StdEncoding.EncodeToString([]byte(credentials))
 		if answer != 0 && (credentials == "" || r.Header.Get("Proxy-Authorization") != want) {
 			for _, value := range r.Header["Proxy-Authorization"] { // a proxy may repeat what it was sent
@@ -132,12 +141,7 @@ func proxyTo(t *testing.T, target string, answer int, credentials string) string
 		defer resp.Body.Close()
 		w.WriteHeader(resp.StatusCode)
 		_, _ = io.Copy(w, resp.Body)
-	}))
-	t.Cleanup(func() {
-		server.Close()
-		http.DefaultTransport.(*http.Transport).CloseIdleConnections()
 	})
-	return server.Listener.Addr().String()
 }
 
 // decoded is the user and the password of a header.

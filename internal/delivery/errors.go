@@ -128,7 +128,7 @@ func secretsOf(headers map[string][]string) []string {
 // proxySecrets are the credentials that a request to u shows the proxy, which may
 // repeat them.
 func proxySecrets(u *url.URL) []string {
-	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: u})
+	proxy, err := ProxyOf(u)
 	if err != nil || proxy == nil || proxy.User == nil {
 		return nil
 	}

@@ -221,7 +221,7 @@ func httpSignal(p string) string {
 // peer is noticed. A nil tlsConfig means the system's roots.
 func (e *Endpoint) NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
 	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment,
+		Proxy: func(req *http.Request) (*url.URL, error) { return ProxyOf(req.URL) },
 		OnProxyConnectResponse: func(_ context.Context, proxy *url.URL, _ *http.Request, resp *http.Response) error {
 			if resp.StatusCode == http.StatusOK {
 				return nil

@@ -2,8 +2,8 @@ package delivery
 
 import (
 	"bufio"
-	"cmp"
 	"context"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -18,16 +18,30 @@ import (
 // has no end: one that does not answer CONNECT keeps the connection from ever being tried again, and the body of one
 // that refuses is read whole.
 func (d *dialer) dialGRPC(ctx context.Context, address string) (net.Conn, error) {
-	proxy, err := http.ProxyFromEnvironment(&http.Request{URL: &url.URL{Scheme: "https", Host: address}})
-	if err != nil {
+	proxy, err := ProxyOf(&url.URL{Scheme: "https", Host: address})
+	switch {
+	case err != nil:
 		return nil, err
-	}
-	if proxy == nil {
+	case proxy == nil:
 		return d.dial(ctx, "tcp", address)
+	case proxy.Scheme == "socks5" || proxy.Scheme == "socks5h":
+		return d.socks(ctx, proxy, address)
 	}
-	conn, err := d.dial(ctx, "tcp", net.JoinHostPort(proxy.Hostname(), cmp.Or(proxy.Port(), "80")))
+	port := "80"
+	if proxy.Scheme == "https" {
+		port = "443"
+	}
+	conn, err := d.dial(ctx, "tcp", hostPortOf(proxy, port))
 	if err != nil {
 		return nil, err
+	}
+	if proxy.Scheme == "https" {
+		secured := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})
+		if err := secured.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, fmt.Errorf("proxyconnect tcp: %w", err) // net/http's words
+		}
+		conn = secured
 	}
 	tunnel, err := through(ctx, conn, proxy.User, address)
 	if err != nil {

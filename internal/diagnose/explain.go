@@ -131,7 +131,7 @@ func sentence(k Kind, t Target, f facts) string {
 		return t.distrust(k, f)
 	case PlainPort, TLSPort, GRPCPort, HTTPPort:
 		return t.mismatch(k, f)
-	case ProxyDown, ProxyAuth, ProxyRefuses:
+	case ProxyDown, ProxyAuth, ProxyRefuses, ProxyWrong:
 		return t.proxied(k, f)
 	}
 	return t.answered(k, f)
@@ -239,10 +239,17 @@ func (t Target) proxied(k Kind, f facts) string {
 	proxy, variable := t.proxy()
 	direct := fmt.Sprintf("add %s to NO_PROXY to go there directly", t.URL.Hostname())
 	switch k {
+	case ProxyWrong:
+		_, variable = t.proxyURL()
+		return fmt.Sprintf("%s cannot be used: %s, or %s", variable, delivery.WantedProxy, direct)
 	case ProxyDown:
 		return fmt.Sprintf("the proxy %s cannot be reached: correct %s, or %s", proxy, variable, direct)
 	case ProxyAuth:
-		return fmt.Sprintf("the proxy %s wants credentials (407): put them into %s as http://<user>:<password>@%s, or %s", proxy, variable, proxy, direct)
+		scheme, said := t.proxyScheme(), " (407)"
+		if strings.HasPrefix(scheme, "socks") {
+			said = ""
+		}
+		return fmt.Sprintf("the proxy %s wants credentials%s: put them into %s as %s://<user>:<password>@%s, or %s", proxy, said, variable, scheme, proxy, direct)
 	}
 	return fmt.Sprintf("the proxy %s (%s) does not get through to %s: %s, or allow it in the proxy", proxy, variable, t.Address, direct)
 }

@@ -43,6 +43,7 @@ const (
 	ProxyDown                     // the proxy cannot be reached
 	ProxyAuth                     // the proxy wants credentials
 	ProxyRefuses                  // the proxy does not reach the endpoint
+	ProxyWrong                    // the setting names no proxy
 )
 
 // kindOf classifies an error of a delivery. Over HTTP most errors have types; gRPC keeps nothing but their words.
@@ -71,12 +72,18 @@ func proxyKind(err error, proxy string) Kind {
 		status, _ = strconv.Atoi(m[1])
 	}
 	switch {
+	case strings.Contains(text, delivery.WantedProxy):
+		return ProxyWrong
 	case status == 407:
 		return ProxyAuth
 	case status != 0:
 		return ProxyRefuses
 	case strings.Contains(text, "proxyconnect tcp:"), proxy != "" && strings.Contains(text, "dial tcp "+proxy):
 		return ProxyDown
+	case strings.Contains(text, "socks connect tcp") && strings.Contains(text, "authentication"):
+		return ProxyAuth
+	case strings.Contains(text, "socks connect tcp"):
+		return ProxyRefuses
 	}
 	return Unknown
 }

@@ -3,11 +3,12 @@ package diagnose
 import (
 	"crypto/tls"
 	"fmt"
-	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/delivery"
 )
 
 // Target is where one signal's requests go, and which settings say so: what a diagnosis needs to tell a person what to
@@ -91,6 +92,21 @@ func (t Target) onThisMachine() bool {
 // proxy is the proxy that requests go through, as the exporters choose it: host and port, and the variable it is from.
 // Both are empty when the way is direct.
 func (t Target) proxy() (address, variable string) {
+	p, variable := t.proxyURL()
+	if p == nil {
+		return "", ""
+	}
+	return p.Host, variable
+}
+
+func (t Target) proxyScheme() string {
+	if p, _ := t.proxyURL(); p != nil {
+		return p.Scheme
+	}
+	return ""
+}
+
+func (t Target) proxyURL() (p *url.URL, variable string) {
 	u, variable := *t.URL, "HTTPS_PROXY"
 	if t.GRPC {
 		u.Scheme, u.Host = "https", t.Address // gRPC asks its proxy for a tunnel in any case
@@ -98,9 +114,9 @@ func (t Target) proxy() (address, variable string) {
 	if u.Scheme == "http" {
 		variable = "HTTP_PROXY"
 	}
-	p, err := http.ProxyFromEnvironment(&http.Request{URL: &u})
-	if err != nil || p == nil {
-		return "", ""
+	p, err := delivery.ProxyOf(&u)
+	if err != nil {
+		return nil, variable
 	}
-	return p.Host, variable
+	return p, variable
 }
