@@ -12,6 +12,7 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -201,9 +202,20 @@ func misconfigured(err error) bool {
 		"invalid header field",
 		"no Host in request URL",
 	} {
-		if strings.Contains(err.Error(), text) {
-			return true
+		if _, after, found := strings.Cut(err.Error(), text); found {
+			return !beginsHTTP(after)
 		}
 	}
 	return false
+}
+
+// beginsHTTP reports whether what net/http quotes as no HTTP is the beginning of it: an
+// answer that was cut within its first word.
+func beginsHTTP(quoted string) bool {
+	literal, err := strconv.QuotedPrefix(strings.TrimSpace(quoted))
+	if err != nil {
+		return false
+	}
+	text, _ := strconv.Unquote(literal)
+	return strings.HasPrefix("HTTP/1.1", text) || strings.HasPrefix("HTTP/1.0", text)
 }

@@ -228,3 +228,20 @@ func rawServer(t *testing.T, bad answers) (address string) {
 	})
 	return fmt.Sprint(l.Addr())
 }
+
+// Wherever an answer is cut before its end of the headers, there is none, and the request is sent again.
+func TestAnswerThatIsCutAnywhereIsNone(t *testing.T) {
+	t.Parallel()
+	const answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"
+	for n := range len(answer) {
+		srv := hostile(t, 1, func(conn net.Conn) {
+			once(answer[:n])(conn)
+			_ = conn.Close()
+		})
+		endpoint := delivery.New(delivery.Config{})
+		pool := endpoint.NewTransport(nil, 1)
+		out := postTo(t.Context(), &http.Client{Transport: endpoint.Transport(pool)}, srv.URL)
+		pool.CloseIdleConnections()
+		require.EqualValues(t, 10, out.Exported, "%q: %v", answer[:n], out.Err)
+	}
+}
