@@ -17,13 +17,13 @@ import (
 func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 	t.Parallel()
 	cfg := resolve(nil, WithProtocol(ProtocolGRPC)).cfg
-	cfg.signals[traces].target.url.Host = "no%zzhost:1"
+	cfg.signals[traces].target.url.Host = "no\x7fhost:1"
 	res, _ := buildResource(t.Context(), cfg)
 	selfLog := newSelfLog(cfg.opts, slog.DiscardHandler, slog.LevelInfo, mask.Mask{}, res)
 	g := &Guard{cfg: cfg, connections: newConnections(cfg, selfLog)}
 
 	err := g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog})
-	require.ErrorContains(t, err, "telemetry: traces are off: gRPC connection to no%zzhost:1")
+	require.ErrorContains(t, err, "telemetry: traces are off: gRPC connection to no")
 	require.False(t, cfg.signals[traces].on)
 	require.Len(t, g.running, 2)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -35,14 +35,14 @@ func TestSignalThatFailsHalfWayIsUndoneAndTheOthersRun(t *testing.T) {
 // What a signal has started before its replay cannot begin is shut down again.
 func TestSignalWithoutReplayIsUndone(t *testing.T) {
 	spooled := resolve(environment{"TELEMETRY_SPOOL_DIR": t.TempDir()}, WithProtocol(ProtocolGRPC)).cfg
-	spooled.signals[traces].target.url.Host = "no%zzhost:1"
+	spooled.signals[traces].target.url.Host = "no\x7fhost:1"
 	own := &spans{}
 	cfg := resolve(nil, WithSpanExporter(own)).cfg
 	c := newConnections(spooled, diagnose.New(func(slog.Record) {}, slog.LevelWarn, mask.Mask{}))
 	defer c.spool.close(t.Context())
 
 	_, _, err := (&builder{cfg: cfg, resource: resourceOf(), connections: c}).traces(t.Context())
-	require.ErrorContains(t, err, "gRPC connection to no%zzhost:1")
+	require.ErrorContains(t, err, "gRPC connection to no")
 	require.True(t, own.stopped.Load())
 }
 

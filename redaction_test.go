@@ -274,13 +274,13 @@ func TestRedactionIsSet(t *testing.T) {
 		{name: "off by the environment", env: map[string]string{"TELEMETRY_REDACTION": "false"}, email: "a@b", order: card, pass: password, ref: "cust-17"},
 		{name: "a wrong variable leaves it on", env: map[string]string{"TELEMETRY_REDACTION": "off"}, email: "a@b", order: masked, pass: masked, ref: "cust-17"},
 		{
-			name: "keys by the environment", env: map[string]string{"TELEMETRY_REDACTION_KEYS": "email", "TELEMETRY_REDACTION_ALLOW_KEYS": "order.id"},
+			name: "keys by the environment", env: map[string]string{"TELEMETRY_REDACTION_KEYS": "email", "TELEMETRY_REDACTION_ALLOW_KEYS": "paid.with"},
 			email: masked, order: card, pass: masked, ref: "cust-17",
 		},
 		{
 			name: "everything by option", email: masked, order: card, pass: password, ref: "of " + masked,
 			opts: []telemetry.Option{telemetry.WithRedaction(telemetry.Redaction{
-				Keys: []string{"email"}, AllowKeys: []string{"order.id", "password"}, Values: []*regexp.Regexp{regexp.MustCompile(`cust-\d+`)},
+				Keys: []string{"email"}, AllowKeys: []string{"paid.with", "password"}, Values: []*regexp.Regexp{regexp.MustCompile(`cust-\d+`)},
 			})},
 		},
 	}
@@ -293,18 +293,18 @@ func TestRedactionIsSet(t *testing.T) {
 			guard, console := start(t, c, test.opts...)
 			ref := "of cust-17"
 			_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x", trace.WithAttributes(
-				attribute.String("customerEmail", "a@b"), attribute.String("order.id", card), attribute.String("password", password), attribute.String("ref", ref)))
+				attribute.String("customerEmail", "a@b"), attribute.String("paid.with", card), attribute.String("password", password), attribute.String("ref", ref)))
 			span.End()
-			guard.Logger().Info("x", "customerEmail", "a@b", "order.id", card, "password", password, "ref", ref)
+			guard.Logger().Info("x", "customerEmail", "a@b", "paid.with", card, "password", password, "ref", ref)
 			require.NoError(t, guard.Shutdown(t.Context()))
 			want := map[string]any{
-				"customerEmail": test.email, "order.id": test.order, "password": test.pass,
+				"customerEmail": test.email, "paid.with": test.order, "password": test.pass,
 				"ref": "of " + strings.TrimPrefix(test.ref, "of "),
 			}
 			require.Equal(t, want, c.Spans()[0].Attributes)
 			require.Equal(t, want, c.LogRecords()[0].Attributes)
-			require.Contains(t, console.String(), fmt.Sprintf(`"customerEmail":%q,"order.id":%q,"password":%q,"ref":%q`,
-				want["customerEmail"], want["order.id"], want["password"], want["ref"]))
+			require.Contains(t, console.String(), fmt.Sprintf(`"customerEmail":%q,"paid.with":%q,"password":%q,"ref":%q`,
+				want["customerEmail"], want["paid.with"], want["password"], want["ref"]))
 		})
 	}
 }

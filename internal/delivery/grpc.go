@@ -66,9 +66,11 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 		// a compressor of one's own under a standard name.
 		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip}))
 	}
-	if zone := strings.Index(address, "%"); zone >= 0 && creds.Info().ServerName == "" {
+	if ip, rest, zoned := strings.Cut(address, "%"); zoned && creds.Info().ServerName == "" {
 		// A zone means something on this machine only. Without it the peer gets "[fe80::1]:4317".
-		opts = append(opts, grpc.WithAuthority(address[:zone]+address[strings.Index(address, "]"):]))
+		if _, port, bracketed := strings.Cut(rest, "]"); bracketed {
+			opts = append(opts, grpc.WithAuthority(ip+"]"+port))
+		}
 	}
 	return grpc.NewClient(asWritten+strings.ReplaceAll(address, "%", "%25"), append(opts, more...)...)
 }
