@@ -208,26 +208,9 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 			g.abandon(p)
 			break
 		}
-		if r.local {
-			g.abandon(p)
-			if r.verdict == refused && c.keeps() {
-				return onDisk(r.err)
-			}
-			return r.worded(c.where, 1, 0, nil)
-		}
-		last = r
-		misplaced := last.misplaced() && c.keeps()
-		if misplaced {
-			last.verdict = kept
-		}
-		g.leave(p, last)
-		switch {
-		case misplaced:
-			return onDisk(last.err)
-		case last.verdict != retry:
+		last = c.judge(p, r)
+		if last.verdict != retry {
 			return last.worded(c.where, attempts, time.Since(start), nil)
-		case c.keeps():
-			return onDisk(last.err)
 		}
 		// A request that fails again where others have just succeeded is itself
 		// the trouble: it must not shut the gate for them at every turn.
@@ -248,6 +231,26 @@ func (e *Endpoint) deliver(ctx context.Context, c call) reply {
 		last = c.leaves(last)
 	}
 	return last.worded(c.where, attempts, time.Since(start), end)
+}
+
+// judge tells the gate what an attempt learned, and puts the request on disk if it
+// has to wait: the reply is then kept.
+func (c call) judge(p pass, r reply) reply {
+	if r.local {
+		c.gate.abandon(p)
+		if r.verdict == refused && c.keeps() {
+			r.verdict = kept
+		}
+		return r
+	}
+	if r.misplaced() && c.keeps() {
+		r.verdict = kept
+	}
+	c.gate.leave(p, r)
+	if r.verdict == retry && c.keeps() {
+		r.verdict = kept
+	}
+	return r
 }
 
 // enoughTime is how long an attempt has to be without an answer, at least, before

@@ -98,9 +98,13 @@ func (s *sizes) limit(now time.Time) int64 {
 	return min(s.refused<<doublings, 2*maxRequest)
 }
 
-// target is the size that parts should have. The caller holds the lock.
+// target is the size that parts should have: half-way between what was taken and what was refused, until an eighth is all
+// that is between them. The caller holds the lock.
 func (s *sizes) target() int64 {
-	return max(s.taken, s.refused/2)
+	if s.refused-s.taken <= s.taken/8 {
+		return s.taken
+	}
+	return s.taken + (s.refused-s.taken)/2
 }
 
 // fits returns how many of the items of a request fit into a target size, at least 1.
