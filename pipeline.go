@@ -233,7 +233,7 @@ func (b *builder) logExporters(ctx context.Context) ([]sdklog.Exporter, error) {
 // undo, deferred, turns a panic of the user's parts into an error and shuts down what a signal had started if it fails.
 func undo[T interface{ Shutdown(context.Context) error }](ctx context.Context, err *error, started *[]T) {
 	if p := recover(); p != nil {
-		*err = fmt.Errorf("panic: %v", p)
+		*err = fmt.Errorf("panic: %s", internallogs.Text(p))
 	}
 	if *err == nil {
 		return

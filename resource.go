@@ -11,6 +11,7 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/encodable"
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 	"github.com/google/uuid"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/sdk/resource"
@@ -169,7 +170,7 @@ func detect(ctx context.Context, detectors []resource.Detector) (attrs []attribu
 			var o outcome
 			defer func() {
 				if p := recover(); p != nil {
-					o.err = fmt.Errorf("panic: %v", p)
+					o.err = fmt.Errorf("panic: %s", internallogs.Text(p))
 				}
 				results[i] <- o
 			}()

@@ -289,7 +289,7 @@ func leavingBehind(ctx context.Context, grace time.Duration, verb string, do fun
 func contained(do func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %s", internallogs.Text(p))
 		}
 	}()
 	return do()

@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 	"go.opentelemetry.io/otel/trace"
+
+	internallogs "github.com/fleetotel/telemetry/internal/logs"
 )
 
 // Do runs fn in a span called name, a child of the span in ctx, and returns the error of fn as it is.
@@ -127,7 +129,7 @@ func describePanic(value any) (kind, message string) {
 	if err, ok := value.(error); ok {
 		return describe(err)
 	}
-	return fmt.Sprintf("%T", value), fmt.Sprint(value)
+	return fmt.Sprintf("%T", value), internallogs.Text(value)
 }
 
 // panicStack is the stack of the goroutine, with the place of a panic that is being recovered.

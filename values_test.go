@@ -1,6 +1,7 @@
 package telemetry_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -334,4 +335,37 @@ func TestNumbersThatAreNoneOnTheConsole(t *testing.T) {
 	require.InDelta(t, 2, points["histogram"]["Count"], 0)
 	require.Equal(t, []any{0.0, 1.0, 1.0}, points["histogram"]["BucketCounts"])
 	require.Len(t, points["histogram"]["Attributes"], 4)
+}
+
+// What a service panics with may hold itself, too.
+func TestPanicsWithValuesThatHoldThemselves(t *testing.T) {
+	if inOwnProcess(t, 200) {
+		return
+	}
+	c := otlptest.New(t)
+	guard, _ := start(t, c)
+	ctx, parent := guard.TracerProvider().Tracer("test").Start(t.Context(), "parent")
+	for what, value := range selfHolding() {
+		require.Panics(t, func() {
+			_ = telemetry.Do(ctx, what, func(context.Context) error { panic(value) })
+		})
+	}
+	for _, value := range []any{7, "text", errors.New("error"), time.Second} {
+		require.Panics(t, func() {
+			_ = telemetry.Do(ctx, fmt.Sprint("plain ", value), func(context.Context) error { panic(value) })
+		})
+	}
+	parent.End()
+	gauge, err := guard.MeterProvider().Meter("test").Int64ObservableGauge("g", metric.WithInt64Callback(func(context.Context, metric.Int64Observer) error {
+		panic(selfHolding()["a wide slice"])
+	}))
+	require.NoError(t, err)
+	require.NotNil(t, gauge)
+	flushed(t, guard)
+	require.Len(t, c.Spans(), len(selfHolding())+4+1)
+	for _, s := range c.Spans() {
+		if text, ok := strings.CutPrefix(s.Name, "plain "); ok {
+			require.Equal(t, "panic: "+text, s.Status.Message)
+		}
+	}
 }

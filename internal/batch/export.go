@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 // errExportTimeout is the cause of the end of an export that used up its time.
@@ -89,7 +90,7 @@ func (e *Engine[T]) call(ctx context.Context, slot int, items []T) delivery.Outc
 func contain[T any](ctx context.Context, export Export[T], items []T) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("the exporter panicked: %v", p)
+			err = fmt.Errorf("the exporter panicked: %s", logs.Text(p))
 		}
 	}()
 	return export(ctx, items)

@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 const (
@@ -85,7 +87,7 @@ func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool
 		err := errExited // runtime.Goexit, as a test's FailNow calls it
 		defer func() {
 			if p := recover(); p != nil {
-				err = fmt.Errorf("panicked: %v", p)
+				err = fmt.Errorf("panicked: %s", logs.Text(p))
 			}
 			if !r.state.CompareAndSwap(underway, back) {
 				t.leave(-1)

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 // Calls makes calls that may never return: to a service's own function, or to the file system of a server that is gone.
@@ -53,7 +55,7 @@ func Do[T any](ctx context.Context, c *Calls, what string, f func(context.Contex
 		r := result{err: fmt.Errorf("%s ended its goroutine", what)}
 		defer func() {
 			if p := recover(); p != nil {
-				r.err = fmt.Errorf("%s panicked: %v", what, p)
+				r.err = fmt.Errorf("%s panicked: %s", what, logs.Text(p))
 			}
 			this.end()
 			answer <- r

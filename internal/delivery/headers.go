@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 // withHeaders makes one attempt with the headers of the moment. An attempt that is refused for its credentials is worth
@@ -29,7 +31,7 @@ func (e *Endpoint) withHeaders(ctx context.Context, try func(current map[string]
 func (e *Endpoint) headers(ctx context.Context) (current map[string]string, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %s", logs.Text(p))
 		}
 	}()
 	return e.cfg.Headers(ctx)

@@ -391,3 +391,14 @@ func (w *walk) field(v reflect.Value, f *field, levels int, own bool) Node {
 	}
 	return n
 }
+
+// Text is a value of unknown shape as text, such as that of a panic: fmt would follow one that holds itself until the
+// stack overflows.
+func Text(value any) string {
+	w := walk{budget: budget{MaxValueElements, MaxValueBytes}}
+	n := w.any(value, MaxDepth)
+	if w.deep {
+		return depthNote
+	}
+	return n.String()
+}
