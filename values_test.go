@@ -98,7 +98,7 @@ func selfHolding() map[string]any {
 	named := &pointerNamed{}
 	named.Self = []any{named}
 	wrapped := &errorOfItself{}
-	wrapped.inner = fmt.Errorf("wrapped: %w", wrapped)
+	wrapped.inner = &errorOfItself{inner: wrapped}
 	wide := []any{make([]any, 200), nil}
 	wide[1] = wide
 	ring := &list{Value: 1}

@@ -2,6 +2,7 @@ package peek
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"testing"
 
@@ -130,4 +131,19 @@ func TestMembersAreThoseOfTheSet(t *testing.T) {
 		require.Zero(t, testing.AllocsPerRun(100, func() { Members(&s) }))
 	}
 	require.Empty(t, Members(&attribute.Set{}))
+}
+
+// A trace state is part of a header that a stranger may have sent, and counts.
+func TestSizeOfATraceState(t *testing.T) {
+	state, err := trace.ParseTraceState("vendor=" + strings.Repeat("x", 200) + ",b=2")
+	require.NoError(t, err)
+	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceState: state, Remote: true})
+	out := tracetest.NewSpanRecorder()
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(out), sdktrace.WithSampler(sdktrace.AlwaysSample()))
+	_, span := tp.Tracer("t").Start(trace.ContextWithSpanContext(context.Background(), parent), "name")
+	span.End()
+	var v Spans
+	require.Equal(t, len(state.String())+1, v.Parts(out.Ended()[0]).State, "two separators for each member")
+	require.Equal(t, v.Parts(out.Ended()[0]).State, v.Parts(wrapper{out.Ended()[0]}).State)
+	require.Zero(t, v.Parts(sdkSpan(t, true, func(trace.Span) {})).State)
 }
