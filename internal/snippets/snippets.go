@@ -109,7 +109,7 @@ func (m Module) Program(t testing.TB, dir string, s Snippet) {
 
 var packages = map[string]string{
 	"telemetry": library, "telemetrytest": library + "/telemetrytest",
-	"context": "context", "errors": "errors", "exec": "os/exec", "http": "net/http", "httptest": "net/http/httptest", "os": "os",
+	"context": "context", "errors": "errors", "exec": "os/exec", "io": "io", "http": "net/http", "httptest": "net/http/httptest", "os": "os",
 	"regexp": "regexp", "signal": "os/signal", "slog": "log/slog", "syscall": "syscall", "testing": "testing", "time": "time",
 	"grpc": "google.golang.org/grpc", "otel": "go.opentelemetry.io/otel", "attribute": "go.opentelemetry.io/otel/attribute",
 	"codes": "go.opentelemetry.io/otel/codes", "metric": "go.opentelemetry.io/otel/metric",
