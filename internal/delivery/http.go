@@ -41,7 +41,7 @@ func (t *transport) CloseIdleConnections() {
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody && !asking(req.Context()) {
-		return t.next.RoundTrip(req)
+		return t.next.RoundTrip(Watched(req))
 	}
 	defer req.Body.Close() // nothing to learn from closing what was read
 	p, err := t.prepare(req)
