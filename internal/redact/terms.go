@@ -51,8 +51,8 @@ var (
 	cardWords       = []string{"card", "cards", "creditcard", "debitcard", "credit", "debit", "cc", "pan", "visa", "mastercard", "amex", "maestro"}
 )
 
-// numbered are the things that a shop and its systems number. "payment", "account" and "transaction" are not among them: what
-// follows them may well be a card.
+// numbered are the things that a shop and its systems number. "payment", "account" and "transaction" are not among them, nor
+// "message" and "event": what follows them may well be a card.
 var numbered = func() map[string]bool {
 	things := map[string]bool{}
 	for _, thing := range []string{
@@ -60,9 +60,7 @@ var numbered = func() map[string]bool {
 		"parcel", "package", "shipment", "delivery", "tracking", "waybill", "awb", "consignment", "rma",
 		"customer", "user", "member", "merchant", "seller", "vendor", "supplier", "store", "shop", "warehouse", "branch",
 		"product", "article", "item", "sku", "variant", "barcode", "ean", "gtin", "upc", "isbn", "lot", "serial", "asset",
-		"ticket", "case", "incident", "booking", "reservation", "campaign",
-		"request", "message", "event", "session", "trace", "span", "correlation", "job", "task", "build", "offset", "sequence",
-		"device", "imei", "iccid", "phone",
+		"ticket", "booking", "reservation", "campaign", "offset", "sequence", "imei", "iccid",
 	} {
 		things[thing], things[thing+"s"] = true, true
 	}
