@@ -94,7 +94,8 @@ func (s Served) attributes() []attribute.KeyValue {
 		return attrs
 	}
 	host, port := splitHost(s.Request.Host)
-	attrs = append(attrs, semconv.ServerAddress(encodable.Part(host[:min(len(host), maxHost)], len(s.Request.Host))))
+	held := max(len(s.Request.Host), len(s.Request.RequestURI)) // the host of GET http://… is a part of the line
+	attrs = append(attrs, semconv.ServerAddress(encodable.Part(host[:min(len(host), maxHost)], held)))
 	if port > 0 && port != defaultPort(s.Request) {
 		attrs = append(attrs, semconv.ServerPort(port))
 	}
