@@ -1,11 +1,12 @@
-// Command sampling shows the adaptive sampler at work: a load that steps from 20 to 2,000 requests per second and back,
-// of which one in a hundred fails, and what a collector in the same process gets to see of it.
+// Command sampling shows the adaptive sampler at work: a load that steps from 20 to 2,000 requests per second and back, and
+// then comes in bursts. One request in a hundred fails. It shows what a collector in the same process gets to see of that.
 //
 //	go run ./examples/sampling
 //
 // prints a line per second: how many requests there were, how many traces were kept, and how many of the failed ones.
 // At the end it estimates, from the spans that arrived and their weights alone, how many requests and failures there
-// were, beside the true numbers.
+// were, beside the true numbers. A step of the load keeps more for its first second, until the burst budget is used up;
+// the bursts, of 400 requests at once every two seconds, are sampled by their average.
 //
 //	go run ./examples/sampling -target 10 -phase 10s
 //
@@ -39,6 +40,14 @@ func main() {
 type step struct {
 	rate   int // requests per second
 	length time.Duration
+	every  time.Duration // they come all at once, this often; 0: evenly
+}
+
+func (s step) String() string {
+	if s.every == 0 {
+		return fmt.Sprintf("%d requests a second", s.rate)
+	}
+	return fmt.Sprintf("%.0f requests at once, every %v", float64(s.rate)*s.every.Seconds(), s.every)
 }
 
 func run(ctx context.Context, out io.Writer, args []string) error {
@@ -55,7 +64,10 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 		return err
 	}
 	defer shop.close()
-	steps := []step{{*high / 100, *phase}, {*high, *phase}, {*high / 10, *phase}, {*high / 100, *phase}}
+	steps := []step{
+		{*high / 100, *phase, 0}, {*high, *phase, 0}, {*high / 10, *phase, 0}, {*high / 100, *phase, 0},
+		{*high / 10, 2 * *phase, *phase / 2},
+	}
 	if err := shop.serve(ctx, out, steps); err != nil {
 		return err
 	}

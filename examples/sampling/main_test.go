@@ -15,6 +15,7 @@ func TestEstimates(t *testing.T) {
 	var out bytes.Buffer
 	require.NoError(t, run(context.Background(), &out, []string{"-phase", "1s", "-rate", "1000"}))
 	t.Log(out.String())
+	require.Contains(t, out.String(), "50 requests at once, every 500ms:")
 	for _, line := range []struct {
 		name      string
 		tolerance float64
@@ -37,7 +38,7 @@ func TestInterrupted(t *testing.T) {
 	shop, err := openShop(t.Context(), 50)
 	require.NoError(t, err)
 	defer shop.close()
-	require.NoError(t, shop.serve(ctx, &out, []step{{100, time.Minute}}))
+	require.NoError(t, shop.serve(ctx, &out, []step{{100, time.Minute, 0}}))
 	require.NoError(t, shop.report(&out))
 	require.Contains(t, out.String(), "interrupted")
 	require.Contains(t, out.String(), "traces arrived")

@@ -55,7 +55,8 @@ func (s *shop) serve(ctx context.Context, out io.Writer, steps []step) error {
 	var before totals
 	requestsBefore := int64(0)
 	for _, st := range steps {
-		due := 0.0
+		fmt.Fprintf(out, "%v:\n", st)
+		due, burst := 0.0, time.Now()
 		for begin := time.Now(); time.Since(begin) < st.length; {
 			select {
 			case <-ctx.Done():
@@ -63,7 +64,13 @@ func (s *shop) serve(ctx context.Context, out io.Writer, steps []step) error {
 				return s.guard.ForceFlush(context.Background())
 			case <-ticker.C:
 			}
-			for due += float64(st.rate) * slice.Seconds(); due >= 1; due-- {
+			if st.every == 0 {
+				due += float64(st.rate) * slice.Seconds()
+			} else if now := time.Now(); !now.Before(burst) {
+				due += float64(st.rate) * st.every.Seconds()
+				burst = burst.Add(st.every)
+			}
+			for ; due >= 1; due-- {
 				s.handle(ctx)
 			}
 			if time.Now().After(nextLine) {
