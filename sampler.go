@@ -26,12 +26,12 @@ import (
 // sample does. A process that makes up a new span name for every request stays within TracesPerSecond too, and within
 // 1 MiB of memory: beyond 512 operations the rest share one rate.
 //
-// A poller, a batch consumer or a cron job makes everything at once and then nothing. Such a burst is sampled by the average
-// of the past seconds to minutes, until it has used the burst budget of about 4 × TracesPerSecond. Only then is it taken for
-// a rise of the load, and the share falls to what the present rate asks for. So a first burst of 200 traces is kept whole,
-// and 2,000 traces every ten seconds are kept at 1 in 6, each with a weight near 6. Bursts are remembered for 15 minutes, so
-// that those that come once in ten are sampled evenly from their second time on; where they are usual, the budget grows to
-// about 7 × TracesPerSecond.
+// A poller, a batch consumer or a cron job makes everything at once and then nothing. Such a burst is sampled by what is
+// known of the operation, its average and its busiest second of the last 15 minutes, until it has used the burst budget of
+// about 4 × TracesPerSecond. Only then is it taken for a rise of the load, and the share falls to what the present rate asks
+// for. So a first burst of 200 traces is kept whole, and 2,000 traces every ten seconds are kept at 1 in 6, each with a
+// weight near 6. Bursts that come once in ten minutes are sampled evenly from their second time on. Where bursts are usual,
+// the budget grows to about 7 × TracesPerSecond.
 //
 // The bounds are: at most 6 × TracesPerSecond in the first second of a burst or a rise, 9 × where bursts are usual, and at
 // most 1.6 × TracesPerSecond on average over any ten seconds. What a burst takes beyond TracesPerSecond is repaid in the

@@ -6,7 +6,7 @@
 // prints a line per second: how many requests there were, how many traces were kept, and how many of the failed ones.
 // At the end it estimates, from the spans that arrived and their weights alone, how many requests and failures there
 // were, beside the true numbers. A step of the load keeps more for its first second, until the burst budget is used up;
-// the bursts, of 400 requests at once every two seconds, are sampled by their average.
+// the bursts, of 400 requests at once every two seconds, are sampled by what is usual.
 //
 //	go run ./examples/sampling -target 10 -phase 10s
 //

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -189,6 +190,9 @@ func TestRareBursts(t *testing.T) {
 				}
 				all.assertUseful(t)
 				assert.LessOrEqual(t, kept.mostIn(10), 1.6*10*target)
+				if strings.HasSuffix(tc.name, "spread") {
+					assert.InDelta(t, target, all.kept/600, 0.2*target, "their peaks do not add up")
+				}
 				for op := range each {
 					if each[op].truth > 0 {
 						assert.InDelta(t, 1, each[op].ratio(), 0.5, "operation %d", op)
@@ -196,6 +200,30 @@ func TestRareBursts(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestBurstLargerThanUsual has five bursts of 6,000 and then one of 8,000: the end of it, for which the budget does not last,
+// must not weigh as much as all of it.
+func TestBurstLargerThanUsual(t *testing.T) {
+	for run := range runsOf(t, 20, 200) {
+		seed := seedOf(run)
+		h := newHead(seed, target, defaultFairness, 1)
+		var last totals
+		playBursts(seed, h.clock, h.tickNow, 6*time.Minute, []bursts{{0, time.Second, time.Minute, func(at time.Duration) int {
+			if at > 5*time.Minute {
+				return 8000
+			}
+			return 6000
+		}}}, func(a arrival) {
+			if pt, kept := h.ask(a); a.at > 5*time.Minute {
+				last.add(1/pt.p, kept)
+			}
+		})
+		if run == 0 {
+			t.Log(&last)
+		}
+		assert.LessOrEqual(t, last.heaviest, 500.0)
 	}
 }
 
@@ -253,6 +281,7 @@ func TestRise(t *testing.T) {
 				first.add(kept[60])
 				ten.add(10 * kept.mean(60, 70))
 				later.add(kept.mean(120, 180))
+				assert.Less(t, h.budget.surplus, 0.0, "what the rise has cost is repaid")
 			}
 			t.Logf("first second %.0f, first ten %.0f, after a minute %.1f a second", first.mean(), ten.mean(), later.mean())
 			assert.InDelta(t, target, later.mean(), 0.05*target)

@@ -12,11 +12,11 @@ const tickInterval = 200 * time.Millisecond
 
 // controller holds the kept traces per second at a target, by one threshold per class.
 //
-// It knows two rates of each class: the usual one, from averages of seconds to minutes and the busiest second of some
-// minutes, and the recent one of the last second. Which of the two it goes by is a question of the budget. While the
-// target is not used up, a class has the higher of the two probabilities that follow, so that what is left is used when
-// the load falls. A burst is sampled as usual until it has used the burst budget. From there on it is taken for a rise,
-// and the lower probability counts.
+// It knows two rates of each class: the usual one, from the average of the last seconds and the busiest second of the last
+// quarter of an hour, and the recent one of the last second. The budget says which of the two it goes by. While the target
+// is not used up, a class has the higher of the two probabilities that follow, so that what is left is used when the load
+// falls. A burst is sampled as usual until it has used the burst budget. From there on it is taken for a rise, and the
+// lower probability counts.
 //
 // Thresholds are a function of arrivals and of past decisions, never of the R of the trace they decide: that makes the
 // adjusted counts unbiased, see the package's sources. The hot path reads no clock, takes no lock and allocates
@@ -83,13 +83,18 @@ func (c *controller) decide(key uint64, name string, r, weight uint64) *point {
 
 // classOf returns the class of an operation that arrives, with its threshold up to date.
 func (c *controller) classOf(key uint64, name string) *class {
-	if c.kept.Load() >= c.alarm.Load() {
-		c.look()
-	}
+	c.update()
 	if cl := c.table.find(key); cl != nil {
 		return cl
 	}
 	return c.admit(key, name)
+}
+
+// update brings the thresholds up to date with what has been kept.
+func (c *controller) update() {
+	if c.kept.Load() >= c.alarm.Load() {
+		c.look()
+	}
 }
 
 // keep counts a kept trace. It is the next arrival that looks at what follows from it: a trace must not move the

@@ -6,10 +6,8 @@ import (
 )
 
 const (
-	// shortMemory and longMemory are the time constants of the averages. The short one learns a rise within some ten
-	// seconds; the long one bridges the gaps between bursts that come several times a minute.
-	shortMemory = 10 * time.Second
-	longMemory  = 100 * time.Second
+	// memory is the time constant of the average. A rise is learned within some ten seconds.
+	memory = 10 * time.Second
 	// peakSlots of peakSlot are how long the busiest second is remembered: 15 to 20 minutes, for bursts that come once in
 	// ten.
 	peakSlot  = 5 * time.Minute
@@ -18,34 +16,23 @@ const (
 	windowTicks = 5
 )
 
-// estimate is what is known of the arrivals of a class: averages over seconds and minutes, its busiest second, and the
-// last second.
+// estimate is what is known of the arrivals of a class: their average, the busiest second of some minutes, and the last
+// second.
 type estimate struct {
-	short, long fading
-	busiest     peaks // arrivals per second
-	window      [windowTicks]count
-	next        int // the oldest of window
+	past    count // fading exponentially
+	busiest peaks // arrivals per second
+	window  [windowTicks]count
+	next    int // the oldest of window
 }
 
 // count is how many have arrived in a time.
 type count struct{ arrivals, seconds float64 }
 
-// fading is a count of which the past fades exponentially.
-type fading count
-
-func (f *fading) observe(arrivals, seconds float64, memory time.Duration) {
-	fade := math.Exp(-seconds / memory.Seconds())
-	f.arrivals = f.arrivals*fade + arrivals
-	f.seconds = f.seconds*fade + memory.Seconds()*(1-fade)
-}
-
-// rate is in arrivals per second. What is known of less than least seconds is taken for all there was in that time.
-func (f *fading) rate(least float64) float64 { return f.arrivals / max(f.seconds, least) }
-
 // observe adds what has arrived since the last observation, which is a tick ago or longer.
 func (e *estimate) observe(now time.Duration, arrivals, seconds float64) {
-	e.short.observe(arrivals, seconds, shortMemory)
-	e.long.observe(arrivals, seconds, longMemory)
+	fade := math.Exp(-seconds / memory.Seconds())
+	e.past.arrivals = e.past.arrivals*fade + arrivals
+	e.past.seconds = e.past.seconds*fade + memory.Seconds()*(1-fade)
 	if seconds > 1 {
 		e.window, seconds = [windowTicks]count{}, 1
 	}
@@ -63,10 +50,8 @@ func (e *estimate) lastSecond() (sum count) {
 	return sum
 }
 
-// average is in arrivals per second; while the load rises it is that of the last seconds, otherwise that of minutes.
-func (e *estimate) average() float64 {
-	return max(e.short.rate(1), e.long.rate(shortMemory.Seconds()))
-}
+// average is in arrivals per second. What is known of less than a second is taken for all there was in one.
+func (e *estimate) average() float64 { return e.past.arrivals / max(e.past.seconds, 1) }
 
 // usual is the rate to plan with: the average, or if that is more, the steady rate that costs as much as the busiest
 // second may, which is burst seconds' worth of the target.
@@ -78,12 +63,12 @@ func (e *estimate) usual(burst float64) float64 {
 // chance of a rare operation to be kept does not depend on the second.
 func (e *estimate) recent() float64 {
 	const lean = 2
-	short := e.short.rate(1)
-	if short == 0 {
+	average := e.average()
+	if average == 0 {
 		return 0
 	}
 	second := e.lastSecond()
-	return (second.arrivals + lean) / (second.seconds + lean/short)
+	return (second.arrivals + lean) / (second.seconds + lean/average)
 }
 
 // peaks remembers a maximum for peakSlots-1 to peakSlots times peakSlot.

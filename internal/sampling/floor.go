@@ -57,6 +57,7 @@ func (f *floor) threshold() uint64 {
 
 // admits reports whether an undecided local root with this R is to be recorded.
 func (f *floor) admits(r uint64) bool {
+	f.cpu.update()
 	threshold := f.threshold() // before this trace counts, for its R must not move its own threshold
 	f.cpu.decide(0, "", r, 1)
 	if threshold > 0 {
@@ -81,7 +82,10 @@ func (f *floor) record() {
 
 // atStart is the highest floor that a fragment that starts now can have passed, or would have had to pass if the head had
 // not sampled it. The tick before counts as well, for the moment between the decision to record and the start.
-func (f *floor) atStart() uint64 {
+func (f *floor) atStart(sampled bool) uint64 {
+	if sampled { // else admits has
+		f.cpu.update()
+	}
 	n, size := f.tickNumber.Load(), uint64(len(f.starts))
 	return max(f.threshold(), f.starts[n%size].Load(), f.starts[(n+size-1)%size].Load())
 }

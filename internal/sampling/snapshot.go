@@ -95,7 +95,7 @@ func (c *controller) operations() (list []Operation, arrivals, kept uint64) {
 	for _, cl := range c.classes {
 		pt := cl.current.Load()
 		op := Operation{
-			Name: cl.name, Rate: cl.estimate.short.rate(0.001), Probability: pt.p, Threshold: encodeThreshold(pt.threshold),
+			Name: cl.name, Rate: cl.estimate.average(), Probability: pt.p, Threshold: encodeThreshold(pt.threshold),
 			Kept: cl.kept.Load(),
 		}
 		op.Arrivals = max(cl.arrivals.Load(), op.Kept)

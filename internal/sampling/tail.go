@@ -122,7 +122,7 @@ func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 		if f.kept {
 			t.law.kept.Add(1) // another request of it
 		}
-		f.passed = max(f.passed, t.sampler.floor.atStart())
+		f.passed = max(f.passed, t.sampler.floor.atStart(sc.IsSampled()))
 		if f.queue == &t.waiting {
 			t.hold(f)
 		}
