@@ -90,7 +90,8 @@ func (r *Redactor) slogAny(l label, a slog.Attr, asJSON bool) (masked slog.Attr)
 		}
 		return a
 	}
-	if _, marshals := a.Value.Any().(json.Marshaler); !marshals {
+	_, marshals := a.Value.Any().(json.Marshaler)
+	if !marshals {
 		if err, isError := a.Value.Any().(error); isError {
 			if text, n := r.text(l, err.Error()); n > 0 {
 				return slog.String(a.Key, text)
@@ -113,9 +114,9 @@ func (r *Redactor) slogAny(l label, a slog.Attr, asJSON bool) (masked slog.Attr)
 	}
 	text, n := r.text(l, string(bytes.TrimSpace(buf.Bytes())))
 	switch {
-	case n == 0:
+	case n == 0 && !marshals:
 		return a
-	case json.Valid([]byte(text)):
+	case n == 0 || json.Valid([]byte(text)): // what is clean need not be encoded again
 		return slog.Any(a.Key, json.RawMessage(text))
 	}
 	return slog.String(a.Key, text)
@@ -127,6 +128,9 @@ func textForms(value any) (forms []string) {
 	if v, ok := value.(encoding.TextMarshaler); ok {
 		if text, err := v.MarshalText(); err == nil {
 			forms = append(forms, string(text))
+			if _, isError := value.(error); !isError {
+				return forms
+			}
 		}
 	}
 	if raw, ok := byteSlice(value); ok {
