@@ -70,7 +70,11 @@ func (c *controller) addClass(name string, now time.Duration) *class {
 // decide counts an arrival of the operation with this key and returns the point to decide it with. weight is how many
 // arrivals it stands for. The name is kept for Snapshot.
 func (c *controller) decide(key uint64, name string, r, weight uint64) *point {
-	cl := c.classOf(key, name)
+	return c.decideIn(c.classOf(key, name), key, name, r, weight)
+}
+
+// decideIn is decide for an arrival whose class is known.
+func (c *controller) decideIn(cl *class, key uint64, name string, r, weight uint64) *point {
 	if mask := cl.thinning.Load(); r&mask == 0 {
 		cl.arrivals.Add(weight * (mask + 1))
 	}

@@ -59,7 +59,7 @@ func (f *floor) threshold() uint64 {
 func (f *floor) admits(r uint64) bool {
 	f.cpu.update()
 	threshold := f.threshold() // before this trace counts, for its R must not move its own threshold
-	f.cpu.decide(0, "", r, 1)
+	f.cpu.decideIn(f.cpu.overflow, 0, "", r, 1)
 	if threshold > 0 {
 		raise(&f.starts[f.tickNumber.Load()%uint64(len(f.starts))], threshold)
 	}
