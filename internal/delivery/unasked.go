@@ -26,7 +26,7 @@ type askedConn struct {
 	net.Conn
 	buffer *bufio.Reader
 	begun  atomic.Bool                           // something was written
-	passes atomic.Bool                           // what was written is no HTTP request to the server: TLS, or CONNECT
+	passes atomic.Bool                           // what was written is not an HTTP request to the server: TLS, SOCKS or CONNECT
 	asked  atomic.Pointer[httptrace.ClientTrace] // of the request whose answer is awaited
 	used   atomic.Bool                           // a request has been answered
 	ended  atomic.Bool                           // there is more than the answer
@@ -37,8 +37,8 @@ func newAskedConn(c net.Conn) *askedConn {
 }
 
 func (c *askedConn) Write(p []byte) (int, error) {
-	const tlsHandshake = 22 // RFC 8446, section 5.1
-	if !c.begun.Swap(true) && len(p) > 0 && (p[0] == tlsHandshake || bytes.HasPrefix(p, []byte("CONNECT "))) {
+	// An HTTP request begins with its method, a TLS handshake (RFC 8446 §5.1) and SOCKS (RFC 1928 §3) with a number.
+	if !c.begun.Swap(true) && len(p) > 0 && (p[0] < 'A' || p[0] > 'Z' || bytes.HasPrefix(p, []byte("CONNECT "))) {
 		c.passes.Store(true)
 	}
 	return c.Conn.Write(p)
