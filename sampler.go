@@ -28,7 +28,7 @@ import (
 //
 // A poller, a batch consumer or a cron job makes everything at once and then nothing. Such a burst is sampled by what is
 // known of the operation, its average and its busiest second of the last 15 minutes, until it has used the burst budget of
-// about 4 × TracesPerSecond. Only then is it taken for a rise of the load, and the share falls to what the present rate asks
+// about 4 × TracesPerSecond, at least 16 traces. Only then is it taken for a rise of the load, and the share falls to what the present rate asks
 // for. So a first burst of 200 traces is kept whole, and 2,000 traces every ten seconds are kept at 1 in 6, each with a
 // weight near 6. Bursts that come once in ten minutes are sampled evenly from their second time on. Where bursts are usual,
 // the budget grows to about 7 × TracesPerSecond.
@@ -131,7 +131,7 @@ type Rule struct {
 	Drop            bool    // nothing is kept, not even errors
 	Keep            bool    // everything is kept
 	Ratio           float64 // this part is kept, 2^-56 to 1; errors besides
-	TracesPerSecond float64 // this many are kept, apart from Sampling.TracesPerSecond; errors besides
+	TracesPerSecond float64 // this many are kept, apart from Sampling.TracesPerSecond; bursts and errors as there
 
 	SlowThreshold time.Duration // instead of the sampler's: default that one; negative: off
 }

@@ -90,6 +90,52 @@ func TestSamplerKeepsEverythingWhenThereIsLittle(t *testing.T) {
 	}
 }
 
+// TestSamplerBursts has services that make everything at once and then nothing, for five minutes after one of warm-up.
+func TestSamplerBursts(t *testing.T) {
+	for _, tc := range []struct {
+		name   string
+		size   int
+		period time.Duration
+	}{
+		{"a poller", 200, time.Second},
+		{"a batch consumer", 500, 5 * time.Second},
+		{"a job", 2000, 10 * time.Second},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				truth, begin := 0.0, time.Now()
+				spans := sampled(t, telemetry.Sampling{HeadOnly: true}, func(tracer trace.Tracer) {
+					for time.Since(begin) < 6*time.Minute {
+						for range tc.size {
+							_, s := tracer.Start(t.Context(), "poll")
+							s.End()
+							if time.Since(begin) >= time.Minute {
+								truth++
+							}
+						}
+						time.Sleep(tc.period)
+					}
+				})
+				kept, estimate, heaviest := 0.0, 0.0, 0.0
+				for _, s := range spans {
+					if s.StartTime.Sub(begin) < time.Minute {
+						continue
+					}
+					count, ok := telemetry.AdjustedCount(s.SpanContext)
+					require.True(t, ok)
+					kept++
+					estimate += count
+					heaviest = max(heaviest, count)
+				}
+				t.Logf("%.1f kept a second, Σ weights/truth %.3f, heaviest %.5f of the truth", kept/300, estimate/truth, heaviest/truth)
+				assert.InDelta(t, 52.5, kept/300, 22.5)
+				assert.InDelta(t, 1, estimate/truth, 0.1)
+				assert.Less(t, heaviest/truth, 0.01)
+			})
+		})
+	}
+}
+
 func TestSamplerRules(t *testing.T) {
 	server := trace.WithSpanKind(trace.SpanKindServer)
 	spans := sampled(t, telemetry.Sampling{Rules: []telemetry.Rule{
