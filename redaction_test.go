@@ -155,7 +155,7 @@ func TestSecretsAreNotSpooled(t *testing.T) {
 // A batch that the server finds too large comes again in halves.
 func TestHalvedBatchesAreCountedOnce(t *testing.T) {
 	c := otlptest.New(t)
-	c.SetFault(otlptest.Fault{HTTPStatus: 413, Times: 3}, otlptest.Traces)
+	c.SetFault(otlptest.Fault{HTTPStatus: 413, Times: 2}, otlptest.Traces)
 	guard, _ := start(t, c, telemetry.WithoutMetrics())
 	for range 8 {
 		_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x", trace.WithAttributes(attribute.String("password", password)))
