@@ -201,13 +201,19 @@ func (g *gate) lift() {
 	}
 }
 
-// untilLifted is closed when the bar is lifted. It is nil, which never is, unless the
-// gate is barred.
+// untilLifted is closed when the bar is lifted. It is closed already if the gate is not
+// barred: an answer may come after the one that has lifted the bar.
 func (g *gate) untilLifted() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.lifted == nil {
+		return noBar
+	}
 	return g.lifted
 }
+
+// noBar is closed.
+var noBar = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
 // changes ends the era.
 func (g *gate) changes(err error) {

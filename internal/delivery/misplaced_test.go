@@ -131,3 +131,27 @@ func TestRefusalsThatAreKeptAreTold(t *testing.T) {
 		d.close()
 	})
 }
+
+// The answer to a spooled request may come after the one that lifts the bar, and still say no: it was given before.
+func TestRefusalThatComesTooLateDoesNotLetTheReplayRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDepot(t)
+		d.set(replying(401))
+		require.EqualValues(t, 1, d.send(t.Context(), "a", 1).Spooled)
+		d.set(func(names string, r *http.Request) (*http.Response, error) {
+			if names == "a" {
+				d.set(fine)
+				time.Sleep(time.Second)
+				return response(r, 401, "", ""), nil
+			}
+			return ok(r)
+		})
+		d.start()
+		time.Sleep(time.Second / 2)
+		require.EqualValues(t, 1, d.send(t.Context(), "b", 1).Exported)
+		time.Sleep(time.Second)
+		_, took := d.seen()
+		require.Equal(t, []string{"b", "a"}, took)
+		d.close()
+	})
+}

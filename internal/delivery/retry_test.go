@@ -111,8 +111,8 @@ func TestPoisonedRequestWaitsForItself(t *testing.T) {
 			return ok(r)
 		})
 		ctx := context.WithValue(expired(t, 30*time.Second), poison{}, true)
-		go func() { _ = s.send(ctx, "traces") }()
 		var done sync.WaitGroup
+		done.Go(func() { _ = s.send(ctx, "traces") })
 		var delivered atomic.Int64
 		for range 7 {
 			done.Go(func() {

@@ -43,8 +43,9 @@ type turn struct {
 	seeks       bool
 }
 
-// enter returns the leave to send a request, or the reply that it would get. While nothing is known to fit, one request
-// at a time finds out. items is 0 where nobody knows them: such a request is sent whatever its size.
+// enter returns the leave to send a request, or the reply that it would get. Requests that may or may not fit are sent
+// one at a time, so that each learns from the one before it. items is 0 if their number is not known: such a request is
+// sent whatever its size.
 func (s *sizes) enter(ctx context.Context, size, items int64) (*turn, reply) {
 	for {
 		s.mu.Lock()
@@ -53,7 +54,7 @@ func (s *sizes) enter(ctx context.Context, size, items int64) (*turn, reply) {
 			s.mu.Unlock()
 			return nil, r
 		}
-		if items == 0 || s.refused == 0 || s.taken > 0 {
+		if items == 0 || !s.seeks(size, items) {
 			s.mu.Unlock()
 			return t, reply{}
 		}
@@ -92,6 +93,20 @@ func (s *sizes) known(size, items int64, now time.Time) (reply, bool) {
 	return reply{}, false
 }
 
+// seeks reports whether a request finds out what fits. The caller holds the lock.
+func (s *sizes) seeks(size, items int64) bool {
+	switch {
+	case s.refused == 0 || size <= s.taken:
+		return false
+	case size >= s.refused: // one item is sent in any case, and shows nothing new
+		return items > 1 || s.taken == 0
+	}
+	return !s.settled()
+}
+
+// settled reports whether at most an eighth lies between what was taken and what was refused. The caller holds the lock.
+func (s *sizes) settled() bool { return s.refused-s.taken <= s.taken/8 }
+
 // limit is the size from which on requests are not worth sending. The caller holds the lock.
 func (s *sizes) limit(now time.Time) int64 {
 	doublings := min(now.Sub(s.refusedAt)/forgetAfter, 16)
@@ -101,7 +116,7 @@ func (s *sizes) limit(now time.Time) int64 {
 // target is the size that parts should have: half-way between what was taken and what was refused, until an eighth is all
 // that is between them. The caller holds the lock.
 func (s *sizes) target() int64 {
-	if s.refused-s.taken <= s.taken/8 {
+	if s.settled() {
 		return s.taken
 	}
 	return s.taken + (s.refused-s.taken)/2
