@@ -82,7 +82,8 @@ func (r *sdkRecord) onePoint(t testing.TB, name string) point {
 
 func TestHandlerResponseSize(t *testing.T) {
 	const size = 100_000
-	content := bytes.Repeat([]byte("x"), size)
+	text := strings.Repeat("x", size)
+	content := []byte(text)
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), content, 0o600))
 	for name, handler := range map[string]http.Handler{
@@ -98,7 +99,7 @@ func TestHandlerResponseSize(t *testing.T) {
 			_, _ = w.Write(content[:10])
 			_, _ = io.Copy(w, bytes.NewReader(content[10:]))
 		}),
-		"io.WriteString": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, string(content)) }),
+		"io.WriteString": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {

@@ -304,7 +304,7 @@ func WithRedaction(r Redaction) Option {
 	return record(func(o *options) { o.redaction = merged(o.redaction, r) })
 }
 
-// WithDisabled(true) switches telemetry off, as OTEL_SDK_DISABLED=true does, for a service that has a setting of its own:
+// WithDisabled switches telemetry off if it is true, as OTEL_SDK_DISABLED=true does, for a service that has a setting of its own:
 //
 //	telemetry.WithDisabled(!settings.Telemetry)
 //

@@ -157,7 +157,8 @@ func TestRunHoldsTheGlobalsWhileMainRuns(t *testing.T) {
 	require.EqualValues(t, 1, guard.Health().Traces.Exported, "the books are there after the end")
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Nil(t, telemetry.GuardFromContext(t.Context()))
-	require.Nil(t, telemetry.GuardFromContext(nil)) //nolint:staticcheck // nil is what is tested
+	//lint:ignore SA1012 A nil context is what is tested.
+	require.Nil(t, telemetry.GuardFromContext(nil))
 }
 
 func TestRunSaysWhatADeliveryWaitsForThatTakesLong(t *testing.T) {

@@ -66,6 +66,7 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 		// a compressor of one's own under a standard name.
 		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip}))
 	}
+	//lint:ignore SA1019 Deprecated for those who set it here; whether TLS has named the server says nothing else.
 	if ip, rest, zoned := strings.Cut(address, "%"); zoned && creds.Info().ServerName == "" {
 		// A zone means something on this machine only. Without it the peer gets "[fe80::1]:4317".
 		if _, port, bracketed := strings.Cut(rest, "]"); bracketed {

@@ -32,7 +32,6 @@ import (
 type h2server struct {
 	t      *testing.T
 	addr   string
-	tls    *tls.Config
 	answer func(s *h2stream)
 
 	mu       sync.Mutex

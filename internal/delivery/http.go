@@ -176,7 +176,7 @@ const maxResponse = 1 << 20
 // 16 MiB.
 const MaxResponseHeader = 64 << 10
 
-var errInterim = errors.New("the server leaves HTTP in place of an answer:")
+var errInterim = errors.New("the server leaves HTTP in place of an answer")
 
 // exchange makes one attempt and reads the whole answer, so that the attempt's
 // context may end before the exporter reads it. An answer that is cut short, or
@@ -192,7 +192,7 @@ func (t *transport) exchange(req *http.Request) (resp *http.Response, body []byt
 	if resp.StatusCode < 200 {
 		// The body of 101 is the connection, which outlives the attempt and its context. An OTLP client asks for no other
 		// protocol, so the answer is still to come, and on this connection it cannot.
-		return nil, nil, nil, fmt.Errorf("%w %d %s", errInterim, resp.StatusCode, http.StatusText(resp.StatusCode))
+		return nil, nil, nil, fmt.Errorf("%w: %d %s", errInterim, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	body, unread = io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
 	if len(body) > maxResponse {

@@ -54,5 +54,7 @@ func (s *heldSpan) DroppedLinks() int                           { return s.dropp
 func (s *heldSpan) DroppedEvents() int                          { return s.droppedEvents }
 func (s *heldSpan) ChildSpanCount() int                         { return s.childSpans }
 
-// InstrumentationLibrary is deprecated, but a part of the interface.
-func (s *heldSpan) InstrumentationLibrary() instrumentation.Library { return s.scope } //nolint:staticcheck // see above
+// InstrumentationLibrary is deprecated, and a part of the interface.
+//
+//lint:ignore SA1019 The interface has it.
+func (s *heldSpan) InstrumentationLibrary() instrumentation.Library { return s.scope }

@@ -68,9 +68,10 @@ type (
 	onAddr  struct{ N int }
 	named   string
 	tagged  struct {
-		Plain    string
-		Renamed  int            `json:"renamed"`
-		Dropped  string         `json:"-"`
+		Plain   string
+		Renamed int    `json:"renamed"`
+		Dropped string `json:"-"`
+		//lint:ignore SA5008 This is the form whose name is a dash.
 		Dash     int            `json:"-,"`
 		Empty    string         `json:"empty,omitempty"`
 		Zero     time.Time      `json:"zero,omitzero"`
