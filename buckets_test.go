@@ -18,12 +18,18 @@ import (
 func TestHistogramsHaveBucketsThatFit(t *testing.T) {
 	http := []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
 	seconds := []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}
+	database := []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 	bytes := []float64{0, 256, 1 << 10, 4 << 10, 16 << 10, 64 << 10, 256 << 10, 1 << 20, 4 << 20, 16 << 20, 64 << 20, 256 << 20, 1 << 30}
 	milliseconds := []float64{0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1000, 2500, 5000, 7500, 10000}
 	fits := map[string][]float64{
 		"http.server.request.duration": http, "HTTP.client.request.duration": http, "rpc.server.call.duration": http,
-		"http.server.advised": http, "db.client.operation.duration": {0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10},
-		"checkout.duration": seconds, "upload.size": bytes, "http.server.request.body.size": bytes,
+		"rpc.client.duration": http, "messaging.client.operation.duration": http, "messaging.process.duration": http,
+		"db.client.operation.duration": database, "db.client.connection.wait_time": database,
+		// Names of a service that begin like those of the conventions.
+		"http.checkout.duration": seconds, "rpc.lag": seconds, "messaging.lag": seconds, "db.client.migration.duration": seconds,
+		"http.checkout.advised": {1, 2}, "messaging.lag.advised": {1, 2}, "rpc.server.call.advised": {1, 2}, "db.client.advised": {1, 2},
+		"http.client.connection.duration": seconds,
+		"checkout.duration":               seconds, "upload.size": bytes, "http.server.request.body.size": bytes,
 		"legacy.latency": milliseconds, "basket.items": milliseconds, "advised.duration": {1, 2}, "advised.size": {3},
 	}
 	unit := func(name string) string {
@@ -37,23 +43,23 @@ func TestHistogramsHaveBucketsThatFit(t *testing.T) {
 		}
 		return "s"
 	}
-	create := func(t *testing.T, meter metric.Meter) {
+	create := func(t *testing.T, provider metric.MeterProvider) {
 		for name := range fits {
 			options := []metric.HistogramOption{metric.WithUnit(unit(name))}
-			switch name {
-			case "advised.duration", "http.server.advised":
+			switch {
+			case name == "advised.duration", strings.HasSuffix(name, ".advised"):
 				options = append(options, metric.WithExplicitBucketBoundaries(1, 2))
-			case "advised.size":
+			case name == "advised.size":
 				options = append(options, metric.WithExplicitBucketBoundaries(3))
 			}
 			asFloats, asInts := make([]metric.Float64HistogramOption, len(options)), make([]metric.Int64HistogramOption, len(options))
 			for i, o := range options {
 				asFloats[i], asInts[i] = o, o
 			}
-			floats, err := meter.Float64Histogram(name, asFloats...)
+			floats, err := provider.Meter("floats").Float64Histogram(name, asFloats...)
 			require.NoError(t, err)
 			floats.Record(t.Context(), 0.02, metric.WithAttributes(attribute.String("kept", "k"), attribute.String("order.id", "4711")))
-			ints, err := meter.Int64Histogram(name+".ints", asInts...)
+			ints, err := provider.Meter("ints").Int64Histogram(name, asInts...)
 			require.NoError(t, err)
 			ints.Record(t.Context(), 2)
 		}
@@ -80,17 +86,19 @@ func TestHistogramsHaveBucketsThatFit(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			c := otlptest.New(t)
 			guard, _ := start(t, c, append(tt.opts, telemetry.WithoutRuntimeMetrics())...)
-			create(t, guard.MeterProvider().Meter("x"))
+			create(t, guard.MeterProvider())
 			require.NoError(t, guard.Shutdown(t.Context()))
 			for name, want := range fits {
 				if tt.want != nil {
 					want = tt.want(want)
 				}
-				for _, suffix := range []string{"", ".ints"} {
-					m, err := c.WaitMetric(t.Context(), name+suffix)
-					require.NoError(t, err)
-					require.Equal(t, want, m.Points[0].Bounds, name+suffix)
+				arrived := map[string][]float64{}
+				for _, m := range c.Metrics() {
+					if m.Name == name {
+						arrived[m.Scope.Name] = m.Points[0].Bounds
+					}
 				}
+				require.Equal(t, map[string][]float64{"floats": want, "ints": want}, arrived, name)
 				m, err := c.WaitMetric(t.Context(), name)
 				require.NoError(t, err)
 				if strings.Contains(tt.name, "filters") {
@@ -103,7 +111,7 @@ func TestHistogramsHaveBucketsThatFit(t *testing.T) {
 		t.Setenv("OTEL_EXPORTER_OTLP_METRICS_DEFAULT_HISTOGRAM_AGGREGATION", "base2_exponential_bucket_histogram")
 		c := otlptest.New(t)
 		guard, _ := start(t, c)
-		create(t, guard.MeterProvider().Meter("x"))
+		create(t, guard.MeterProvider())
 		require.NoError(t, guard.Shutdown(t.Context()))
 		for name := range fits {
 			m, err := c.WaitMetric(t.Context(), name)
@@ -111,4 +119,24 @@ func TestHistogramsHaveBucketsThatFit(t *testing.T) {
 			require.Empty(t, m.Points[0].Bounds, name)
 		}
 	})
+}
+
+// TestAdviceOfTheInstrumentWins is a library that gives an instrument of the conventions bounds of its own.
+func TestAdviceOfTheInstrumentWins(t *testing.T) {
+	c := otlptest.New(t)
+	guard, _ := start(t, c, telemetry.WithoutRuntimeMetrics())
+	meter := guard.MeterProvider().Meter("x")
+	own := metric.WithExplicitBucketBoundaries(1, 2, 3)
+	floats, err := meter.Float64Histogram("http.server.request.duration", own, metric.WithUnit("s"))
+	require.NoError(t, err)
+	floats.Record(t.Context(), 1)
+	ints, err := meter.Int64Histogram("messaging.process.duration", metric.WithUnit("s"), own)
+	require.NoError(t, err)
+	ints.Record(t.Context(), 1)
+	require.NoError(t, guard.Shutdown(t.Context()))
+	for _, name := range []string{"http.server.request.duration", "messaging.process.duration"} {
+		m, err := c.WaitMetric(t.Context(), name)
+		require.NoError(t, err)
+		require.Equal(t, []float64{1, 2, 3}, m.Points[0].Bounds, name)
+	}
 }

@@ -13,21 +13,27 @@ import (
 	"go.opentelemetry.io/otel/metric/embedded"
 )
 
-// conventions are the bounds that the semantic conventions ask of histograms in seconds, by prefix of the name
-// (http/http-metrics.md, rpc/rpc-metrics.md, messaging/messaging-metrics.md, database/database-metrics.md). They hold
-// whatever the instrument advises: libraries that are older than the conventions advise milliseconds.
-var conventions = []struct {
-	prefix string
-	bounds []float64
-}{
-	{"http.", requests},
-	{"rpc.", requests},
-	{"messaging.", requests},
-	{"db.client.", []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}},
+// conventions are the bounds that the semantic conventions ask of their own histograms, all in seconds
+// (http/http-metrics.md, rpc/rpc-metrics.md, messaging/messaging-metrics.md, database/database-metrics.md). The bounds of
+// the connection pool are those of the operations that wait for it. Names are in lower case.
+var conventions = map[string][]float64{
+	"http.server.request.duration":        requests,
+	"http.client.request.duration":        requests,
+	"rpc.server.call.duration":            requests,
+	"rpc.client.call.duration":            requests,
+	"rpc.server.duration":                 requests, // until version 1.38 of the conventions
+	"rpc.client.duration":                 requests,
+	"messaging.client.operation.duration": requests,
+	"messaging.process.duration":          requests,
+	"db.client.operation.duration":        queries,
+	"db.client.connection.create_time":    queries,
+	"db.client.connection.wait_time":      queries,
+	"db.client.connection.use_time":       queries,
 }
 
 var (
 	requests = []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}
+	queries  = []float64{0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10}
 	// seconds go from a look-up in memory to a batch job.
 	seconds = []float64{0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300}
 	// bytes have one of their own for nothing at all, such as the body of a GET, and go up in fours to 1 GiB.
@@ -36,22 +42,18 @@ var (
 	}
 )
 
-// Of returns the bounds of a histogram, nil for the SDK's own. They give way to the instrument's advice unless a
-// convention asks for them.
-func Of(name, unit string) (bounds []float64, convention bool) {
+// Of returns the bounds of a histogram that gives no advice itself, nil for the SDK's own.
+func Of(name, unit string) []float64 {
 	switch unit {
 	case "s":
-		name = strings.ToLower(name) // instrument names are not case-sensitive
-		for _, c := range conventions {
-			if strings.HasPrefix(name, c.prefix) {
-				return c.bounds, true
-			}
+		if bounds, ok := conventions[strings.ToLower(name)]; ok { // instrument names are not case-sensitive
+			return bounds
 		}
-		return seconds, false
+		return seconds
 	case "By":
-		return bytes, false
+		return bytes
 	}
-	return nil, false
+	return nil
 }
 
 // MeterProvider returns real with bounds that fit. The instruments are those of real itself.
@@ -78,15 +80,11 @@ func (m meter) Float64Histogram(name string, options ...metric.Float64HistogramO
 	return m.Meter.Float64Histogram(name, advised[metric.Float64HistogramOption](name, unit, options)...)
 }
 
-// advised adds the bounds to the options, where the last of a kind counts.
+// advised puts the bounds in front of the options, where the last of a kind counts: the instrument's own advice wins.
 func advised[O any](name, unit string, options []O) []O {
-	bounds, convention := Of(name, unit)
+	bounds := Of(name, unit)
 	if bounds == nil {
 		return options
 	}
-	advice := any(metric.WithExplicitBucketBoundaries(bounds...)).(O)
-	if convention {
-		return append(options[:len(options):len(options)], advice)
-	}
-	return append([]O{advice}, options...)
+	return append([]O{any(metric.WithExplicitBucketBoundaries(bounds...)).(O)}, options...)
 }
