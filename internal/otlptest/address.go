@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"time"
 )
 
 // The ports that are handed out lie below those that systems give to sockets without one of their own (Linux from 32768,
@@ -28,8 +29,15 @@ func FreeAddress(tb TB) string {
 	return claimed.LocalAddr().String()
 }
 
+// answersWithin is how long a server on this machine may take to accept a connection. The system accepts it, not the
+// server's process. Windows needs 2 s to say that nothing listens.
+const answersWithin = 100 * time.Millisecond
+
 // claim returns a UDP socket at a port whose TCP port is free. As long as it is open, it tells all who claim, in whatever
 // process, that the TCP port is taken, listening or not.
+//
+// It connects to find out whether the TCP port is free. If it listened there for a moment, a process that is started in
+// that moment would hold the port until it runs its own program.
 func claim() (net.PacketConn, error) {
 	var failed error
 	for range 100 {
@@ -39,14 +47,11 @@ func claim() (net.PacketConn, error) {
 			failed = err
 			continue
 		}
-		probe, err := net.Listen("tcp", address) // there are servers that do not claim
+		other, err := net.DialTimeout("tcp", address, answersWithin) // there are servers that do not claim
 		if err != nil {
-			failed = errors.Join(err, claimed.Close())
-			continue
-		}
-		if failed = probe.Close(); failed == nil {
 			return claimed, nil
 		}
+		failed = errors.Join(fmt.Errorf("%s is taken", address), other.Close(), claimed.Close())
 	}
 	return nil, fmt.Errorf("otlptest: no port between %d and %d is free: %w", firstPort, lastPort, failed)
 }

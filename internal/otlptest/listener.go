@@ -5,6 +5,8 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
+	"time"
 )
 
 // tlsHandshake is the type of the first record of every TLS connection (RFC 8446, section 5.1).
@@ -21,7 +23,7 @@ type listener struct {
 }
 
 func (c *Collector) listen(addr string) (*listener, error) {
-	inner, err := net.Listen("tcp", addr)
+	inner, err := listenAgain(addr)
 	if err != nil {
 		return nil, err
 	}
@@ -30,6 +32,18 @@ func (c *Collector) listen(addr string) (*listener, error) {
 		l.plaintext = &c.plaintext
 	}
 	return l, nil
+}
+
+// listenAgain listens at a port that this process may have closed just before. Until a process that is started at that time
+// runs its own program, it holds what was open here.
+func listenAgain(addr string) (net.Listener, error) {
+	const patience, pause = 2 * time.Second, time.Millisecond
+	for start := time.Now(); ; time.Sleep(pause) {
+		l, err := net.Listen("tcp", addr)
+		if !errors.Is(err, syscall.EADDRINUSE) || time.Since(start) > patience {
+			return l, err
+		}
+	}
 }
 
 // Accept implements net.Listener.
