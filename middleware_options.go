@@ -48,8 +48,8 @@ func WithGuard(guard *Guard) interface {
 }
 
 // WithPublicEndpoint is for servers that anyone can call. The caller's trace context becomes a link of a new trace
-// instead of its parent, so that no stranger decides which traces are kept or which trace they belong to, and his
-// baggage is dropped. Without it, callers are trusted.
+// instead of its parent, so that no stranger decides which traces are kept or which trace they belong to, and the
+// caller's baggage is dropped. Without it, callers are trusted.
 func WithPublicEndpoint() HandlerOption {
 	return handlerOption(func(c *handlerConfig) { c.public = true })
 }

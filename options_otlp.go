@@ -68,7 +68,7 @@ func WithHeaderFunc(headers func(context.Context) (map[string]string, error)) Op
 }
 
 // WithTLSConfig sets the TLS configuration for https:// endpoints. It replaces the certificate files of
-// OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY, which are read anew for each connection. The
+// OTEL_EXPORTER_OTLP_CERTIFICATE, _CLIENT_CERTIFICATE and _CLIENT_KEY, which are read again for each connection. The
 // configuration is copied; a minimum version
 // that is not set becomes TLS 1.2; nil means the default, for one signal also beside a configuration for all. May be scoped to one signal.
 // Given twice, the later one wins.

@@ -57,8 +57,8 @@ type Redaction struct {
 	// (TELEMETRY_REDACTION_KEYS, separated by commas).
 	Keys []string
 	// AllowKeys are keys whose values are left alone, card numbers in them included: for a false positive such as a number
-	// of your own that looks like a card. They are matched as Keys are. Of several terms that match the longest decides, and of a key in both lists
-	// AllowKeys (TELEMETRY_REDACTION_ALLOW_KEYS, separated by commas).
+	// of your own that looks like a card. They are matched as Keys are. The longest matching term decides; for a key in both lists, AllowKeys
+	// wins (TELEMETRY_REDACTION_ALLOW_KEYS, separated by commas).
 	AllowKeys []string
 	// Values are patterns of what is sensitive in any text; each match is masked. Each costs a run of its expression over
 	// every text that leaves the process, several times the cost of all that is on by default. A pattern that matches the
