@@ -213,9 +213,10 @@ func probes(t *testing.T) map[string]probe {
 		}
 		all[s.String()+" timeout"] = duration(nil)
 		all[s.String()+" insecure"] = probe{env: "True", envShown: "true", env2: "false", badEnv: "1"}
-		all[s.String()+" certificate"] = probe{option: tlsOption, optionShown: exporterGiven, env: certs.ServerCertFile, env2: certs.CAFile, badEnv: "/no/such.pem"}
-		all[s.String()+" client certificate"] = probe{option: tlsOption, optionShown: exporterGiven, env: certs.ClientCertFile, env2: certs.CAFile, badEnv: certs.ClientKeyFile}
-		all[s.String()+" client key"] = probe{option: tlsOption, optionShown: exporterGiven, env: certs.ClientKeyFile, env2: certs.ServerKeyFile, badEnv: "/no/such.pem"}
+		secure := environment{signalEnv(s, "ENDPOINT"): "https://c"}
+		all[s.String()+" certificate"] = probe{with: secure, option: tlsOption, optionShown: exporterGiven, env: certs.ServerCertFile, env2: certs.CAFile, badEnv: "/no/such.pem"}
+		all[s.String()+" client certificate"] = probe{with: secure, option: tlsOption, optionShown: exporterGiven, env: certs.ClientCertFile, env2: certs.CAFile, badEnv: certs.ClientKeyFile}
+		all[s.String()+" client key"] = probe{with: secure, option: tlsOption, optionShown: exporterGiven, env: certs.ClientKeyFile, env2: certs.ServerKeyFile, badEnv: "/no/such.pem"}
 	}
 	return all
 }
@@ -609,7 +610,7 @@ func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
 		for _, s := range allSignals() {
 			require.True(t, r.cfg.signals[s].sends(exporterConsole), name)
 		}
-		require.Error(t, resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_TRACES_EXPORTER": "otlp", name: wrong}).err())
+		require.Error(t, resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://c", name: wrong}).err())
 	}
 	r := resolve(environment{"TELEMETRY_PROFILE": "development", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "bogus://x"})
 	require.ErrorContains(t, r.err(), "logs are off")
@@ -694,13 +695,69 @@ func TestPairsWrittenWithAColon(t *testing.T) {
 func TestClientCertificateNeedsItsKey(t *testing.T) {
 	certs := writeCertificates(t)
 	const cert, key = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_KEY"
-	require.ErrorContains(t, resolve(environment{cert: certs.ClientCertFile}).err(), "needs its key")
-	require.ErrorContains(t, resolve(environment{key: certs.ClientKeyFile}).err(), "needs its certificate")
-	require.ErrorContains(t, resolve(environment{cert: certs.ClientCertFile, key: certs.ServerKeyFile}).err(), "does not go with the key")
-	r := resolve(environment{cert: certs.ClientCertFile, key: certs.ClientKeyFile})
+	for _, tt := range []struct {
+		files environment
+		want  string
+	}{
+		{environment{cert: certs.ClientCertFile}, "needs its key"},
+		{environment{key: certs.ClientKeyFile}, "needs its certificate"},
+		{environment{cert: certs.ClientCertFile, key: certs.ServerKeyFile}, "does not go with the key"},
+	} {
+		tt.files["OTEL_EXPORTER_OTLP_ENDPOINT"] = "https://c"
+		require.ErrorContains(t, resolve(tt.files).err(), tt.want)
+		tt.files["OTEL_EXPORTER_OTLP_ENDPOINT"] = "http://c"
+		r := resolve(tt.files)
+		require.NoError(t, r.err())
+		require.Contains(t, strings.Join(r.warnings(), "\n"), tt.want)
+		require.Contains(t, strings.Join(r.warnings(), "\n"), "it is not used: the endpoint is http://")
+	}
+	r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c", cert: certs.ClientCertFile, key: certs.ClientKeyFile})
 	require.Len(t, r.cfg.signals[traces].tls.Certificates, 1)
 	require.True(t, r.cfg.signals[traces].on)
 	require.False(t, r.cfg.signals[logs].on, "logs have a certificate without a key")
+}
+
+// TestTLSFilesConcernSecureEndpointsOnly has files that cannot be read. Nothing is sent astray without one that is not used.
+func TestTLSFilesConcernSecureEndpointsOnly(t *testing.T) {
+	certs := writeCertificates(t)
+	const general, ofLogs = "OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"
+	for _, file := range []string{"CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY"} {
+		variable := "OTEL_EXPORTER_OTLP_" + file
+		for _, tt := range []struct {
+			name  string
+			env   environment
+			opts  []Option
+			off   []signal
+			plain []signal
+		}{
+			{name: "http", env: environment{general: "http://c:1", variable: "/nofile"}, plain: allSignals()},
+			{name: "the default endpoint", env: environment{variable: "/nofile"}, plain: allSignals()},
+			{name: "gRPC", env: environment{general: "http://c:1", variable: "/nofile"}, opts: []Option{WithProtocol(ProtocolGRPC)}, plain: allSignals()},
+			{name: "option", env: environment{variable: "/nofile"}, opts: []Option{WithEndpoint("http://c:1")}, plain: allSignals()},
+			{name: "https", env: environment{general: "https://c:1", variable: "/nofile"}, off: allSignals()},
+			{name: "https over gRPC", env: environment{general: "https://c:1", variable: "/nofile"}, opts: []Option{WithProtocol(ProtocolGRPC)}, off: allSignals()},
+			{name: "one of each", env: environment{general: "http://c:1", ofLogs: "https://c:1", variable: "/nofile"}, off: []signal{logs}, plain: []signal{traces, metrics}},
+			{name: "the signal's own file", env: environment{general: "https://c:1", ofLogs: "http://c:1", "OTEL_EXPORTER_OTLP_LOGS_" + file: "/nofile"}, plain: []signal{logs}},
+			{name: "this machine without a scheme", env: environment{general: "localhost:1", variable: "/nofile"}, off: allSignals()},
+			{name: "insecure without a scheme", env: environment{general: "c:1", "OTEL_EXPORTER_OTLP_INSECURE": "true", variable: "/nofile"}, plain: allSignals()},
+			{name: "wrong endpoint", env: environment{general: "bogus://c:1", variable: "/nofile"}, off: allSignals()},
+			{name: "the pair of an unreadable file", env: environment{general: "http://c:1", variable: "/nofile", "OTEL_EXPORTER_OTLP_TRACES_CLIENT_CERTIFICATE": certs.ClientCertFile}, plain: allSignals()},
+		} {
+			t.Run(file+" "+tt.name, func(t *testing.T) {
+				r := resolve(tt.env, tt.opts...)
+				for _, s := range allSignals() {
+					require.Equal(t, !slices.Contains(tt.off, s), r.cfg.signals[s].on, s)
+				}
+				require.Equal(t, len(tt.off) > 0, r.err() != nil)
+				warnings := strings.Join(r.warnings(), "\n")
+				require.Equal(t, len(tt.plain) > 0, strings.Contains(warnings, `is "/nofile": open /nofile`), warnings)
+				require.Equal(t, len(tt.plain) > 0, strings.Contains(warnings, "it is not used: the endpoint is http://"), warnings)
+				for _, s := range tt.plain {
+					require.Equal(t, "http", r.cfg.signals[s].target.url.Scheme)
+				}
+			})
+		}
+	}
 }
 
 // Kubernetes has keys in secrets, and a secret is easily put into the variable that wants the path of a file.

@@ -136,14 +136,21 @@ func (r *resolution) finishTarget(s signal, sc *signalConfig) {
 	if err != nil {
 		return // reported by the table; the signal is off
 	}
-	tlsGiven := r.tlsGiven(s, sc)
-	if bare {
-		u.Scheme = assumedScheme(u, sc.insecure, tlsGiven)
+	tlsGiven, wrongTLS := r.tlsGiven(s, sc), r.wrong(s, tlsFiles...)
+	if bare { // a file that cannot be used was meant to be, so it speaks for https, too
+		u.Scheme = assumedScheme(u, sc.insecure, tlsGiven || len(wrongTLS) > 0)
 		r.notice(fmt.Sprintf("%s has no scheme: %s is assumed; write %s://%s to be explicit",
 			sc.endpoint.origin, u.Scheme, u.Scheme, text))
 	}
-	if tlsGiven && u.Scheme == "http" {
-		r.notice(fmt.Sprintf("%s says http://, so the TLS settings are not used", sc.endpoint.origin))
+	if u.Scheme == "http" {
+		for _, p := range wrongTLS {
+			if !r.hasWrong(s, "endpoint") {
+				*p = withoutTLS(*p)
+			}
+		}
+		if tlsGiven {
+			r.notice(fmt.Sprintf("%s says http://, so the TLS settings are not used", sc.endpoint.origin))
+		}
 	}
 	if sc.protocol.value == ProtocolGRPC && strings.Trim(u.Path, "/") != "" {
 		r.notice(fmt.Sprintf("%s has a path, which means nothing over gRPC", sc.endpoint.origin))
@@ -174,6 +181,27 @@ func withSignalPath(u *url.URL, s signal) *url.URL {
 
 func (r *resolution) tlsGiven(s signal, sc *signalConfig) bool {
 	return r.opts.tls(s) != nil || !sc.certificate.isDefault() || !sc.clientCertificate.isDefault()
+}
+
+// hasWrong tells whether one of these settings of a signal cannot be used as it was given.
+func (r *resolution) hasWrong(s signal, what ...string) bool { return len(r.wrong(s, what...)) > 0 }
+
+func (r *resolution) wrong(s signal, what ...string) (wrong []*problem) {
+	for i := range r.problems {
+		if name, rest, _ := strings.Cut(r.problems[i].setting, " "); name == s.String() && slices.Contains(what, rest) {
+			wrong = append(wrong, &r.problems[i])
+		}
+	}
+	return wrong
+}
+
+// tlsFiles are the settings of a signal that mean something to an https:// endpoint only.
+var tlsFiles = []string{"certificate", "client certificate", "client key"}
+
+// withoutTLS is a problem of a file where the endpoint is http://: nothing is sent astray without the file.
+func withoutTLS(p problem) problem {
+	p.fatal, p.signals, p.outcome = false, nil, "it is not used: the endpoint is http://"
+	return p
 }
 
 func assumedScheme(u *url.URL, insecure setting[bool], tlsGiven bool) string {
@@ -232,7 +260,7 @@ func (r *resolution) finishTLS(s signal, sc *signalConfig) {
 
 func (r *resolution) loadKeyPair(s signal, sc *signalConfig) {
 	cert, key := sc.clientCertificate, sc.clientKey
-	if cert.isDefault() && key.isDefault() || r.isOff(s) {
+	if cert.isDefault() && key.isDefault() || r.hasWrong(s, tlsFiles...) || r.isOff(s) {
 		return
 	}
 	p := problem{
@@ -252,6 +280,9 @@ func (r *resolution) loadKeyPair(s signal, sc *signalConfig) {
 			return
 		}
 		p.cause = fmt.Sprintf("does not go with the key of %s: %v", key.origin, err)
+	}
+	if u := sc.target.url; u != nil && u.Scheme == "http" {
+		p = withoutTLS(p)
 	}
 	r.add(p)
 }
