@@ -36,9 +36,11 @@ func blockedOutputs() []blockedOutput {
 			r, w, err := os.Pipe()
 			require.NoError(t, err)
 			t.Cleanup(func() { _ = w.Close() })
-			require.NoError(t, w.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
-			_, err = w.Write(make([]byte, 16<<20))
-			require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the reader hangs")
+			for n := 0; n == 0; { // a write that begins after its deadline leaves the pipe empty
+				require.NoError(t, w.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+				n, err = w.Write(make([]byte, 16<<20))
+				require.ErrorIs(t, err, os.ErrDeadlineExceeded, "the reader hangs")
+			}
 			require.NoError(t, w.SetWriteDeadline(time.Time{}))
 			return telemetry.WithLogOutput(w), func() { _ = r.Close() }
 		}},

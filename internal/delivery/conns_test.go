@@ -1,6 +1,7 @@
 package delivery_test
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net"
@@ -79,6 +80,31 @@ func TestConnectionThatAnswersIsKept(t *testing.T) {
 			_, conns := server.counts()
 			require.Equal(t, 1, conns)
 			require.Greater(t, silent.Load(), int64(2))
+		})
+	}
+}
+
+// While a header function hangs, nothing is sent, and the connection does not cause it.
+func TestConnectionIsKeptWhileTheHeadersHang(t *testing.T) {
+	t.Parallel()
+	for _, protocol := range []string{"grpc", "http"} {
+		t.Run(protocol, func(t *testing.T) {
+			t.Parallel()
+			var calls atomic.Int64
+			headers := func(ctx context.Context) (map[string]string, error) {
+				if n := calls.Add(1); n > 1 && n < 6 {
+					<-ctx.Done()
+					return nil, ctx.Err()
+				}
+				return nil, nil
+			}
+			server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt, Headers: headers}, func(s *h2stream) { s.ok(protocol) })
+			for range 2 {
+				require.EqualValues(t, 10, send(soon(t), "traces").Exported)
+			}
+			require.EqualValues(t, 6, calls.Load())
+			_, conns := server.counts()
+			require.Equal(t, 1, conns)
 		})
 	}
 }

@@ -268,7 +268,19 @@ func (e *Endpoint) attempt(ctx context.Context, c call) reply {
 	defer cancel()
 	begin := time.Now()
 	r := c.try(timed)
-	silent := r.verdict == retry && errors.Is(timed.Err(), context.DeadlineExceeded)
+	if !errors.Is(r.err, errNoCredentials) {
+		r = e.heard(timed, begin, r)
+	}
+	if !r.absent && ctx.Err() == nil { // what is cut short has learned nothing
+		e.present.Store(true)
+	}
+	return turn.learn(r)
+}
+
+// heard notes whether the attempt of ctx, which began at a time, had an answer, and
+// returns its reply with what is known of the connection.
+func (e *Endpoint) heard(ctx context.Context, begin time.Time, r reply) reply {
+	silent := r.verdict == retry && errors.Is(ctx.Err(), context.DeadlineExceeded)
 	if silent {
 		if how := e.dialer.unconnected(); how != "" {
 			r.err = fmt.Errorf("%w: %s", r.err, how)
@@ -278,10 +290,7 @@ func (e *Endpoint) attempt(ctx context.Context, c call) reply {
 	if !silent || time.Since(begin) >= min(e.cfg.AttemptTimeout, enoughTime) {
 		e.dialer.attempted(begin, silent)
 	}
-	if !r.absent && ctx.Err() == nil { // what is cut short has learned nothing
-		e.present.Store(true)
-	}
-	return turn.learn(r)
+	return r
 }
 
 // wait returns after d, or with the cause of ctx's end.

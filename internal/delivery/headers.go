@@ -2,11 +2,15 @@ package delivery
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 
 	"github.com/fleetotel/telemetry/internal/logs"
 )
+
+// errNoCredentials is the error of an attempt for which there are no headers: nothing was sent.
+var errNoCredentials = errors.New("no credentials")
 
 // withHeaders makes one attempt with the headers of the moment. An attempt that is refused for its credentials is worth
 // another one when they have been renewed since.
@@ -16,7 +20,7 @@ func (e *Endpoint) withHeaders(ctx context.Context, try func(current map[string]
 	}
 	current, err := e.headers(ctx)
 	if err != nil {
-		return reply{verdict: retry, err: fmt.Errorf("no credentials: %w", masked(err, nil))}
+		return reply{verdict: retry, err: fmt.Errorf("%w: %w", errNoCredentials, masked(err, nil))}
 	}
 	r := try(current)
 	if r.verdict == refused && r.place {

@@ -45,12 +45,12 @@ func (u *Unsent) Items() (items int64) {
 	return items
 }
 
-// Add holds a request. It returns how many items there is no room for: those of the
-// oldest requests, or, after Close, those of this one.
+// Add holds a request. It returns how many items are dropped: those of the oldest
+// requests, which make room for it, or its own if there is no room for it at all.
 func (u *Unsent) Add(r *spool.Request) (dropped int64) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if u.closed {
+	if u.closed || len(r.Gzip) > u.max {
 		return r.Items
 	}
 	u.requests = append(u.requests, r)

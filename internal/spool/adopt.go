@@ -161,8 +161,9 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 		s.left = append(s.left, fmt.Sprintf("%s: %v", path, err))
 		return
 	case isDamage(err):
-		s.setAside(path, err)
-		if !unfinished {
+		if failed := s.setAside(path, err); failed != nil {
+			s.left = append(s.left, failed.Error()) // it is counted when a later look can move it
+		} else if !unfinished {
 			s.lose(signal, items, err)
 		}
 		return
@@ -234,12 +235,15 @@ func (s *Store) sayLeft(before int) {
 	}
 }
 
-// setAside keeps an unreadable file where nobody tries to send it.
-func (s *Store) setAside(path string, cause error) {
+// setAside keeps an unreadable file where no process sends it. The error says that the file is where it was.
+func (s *Store) setAside(path string, cause error) error {
 	to := filepath.Join(s.root, strings.TrimPrefix(filepath.Base(path), tempPrefix)+aside)
-	if err := os.Rename(path, to); errors.Is(err, fs.ErrNotExist) {
+	switch err := os.Rename(path, to); {
+	case errors.Is(err, fs.ErrNotExist):
 		s.notice(fmt.Sprintf("a file of the spool is gone: %v", cause))
-		return
+		return nil
+	case err != nil:
+		return fmt.Errorf("a file of the spool is unreadable (%w) and cannot be set aside: %w", cause, err)
 	}
 	s.mu.Lock()
 	s.corrupt++
@@ -255,6 +259,7 @@ func (s *Store) setAside(path string, cause error) {
 	for _, old := range entries[:max(len(entries)-maxSetAside, 0)] {
 		_ = os.Remove(filepath.Join(s.root, old.Name()))
 	}
+	return nil
 }
 
 // removeEmpty removes a subdirectory that holds at most a lock.

@@ -120,6 +120,30 @@ func TestDamagedFilesAreSetAside(t *testing.T) {
 	}
 }
 
+// A damaged file that cannot be moved, as on a full disk, is not counted again at each look.
+func TestDamagedFileThatCannotBeSetAside(t *testing.T) {
+	dir := t.TempDir()
+	abandon(t, dir, request(spool.Traces, 3, "damaged"))
+	path := fileOf(t, dir, "-3.otlp")
+	require.NoError(t, os.Truncate(path, 20))
+	inTheWay := filepath.Join(dir, filepath.Base(path)+".corrupt")
+	require.NoError(t, os.MkdirAll(filepath.Join(inTheWay, "x"), 0o700))
+	var said []string
+	s := open(t, spool.Config{Dir: dir, OnNotice: func(m string) { said = append(said, m) }})
+	s.Adopt(time.Now().Add(time.Hour))
+	require.Zero(t, s.Snapshot(spool.Traces).Recovered)
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "cannot be set aside")
+
+	require.NoError(t, os.RemoveAll(inTheWay))
+	for range 2 {
+		s.Adopt(time.Now().Add(time.Hour))
+		require.EqualValues(t, 3, s.Snapshot(spool.Traces).Recovered)
+		require.EqualValues(t, 3, s.Snapshot(spool.Traces).Corrupt)
+	}
+	balanced(t, s)
+}
+
 func TestUnfinishedFiles(t *testing.T) {
 	dir := t.TempDir()
 	abandon(t, dir, request(spool.Traces, 1, "complete"), request(spool.Logs, 2, "half of it"))

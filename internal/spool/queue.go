@@ -94,7 +94,9 @@ func (s *Store) Load(seg *Segment) (Request, error) {
 	if s.isEvicted(seg) {
 		return Request{}, fmt.Errorf("%w: it made room for newer ones", ErrUnreadable)
 	}
-	s.setAside(path, err)
+	if failed := s.setAside(path, err); failed != nil {
+		s.notice(failed.Error())
+	}
 	s.remove(seg, func(b *Books) {
 		b.Corrupt += seg.Items
 		b.LastError, b.LastErrorAt = fmt.Errorf("a spooled request cannot be read: %w", err), time.Now()
