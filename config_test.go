@@ -526,6 +526,79 @@ func TestEndpointTarget(t *testing.T) {
 	}
 }
 
+// TestPathOfAnotherSignalIsMentioned has full URLs where base URLs belong, and the reverse.
+func TestPathOfAnotherSignalIsMentioned(t *testing.T) {
+	const general = "OTEL_EXPORTER_OTLP_ENDPOINT"
+	paths := func(of ...string) (urls [signalCount]string) {
+		for i, path := range of {
+			urls[i] = "http://c:4318" + path
+		}
+		return urls
+	}
+	for _, tt := range []struct {
+		name string
+		env  environment
+		opts []Option
+		urls [signalCount]string
+		want []string // the warnings
+	}{
+		{
+			name: "traces in the general variable", env: environment{general: "http://c:4318/v1/traces"},
+			urls: paths("/v1/traces", "/v1/traces/v1/metrics", "/v1/traces/v1/logs"),
+			want: []string{general + " ends in /v1/traces, but is the base URL of all signals: the others go to /v1/traces/v1/…; " +
+				"leave /v1/traces out, or set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT instead if it is for traces only"},
+		},
+		{
+			name: "metrics in the general variable", env: environment{general: "http://c:4318/otlp/v1/metrics/"},
+			urls: paths("/otlp/v1/metrics/v1/traces", "/otlp/v1/metrics/", "/otlp/v1/metrics/v1/logs"),
+			want: []string{general + " ends in /v1/metrics, but is the base URL of all signals: the others go to /v1/metrics/v1/…; " +
+				"leave /v1/metrics out, or set OTEL_EXPORTER_OTLP_METRICS_ENDPOINT instead if it is for metrics only"},
+		},
+		{
+			name: "logs in the option", opts: []Option{WithEndpoint("http://c:4318/v1/logs")},
+			urls: paths("/v1/logs/v1/traces", "/v1/logs/v1/metrics", "/v1/logs"),
+			want: []string{"WithEndpoint ends in /v1/logs, but is the base URL of all signals: the others go to /v1/logs/v1/…; " +
+				"leave /v1/logs out, or use ForLogs(WithEndpoint) instead if it is for logs only"},
+		},
+		{
+			name: "traces in the variable of metrics", env: environment{general: "http://c:4318", signalEnv(metrics, "ENDPOINT"): "http://c:4318/v1/traces"},
+			urls: paths("/v1/traces", "/v1/traces", "/v1/logs"),
+			want: []string{"OTEL_EXPORTER_OTLP_METRICS_ENDPOINT ends in /v1/traces, but is the endpoint of metrics: did you mean /v1/metrics?"},
+		},
+		{
+			name: "metrics in the option of logs", opts: []Option{WithEndpoint("http://c:4318"), ForLogs(WithEndpoint("http://c:4318/v1/metrics"))},
+			urls: paths("/v1/traces", "/v1/metrics", "/v1/metrics/v1/logs"),
+			want: []string{"ForLogs(WithEndpoint) ends in /v1/metrics, but is the endpoint of logs: did you mean /v1/logs?"},
+		},
+		{
+			name: "each its own by option", opts: []Option{
+				ForTraces(WithEndpoint("http://c:4318/v1/traces")), ForMetrics(WithEndpoint("http://c:4318/v1/metrics")), ForLogs(WithEndpoint("http://c:4318/v1/logs")),
+			},
+			urls: paths("/v1/traces", "/v1/metrics", "/v1/logs"),
+		},
+		{
+			name: "traces only", env: environment{general: "http://c:4318/v1/traces"}, opts: []Option{WithoutMetrics(), WithoutLogs()},
+			urls: [signalCount]string{"http://c:4318/v1/traces"},
+		},
+		{
+			name: "gRPC has no paths", env: environment{general: "http://c:4318/v1/traces"}, opts: []Option{WithProtocol(ProtocolGRPC)},
+			urls: paths("/v1/traces", "/v1/traces", "/v1/traces"), want: []string{general + " has a path, which means nothing over gRPC"},
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			r := resolve(tt.env, tt.opts...)
+			var urls [signalCount]string
+			for _, s := range allSignals() {
+				if u := r.cfg.signals[s].target.url; u != nil {
+					urls[s] = u.String()
+				}
+			}
+			require.Equal(t, tt.urls, urls)
+			require.Equal(t, tt.want, r.warnings())
+		})
+	}
+}
+
 func TestWrongEndpointsShowNoSecret(t *testing.T) {
 	for _, endpoint := range []string{
 		"https://admin:s3cr3t#1@collector:4318", "https://admin:s3cr3t/1@collector:4318", "https://user:s3cr3t@host:1", "https://host:1?token=s3cr3t", "https://host/#s3cr3t", "http://user:s3cr3t@", "user:s3cr3t@host:%zz", "http://h:port?s3cr3t",

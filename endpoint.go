@@ -156,6 +156,7 @@ func (r *resolution) finishTarget(s signal, sc *signalConfig) {
 		r.notice(fmt.Sprintf("%s has a path, which means nothing over gRPC", sc.endpoint.origin))
 	}
 	if sc.protocol.value == ProtocolHTTP {
+		r.warnForeignPath(s, sc, u)
 		if sc.endpoint.origin != signalEnv(s, "ENDPOINT") {
 			u = withSignalPath(u, s)
 		} else if u.Path == "" {
@@ -164,6 +165,34 @@ func (r *resolution) finishTarget(s signal, sc *signalConfig) {
 	}
 	sc.target = target{u}
 }
+
+// warnForeignPath says that a signal's requests go to a path which ends in that of another one, and what was probably meant.
+// The commonest case is the full URL of traces in the variable of the base URL.
+func (r *resolution) warnForeignPath(s signal, sc *signalConfig, u *url.URL) {
+	path := strings.TrimSuffix(u.Path, "/")
+	foreign := slices.IndexFunc(allSignals(), func(other signal) bool { return other != s && strings.HasSuffix(path, "/v1/"+other.String()) })
+	if foreign < 0 {
+		return
+	}
+	origin, other := sc.endpoint.origin, signal(foreign)
+	scoped := isOption(origin) && r.opts.signals[s].endpoint != nil
+	if scoped {
+		origin = scopeOf(s, origin)
+	}
+	if scoped || origin == signalEnv(s, "ENDPOINT") {
+		r.notice(fmt.Sprintf("%s ends in /v1/%s, but is the endpoint of %s: did you mean /v1/%s?", origin, other, s, s))
+		return
+	}
+	ofSignal := "set " + signalEnv(other, "ENDPOINT")
+	if isOption(origin) {
+		ofSignal = "use " + scopeOf(other, origin)
+	}
+	r.notice(fmt.Sprintf("%s ends in /v1/%s, but is the base URL of all signals: the others go to /v1/%s/v1/…; leave /v1/%s out, or %s instead if it is for %s only",
+		origin, other, other, other, ofSignal, other))
+}
+
+// scopeOf is how an option is written for one signal.
+func scopeOf(s signal, option string) string { return "For" + title(s.String()) + "(" + option + ")" }
 
 func (r *resolution) notice(line string) {
 	if !slices.Contains(r.notices, line) {

@@ -5,12 +5,13 @@ import (
 	"crypto/tls"
 )
 
-// WithEndpoint sets where OTLP goes: a base URL with scheme http or https, to which v1/traces, v1/metrics and v1/logs
-// are appended over HTTP unless it ends in them already (OTEL_EXPORTER_OTLP_ENDPOINT, and
+// WithEndpoint sets where OTLP goes: a base URL with scheme http or https, to which v1/traces, v1/metrics or v1/logs is
+// appended over HTTP, unless the URL ends in the signal's own path already (OTEL_EXPORTER_OTLP_ENDPOINT, and
 // OTEL_EXPORTER_OTLP_{TRACES,METRICS,LOGS}_ENDPOINT, which are taken as they are; default http://localhost:4318, and
-// port 4317 for [ProtocolGRPC]). A host without scheme is understood as http:// for this machine and https:// for
-// any other or when TLS is configured, unless OTEL_EXPORTER_OTLP_INSECURE says otherwise; one log line tells which. May be scoped with
-// [ForTraces], [ForMetrics] and [ForLogs].
+// port 4317 for [ProtocolGRPC]). One warning says when it ends in another signal's path. A host without scheme is
+// understood as http:// for this machine and https:// for any other or when TLS is configured, unless
+// OTEL_EXPORTER_OTLP_INSECURE says otherwise; one log line tells which. May be scoped with [ForTraces], [ForMetrics] and
+// [ForLogs].
 //
 // Given twice, the later one wins, and the headers, token file and header function that were given in the same scope before
 // it are dropped, with one line: they are credentials of the earlier endpoint. That is also so where a preset has no endpoint
