@@ -32,9 +32,9 @@ func (c *connections) headers(source headerSource) func(context.Context) (map[st
 	case source.function == nil:
 		return token
 	case token == nil:
-		return c.timely(validated(*source.function))
+		return c.timely(source.function)
 	}
-	given := c.timely(validated(*source.function))
+	given := c.timely(source.function)
 	return func(ctx context.Context) (map[string]string, error) {
 		headers, err := token(ctx)
 		if err != nil {
@@ -47,9 +47,10 @@ func (c *connections) headers(source headerSource) func(context.Context) (map[st
 }
 
 // timely ends the wait for a function with its context, which has the time of the attempt.
-func (c *connections) timely(function headerFunc) headerFunc {
+func (c *connections) timely(function *headerFunc) headerFunc {
+	given := validated(*function)
 	return func(ctx context.Context) (map[string]string, error) {
-		return credential.Do(ctx, &c.calls, "the function of WithHeaderFunc", function)
+		return credential.Do(ctx, &c.calls, function, "the function of WithHeaderFunc", given)
 	}
 }
 

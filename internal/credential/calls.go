@@ -11,15 +11,16 @@ import (
 )
 
 // Calls makes calls that may never return: to a service's own function, or to the file system of a server that is gone.
-// A goroutine cannot be ended from outside, so such a call is left behind. The zero value is ready, and safe for
+// A goroutine cannot be ended from outside, so Do stops waiting for such a call. The zero value is ready, and safe for
 // concurrent use.
 type Calls struct {
 	mu   sync.Mutex
-	left map[string]*leftBehind // by what was called
+	left map[any]*unreturned // by what was called
 }
 
-// leftBehind is about the calls that have not returned in time, nor since.
-type leftBehind struct {
+// unreturned is about the calls that have not returned in time, nor since.
+type unreturned struct {
+	what  string
 	calls int
 	last  time.Time // when the last call was made
 }
@@ -30,14 +31,14 @@ const freely = 16
 
 // pause returns how long to wait before the next call: the square of how many hang beyond the sixteenth, in seconds. Each
 // may hold a thread of the operating system. At this rate there are some 80 after a day and 500 after a year.
-func (l *leftBehind) pause() time.Duration {
+func (l *unreturned) pause() time.Duration {
 	beyond := time.Duration(max(l.calls-freely+1, 0))
 	return beyond * beyond * time.Second
 }
 
-// Do calls f, and returns what f returns, or an error as soon as ctx ends. what names the call in errors. While many
-// calls of the same name have not returned, it makes no further one and returns an error at once.
-func Do[T any](ctx context.Context, c *Calls, what string, f func(context.Context) (T, error)) (T, error) {
+// Do calls f, and returns what f returns, or an error as soon as ctx ends. key tells what is called, and what names it in
+// errors. While many calls of the same key have not returned, it makes no further one and returns an error at once.
+func Do[T any](ctx context.Context, c *Calls, key any, what string, f func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
 		err   error
@@ -47,7 +48,7 @@ func Do[T any](ctx context.Context, c *Calls, what string, f func(context.Contex
 		answer = make(chan result, 1)
 		start  = time.Now()
 	)
-	this, err := c.begin(what)
+	this, err := c.begin(key, what)
 	if err != nil {
 		return none, err
 	}
@@ -71,30 +72,30 @@ func Do[T any](ctx context.Context, c *Calls, what string, f func(context.Contex
 	}
 }
 
-// oneCall is one call and what its like have done.
+// oneCall is one call, and what is known of the others of its key.
 type oneCall struct {
 	calls       *Calls
-	like        *leftBehind
+	others      *unreturned
 	ended, left bool
 }
 
 // begin returns a call that may be made now.
-func (c *Calls) begin(what string) (*oneCall, error) {
+func (c *Calls) begin(key any, what string) (*oneCall, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.left == nil {
-		c.left = map[string]*leftBehind{}
+		c.left = map[any]*unreturned{}
 	}
-	l := c.left[what]
+	l := c.left[key]
 	if l == nil {
-		l = &leftBehind{}
-		c.left[what] = l
+		l = &unreturned{what: what}
+		c.left[key] = l
 	}
 	if time.Since(l.last) < l.pause() {
 		return nil, fmt.Errorf("%s has not returned from %d calls", what, l.calls)
 	}
 	l.last = time.Now()
-	return &oneCall{calls: c, like: l}, nil
+	return &oneCall{calls: c, others: l}, nil
 }
 
 func (o *oneCall) end() {
@@ -102,7 +103,7 @@ func (o *oneCall) end() {
 	defer o.calls.mu.Unlock()
 	o.ended = true
 	if o.left {
-		o.like.calls--
+		o.others.calls--
 	}
 }
 
@@ -111,15 +112,15 @@ func (o *oneCall) leave() {
 	defer o.calls.mu.Unlock()
 	if !o.ended {
 		o.left = true
-		o.like.calls++
+		o.others.calls++
 	}
 }
 
-// Hanging reports whether a call of that name was left behind and has not returned.
-func (c *Calls) Hanging(what string) bool {
+// Hanging reports whether a call of that key did not return in time, and still has not.
+func (c *Calls) Hanging(key any) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.left[what]
+	l := c.left[key]
 	return l != nil && l.calls > 0
 }
 
@@ -127,9 +128,9 @@ func (c *Calls) Hanging(what string) bool {
 func (c *Calls) Left() (all []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for what, l := range c.left {
+	for _, l := range c.left {
 		if l.calls > 0 {
-			all = append(all, fmt.Sprintf("%s has not returned (%d calls left behind)", what, l.calls))
+			all = append(all, fmt.Sprintf("%s has not returned (%d calls)", l.what, l.calls))
 		}
 	}
 	slices.Sort(all)

@@ -29,7 +29,7 @@ func TestCallsThatReturn(t *testing.T) {
 		"panic":  {f: func(context.Context) (int, error) { panic("oh") }, err: "it panicked: oh"},
 		"goexit": {f: func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, err: "it ended its goroutine"},
 	} {
-		got, err := credential.Do(t.Context(), &calls, "it", tt.f)
+		got, err := credential.Do(t.Context(), &calls, "it", "it", tt.f)
 		require.Equal(t, tt.want, got, name)
 		if tt.err == "" {
 			require.NoError(t, err, name)
@@ -40,7 +40,7 @@ func TestCallsThatReturn(t *testing.T) {
 	require.Empty(t, calls.Left())
 }
 
-// What never returns is left behind, sixteen times at once and then ever more rarely, and counted until it returns.
+// What never returns is called sixteen times at once and then ever more rarely, and counted until it returns.
 func TestCallsThatHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (
@@ -51,7 +51,7 @@ func TestCallsThatHang(t *testing.T) {
 		call := func() error {
 			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 			defer cancel()
-			_, err := credential.Do(ctx, &calls, "it", func(context.Context) (int, error) {
+			_, err := credential.Do(ctx, &calls, "it", "it", func(context.Context) (int, error) {
 				made.Add(1)
 				<-release
 				return 0, nil
@@ -63,8 +63,8 @@ func TestCallsThatHang(t *testing.T) {
 		}
 		require.EqualError(t, call(), "it has not returned from 16 calls")
 		require.EqualValues(t, 16, made.Load())
-		require.Equal(t, []string{"it has not returned (16 calls left behind)"}, calls.Left())
-		_, err := credential.Do(t.Context(), &calls, "another", func(context.Context) (int, error) { return 0, nil })
+		require.Equal(t, []string{"it has not returned (16 calls)"}, calls.Left())
+		_, err := credential.Do(t.Context(), &calls, 2, "it", func(context.Context) (int, error) { return 0, nil })
 		require.NoError(t, err)
 
 		for range 24 * 60 * 60 {

@@ -80,7 +80,7 @@ func (r *renewed[T]) read(ctx context.Context) ([][]byte, error) {
 func within[T any](ctx context.Context, calls *Calls, limit time.Duration, what string, read func() (T, error)) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	return Do(ctx, calls, what, func(context.Context) (T, error) { return read() })
+	return Do(ctx, calls, what, what, func(context.Context) (T, error) { return read() })
 }
 
 func (r *renewed[T]) hasValue() bool {

@@ -10,10 +10,13 @@ import (
 
 	"github.com/stretchr/testify/require"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"golang.org/x/net/http2"
+	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 // What the transport says about a stream is no verdict of the collector: the
@@ -255,4 +258,30 @@ func TestGRPCAnswerAtTheBound(t *testing.T) {
 		require.Equal(t, rejected, out.Rejected, "%v", out.Err)
 		require.Equal(t, 10-rejected, out.Exported)
 	}
+}
+
+// The same answers as over HTTP wait on disk.
+func TestHTTPStatusesOverGRPCAreSpooled(t *testing.T) {
+	t.Parallel()
+	for status, kept := range map[int]bool{301: true, 400: false, 401: true, 403: true, 404: true, 405: true, 407: true, 500: false} {
+		t.Run(fmt.Sprint(status), func(t *testing.T) {
+			t.Parallel()
+			store, err := spool.Open(spool.Config{Dir: t.TempDir(), MaxBytes: 1 << 20})
+			require.NoError(t, err)
+			defer store.Close()
+			e := delivery.New(delivery.Config{Spool: store})
+			s := serveH2(t, nil, func(s *h2stream) { s.headers(true, fmt.Sprintf(":status= %d", status), "content-type= text/plain") })
+			conn, err := e.GRPCConn(s.addr, insecure.NewCredentials())
+			require.NoError(t, err)
+			defer conn.Close() // nothing is under way
+			out := delivery.Outcome{Items: 1}
+			_ = conn.Invoke(delivery.WithOutcome(soon(t), &out), traceMethod, oneSpan(), &coltracepb.ExportTraceServiceResponse{})
+			require.Equal(t, kept, out.Spooled == 1, "%v", out.Err)
+			require.Equal(t, !kept, out.Failed == 1, "%v", out.Err)
+		})
+	}
+}
+
+func oneSpan() *coltracepb.ExportTraceServiceRequest {
+	return &coltracepb.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{{ScopeSpans: []*tracepb.ScopeSpans{{Spans: []*tracepb.Span{{Name: "a"}}}}}}}
 }

@@ -35,7 +35,7 @@ func (a *grpcAnswer) failure(ctx context.Context, s *status.Status, secrets []st
 		return statusReply(ctx, s, secrets, limit)
 	case fromHTTP:
 		r := statusReply(ctx, s, secrets, limit)
-		r.place = r.place || httpStatusOf(s.Message()) < 400
+		r.place = r.verdict == refused && aboutPlace(httpStatusOf(s.Message()))
 		return r
 	case fromReading:
 		return unreadableReply(errors.New(s.Message()), secrets)

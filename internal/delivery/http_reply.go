@@ -28,10 +28,8 @@ func responseReply(resp *http.Response, body []byte, unread error, secrets []str
 	if status >= 200 && status <= 299 {
 		return successReply(resp, body, unread, secrets)
 	}
-	r := reply{verdict: refused, place: status < 400, err: statusError(resp, body, secrets)}
+	r := reply{verdict: refused, place: aboutPlace(status), err: statusError(resp, body, secrets)}
 	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired:
-		r.place = true
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		r.verdict = retry
 		r.after = retryAfter(resp.Header.Get("Retry-After"), time.Now())
@@ -44,6 +42,17 @@ func responseReply(resp *http.Response, body []byte, unread error, secrets []str
 		}
 	}
 	return r
+}
+
+// aboutPlace reports whether an HTTP status says that the endpoint or the credential is
+// wrong, and nothing about what was sent. Over gRPC a success is no exception: its answer
+// is not gRPC.
+func aboutPlace(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired:
+		return true
+	}
+	return status < 400
 }
 
 // successReply reads the partial success out of a 2xx response. An OTLP answer
