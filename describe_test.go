@@ -2,6 +2,7 @@ package telemetry
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -12,10 +13,13 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry/internal/diagnose"
 )
@@ -184,4 +188,74 @@ func FuzzMaskHidesHeaders(f *testing.F) {
 			require.NotContains(t, out.String()+text+fmt.Sprint(r.err()), secret)
 		}
 	})
+}
+
+// TestDescribeShowsWhatOptionsGiveBesideTheTable has a preset and a service that extends it.
+func TestDescribeShowsWhatOptionsGiveBesideTheTable(t *testing.T) {
+	view := sdkmetric.NewView(sdkmetric.Instrument{Name: "x"}, sdkmetric.Stream{Name: "y"})
+	preset := WithOptions(
+		WithServiceNamespace("shop"), WithResourceAttributes(attribute.String("team", "pay"), attribute.String("tier", "1")), WithViews(view),
+		WithHeaderFunc(headersOf("a")),
+		WithAdaptiveSampling(Sampling{HeldBytes: 1 << 20, TailTracesPerSecond: 1e6, Rules: []Rule{{PathPrefix: "/internal/", Drop: true}}}),
+	)
+	r := resolve(nil, preset, WithViews(view, view), WithSpanProcessors(discard{}), WithResourceDetectors(detectorFunc("x", detectContainer)),
+		WithResourceAttributes(attribute.String("tier", "2")),
+		WithAdaptiveSampling(Sampling{
+			HeadOnly: true, RemoteTracesPerSecond: 7.5, RecordedSpansPerSecond: 20000, Untrusted: func(context.Context) bool { return true },
+			Rules: []Rule{
+				{Route: "/orders", Kind: trace.SpanKindServer, Attribute: attribute.String("tenant", "a\tb"), Ratio: 0.25},
+				{SpanName: "payment.*", Keep: true, Attribute: attribute.KeyValue{Key: "vip"}},
+				{TracesPerSecond: 5, SlowThreshold: -1, Attribute: attribute.String("password", "s3cr3t")},
+				{SlowThreshold: 2 * time.Second, Route: "/" + strings.Repeat("é", 300)},
+				{},
+			},
+		}))
+	require.NoError(t, r.err())
+	text := describeConfig(r.cfg, resourceOf(attribute.String("service.namespace", "shop"), attribute.String("team", "pay"), attribute.String("tier", "2")), nil, nil)
+	require.NotContains(t, text, "s3cr3t")
+	fields := regexp.MustCompile(` {2,}`)
+	var section []string
+	resourceOrigins := map[string]string{}
+	title := ""
+	for line := range strings.Lines(text) {
+		columns := fields.Split(strings.TrimSpace(line), -1)
+		switch {
+		case line == "\n":
+			title = ""
+		case title == "":
+			title = columns[0]
+		case title == "also given by option":
+			section = append(section, strings.Join(columns, " | "))
+		case title == "resource", title == "general":
+			resourceOrigins[title+" "+columns[0]] = columns[2]
+		}
+	}
+	const ofPreset, ofService = "WithOptions(WithAdaptiveSampling)", "WithAdaptiveSampling"
+	require.Equal(t, []string{
+		"Sampling.HeadOnly | true | " + ofService,
+		"Sampling.Rules[0] | keep a ratio of 0.25: route /orders, attribute tenant=a b, kind server | " + ofService,
+		"Sampling.Rules[1] | keep: span name payment.*, attribute vip | " + ofService,
+		"Sampling.Rules[2] | keep 5/s, slowness is no reason: attribute password=[redacted] | " + ofService,
+		"Sampling.Rules[3] | sample as usual, slow from 2s: route /" + strings.Repeat("é", 120-len("sample as usual, slow from 2s: route /")-1) + "… | " + ofService,
+		"Sampling.Rules[4] | sample as usual: everything | " + ofService,
+		"Sampling.Rules[5] | drop: path prefix /internal/ | " + ofPreset,
+		"Sampling.Untrusted | given by option | " + ofService,
+		"Sampling.RemoteTracesPerSecond | 7.5 | " + ofService,
+		"Sampling.TailTracesPerSecond | 1000000 | " + ofPreset,
+		"Sampling.HeldBytes | 1048576 | " + ofPreset,
+		"Sampling.RecordedSpansPerSecond | 20000 | " + ofService,
+		"resource detectors | 1 | WithResourceDetectors",
+		"span processors | 1 | WithSpanProcessors",
+		"views | 3 | WithOptions(WithViews) and WithViews",
+		"traces header function | given by option | WithOptions(WithHeaderFunc)",
+		"metrics header function | given by option | WithOptions(WithHeaderFunc)",
+		"logs header function | given by option | WithOptions(WithHeaderFunc)",
+	}, section)
+	require.Equal(t, "WithOptions(WithServiceNamespace)", resourceOrigins["general service.namespace"])
+	require.Equal(t, "WithOptions(WithServiceNamespace)", resourceOrigins["resource service.namespace"])
+	require.Equal(t, "WithOptions(WithResourceAttributes)", resourceOrigins["resource team"])
+	require.Equal(t, "WithOptions(WithResourceAttributes) and WithResourceAttributes", resourceOrigins["resource tier"])
+
+	_, text = described(t, nil, WithSampler(sdktrace.AlwaysSample()), preset, WithSampler(sdktrace.NeverSample()))
+	require.NotContains(t, text, "Sampling.", "another sampler is in force")
 }

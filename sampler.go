@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
@@ -182,6 +183,46 @@ func (s Sampling) show() string {
 		text += ", head only"
 	}
 	return text
+}
+
+// show is the rule in one line: what becomes of the traces, and of which.
+func (r Rule) show() string {
+	number := func(f float64) string { return strconv.FormatFloat(f, 'g', -1, 64) }
+	action := "sample as usual"
+	switch {
+	case r.Drop:
+		action = "drop"
+	case r.Keep:
+		action = "keep"
+	case r.Ratio != 0:
+		action = "keep a ratio of " + number(r.Ratio)
+	case r.TracesPerSecond != 0:
+		action = "keep " + number(r.TracesPerSecond) + "/s"
+	}
+	switch {
+	case r.SlowThreshold < 0:
+		action += ", slowness is no reason"
+	case r.SlowThreshold > 0:
+		action += ", slow from " + r.SlowThreshold.String()
+	}
+	var conditions []string
+	for _, c := range []struct{ name, value string }{
+		{"route", r.Route}, {"path prefix", r.PathPrefix}, {"span name", r.SpanName}, {"attribute", string(r.Attribute.Key)},
+	} {
+		if c.value != "" {
+			conditions = append(conditions, c.name+" "+c.value)
+		}
+	}
+	if value := r.Attribute.Value.String(); r.Attribute.Valid() && value != "" {
+		conditions[len(conditions)-1] += "=" + value
+	}
+	if r.Kind != trace.SpanKindUnspecified {
+		conditions = append(conditions, "kind "+r.Kind.String())
+	}
+	if conditions == nil {
+		conditions = []string{"everything"}
+	}
+	return action + ": " + strings.Join(conditions, ", ")
 }
 
 // ShouldSample implements the SDK's sampler. It takes no lock and, for roots and children, allocates nothing.
