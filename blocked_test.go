@@ -96,7 +96,7 @@ func TestLogOutputThatBlocks(t *testing.T) {
 			var err error
 			soonDone(t, "Shutdown", func() { err = guard.Shutdown(context.Background()) })
 			require.ErrorContains(t, err, "telemetry: shutdown: "+c.of.called+" has blocked for ")
-			require.ErrorContains(t, err, "its goroutine is left behind with ")
+			require.ErrorContains(t, err, "its goroutine was abandoned with ")
 			requireBooks(t, guard)
 			open() // or the goroutine would outlive the test
 		})

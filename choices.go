@@ -33,7 +33,7 @@ func exporterList() kind[[]string] {
 		case slices.Equal(names, []string{exporterGiven}):
 			return nil
 		case slices.Equal(names, []string{exporterNil}):
-			return errors.New("it is nil")
+			return errNil
 		}
 		for _, name := range names {
 			if slices.Contains(absentExporters, name) {
@@ -133,7 +133,7 @@ func samplerName() kind[sampler] {
 			case s.given == nil:
 				return names.check(s.name)
 			case isNil(*s.given):
-				return errors.New("it is nil")
+				return errNil
 			}
 			if p := panicOf(func() { _ = (*s.given).Description() }); p != nil { // such as that of ParentBased(nil)
 				return complete{fmt.Errorf("its Description panics: %v", p)}
@@ -231,7 +231,7 @@ func propagatorList() kind[propagators] {
 				return names.check(p.names)
 			}
 			if p.holdsNil() {
-				return errors.New("one is nil")
+				return complete{errors.New("must not contain nil")}
 			}
 			return nil
 		},

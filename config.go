@@ -14,6 +14,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
+	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/encodable"
 	"github.com/fleetotel/telemetry/internal/testenv"
 )
@@ -201,13 +202,27 @@ type problem struct {
 	fatal   bool
 }
 
+// predicate is how a cause begins that goes on where the setting's name ends.
+var predicate = regexp.MustCompile(`^(must|is|has|holds|cannot|does|needs) `)
+
 func (p problem) Error() string {
 	var b strings.Builder
-	fmt.Fprintf(&b, "telemetry: %s: %s", p.setting, p.origin)
-	if p.value != "" {
-		fmt.Fprintf(&b, " is %s", p.value)
+	b.WriteString("telemetry: " + p.origin)
+	switch {
+	case p.value == "":
+	case p.origin == string(diagnose.Argument):
+		b.WriteString(" " + p.value)
+	case !isOption(p.origin):
+		b.WriteString("=" + p.value)
+	case strings.HasSuffix(p.origin, ")"):
+		b.WriteString(": " + p.value)
+	default:
+		b.WriteString("(" + p.value + ")")
 	}
-	fmt.Fprintf(&b, ": %s", p.cause)
+	if !predicate.MatchString(p.cause) {
+		b.WriteByte(':')
+	}
+	b.WriteString(" " + p.cause)
 	if p.outcome != "" {
 		fmt.Fprintf(&b, "; %s", p.outcome)
 	}

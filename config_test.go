@@ -336,7 +336,7 @@ func requireProblem(t *testing.T, r *resolution, info rowInfo, origin string, fa
 		}
 		found = true
 		require.Equal(t, fatal, p.fatal)
-		require.Contains(t, p.Error(), "want ", "the message says what was expected")
+		require.Regexp(t, "must |; use ", p.Error(), "the message says what was expected")
 		require.NotContains(t, p.Error(), "s3cr3t")
 	}
 	require.True(t, found, "no problem names %s and %s: %v", info.name, origin, r.problems)
@@ -355,14 +355,14 @@ func TestSettingsReportEveryProblemTogether(t *testing.T) {
 	r := resolve(environment{"OTEL_TRACES_EXPORTER": "zipkin", "OTEL_BSP_MAX_QUEUE_SIZE": "-1", "OTEL_CONFIG_FILE": "otel.yaml"},
 		WithMetricInterval(-time.Second), ForLogs(WithServiceName("x")), WithProfile("fast"))
 	err := r.err()
-	require.ErrorContains(t, err, `traces exporter: OTEL_TRACES_EXPORTER is "zipkin": there is no exporter "zipkin" in this library: `+
-		`want a comma-separated list of otlp, console, none (send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter); traces are off`)
-	require.ErrorContains(t, err, `metric interval: WithMetricInterval is "-1s": want a whole number of milliseconds, from 1 to 86400000 (a day); metrics are off`)
+	require.ErrorContains(t, err, `telemetry: OTEL_TRACES_EXPORTER="zipkin": there is no exporter "zipkin" in this library; `+
+		`use a comma-separated list of otlp, console, none (send otlp to a collector that has a Zipkin exporter, or use WithSpanExporter); traces are off`)
+	require.ErrorContains(t, err, `telemetry: WithMetricInterval("-1s") must be a whole number of milliseconds, from 1 to 86400000 (a day); metrics are off`)
 	require.ErrorContains(t, err, "ForLogs")
 	require.ErrorContains(t, err, "OTEL_CONFIG_FILE")
-	require.ErrorContains(t, err, `profile: WithProfile is "fast"`)
+	require.ErrorContains(t, err, `telemetry: WithProfile("fast") is unknown; use service, high-throughput, edge or development; the option is ignored`)
 	require.NotContains(t, err.Error(), "OTEL_BSP_MAX_QUEUE_SIZE", "a variable that falls back is a warning")
-	require.Contains(t, strings.Join(r.warnings(), "\n"), `OTEL_BSP_MAX_QUEUE_SIZE is "-1": want a whole number from 1 to 1048576`)
+	require.Contains(t, strings.Join(r.warnings(), "\n"), `OTEL_BSP_MAX_QUEUE_SIZE="-1" must be a whole number from 1 to 1048576`)
 	for _, s := range allSignals() {
 		require.False(t, r.cfg.signals[s].on)
 	}
@@ -370,18 +370,18 @@ func TestSettingsReportEveryProblemTogether(t *testing.T) {
 
 func TestAProblemOfAllSignalsIsSaidOnce(t *testing.T) {
 	err := resolve(environment{"OTEL_EXPORTER_OTLP_CERTIFICATE": "/no/pigeon", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://c", "OTEL_LOGS_EXPORTER": "none"}).err()
-	require.Equal(t, 1, strings.Count(err.Error(), `is "/no/pigeon"`))
-	require.ErrorContains(t, err, `telemetry: traces and metrics certificate: OTEL_EXPORTER_OTLP_CERTIFICATE is "/no/pigeon"`)
+	require.Equal(t, 1, strings.Count(err.Error(), `"/no/pigeon"`))
+	require.ErrorContains(t, err, `telemetry: OTEL_EXPORTER_OTLP_CERTIFICATE="/no/pigeon" cannot be read (no such file or directory); it must be a PEM file with at least one certificate`)
 	require.ErrorContains(t, err, "; traces and metrics are off")
 	warnings := resolve(environment{"OTEL_EXPORTER_OTLP_TIMEOUT": "5s", "OTEL_METRIC_EXPORT_TIMEOUT": "5s"}).warnings()
 	require.Len(t, warnings, 2, "not what another variable says: %v", warnings)
-	require.Contains(t, warnings[0], `traces, metrics and logs timeout: OTEL_EXPORTER_OTLP_TIMEOUT is "5s": want a whole number of milliseconds`)
+	require.Contains(t, warnings[0], `OTEL_EXPORTER_OTLP_TIMEOUT="5s" must be a whole number of milliseconds`)
 	warnings = resolve(environment{"LOG_LEVEL": "loud", "OTEL_ATTRIBUTE_COUNT_LIMIT": "many", "TELEMETRY_OTLP_LOG_LEVEL": "louder"}).warnings()
 	require.Len(t, warnings, 3, "each variable once: %v", warnings)
 	require.Len(t, slices.DeleteFunc(warnings, func(w string) bool {
-		return !strings.HasPrefix(w, "span and log attributes: OTEL_ATTRIBUTE_COUNT_LIMIT")
+		return !strings.HasPrefix(w, "OTEL_ATTRIBUTE_COUNT_LIMIT=")
 	}), 1)
-	require.Contains(t, resolve(environment{"LOG_LEVEL": "loud"}).warnings()[0], `console and OTLP log level: LOG_LEVEL is "loud": unknown`)
+	require.Contains(t, resolve(environment{"LOG_LEVEL": "loud"}).warnings()[0], `LOG_LEVEL="loud" is unknown; use debug, info, warn or error`)
 }
 
 // TestUnknownNamesWarnAndFallBack goes through all settings with a set of names: the specification wants a warning and
@@ -403,7 +403,8 @@ func TestUnknownNamesWarnAndFallBack(t *testing.T) {
 		r := resolve(environment{variable: unknown})
 		require.NoError(t, r.err(), variable)
 		require.Len(t, r.warnings(), 1, variable)
-		require.Contains(t, r.warnings()[0], variable+` is "`+unknown+`": unknown`)
+		require.Contains(t, r.warnings()[0], variable+`="`+unknown+`"`)
+		require.Contains(t, r.warnings()[0], " is unknown; use ")
 		for _, row := range settings() {
 			if !slices.Contains(row.describe().env, variable) {
 				continue
@@ -433,8 +434,8 @@ func TestExporterLists(t *testing.T) {
 		{value: "jaeger", exporters: "otlp", says: "Jaeger takes otlp", off: true},
 		{value: "logging", exporters: "otlp", says: "did you mean console?", off: true},
 		{value: "otlp/stdout", exporters: "otlp", says: "console writes JSON", off: true},
-		{value: "none,otlp", exporters: "otlp", says: "none contradicts the other names", off: true},
-		{value: "pigeon,dove", exporters: "otlp", says: `unknown name "pigeon"`},
+		{value: "none,otlp", exporters: "otlp", says: "none cannot be combined with other names", off: true},
+		{value: "pigeon,dove", exporters: "otlp", says: `"pigeon" is unknown; use`},
 	} {
 		for _, s := range allSignals() {
 			r := resolve(environment{"OTEL_" + strings.ToUpper(s.String()) + "_EXPORTER": tt.value})
@@ -459,11 +460,11 @@ func TestBatchStaysWithinQueue(t *testing.T) {
 		{name: "a small queue shrinks the default batch", env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, queue: 10, batch: 10, on: true},
 		{name: "equal is allowed", env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "10"}, queue: 10, batch: 10, on: true},
 		{
-			name: "a batch larger than the queue in the environment is cut", on: true, queue: 10, batch: 10, problem: "want at most the queue size, 10",
+			name: "a batch larger than the queue in the environment is cut", on: true, queue: 10, batch: 10, problem: "must be at most the queue size, 10",
 			env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE": "11"},
 		},
 		{
-			name: "the operator's queue cuts the code's batch", on: true, queue: 10, batch: 10, problem: "10 is used",
+			name: "the operator's queue cuts the code's batch", on: true, queue: 10, batch: 10, problem: "using 10",
 			env: environment{"OTEL_BSP_MAX_QUEUE_SIZE": "10"}, opts: []Option{WithSpanBatch(Batch{MaxExportBatchSize: 11})},
 		},
 		{
@@ -511,7 +512,7 @@ func TestEndpointTarget(t *testing.T) {
 		{name: "https is never downgraded", env: environment{general: "https://c:1", "OTEL_EXPORTER_OTLP_INSECURE": "true"}, want: "https://c:1/v1/traces"},
 		{name: "TLS that is configured speaks for https", env: environment{general: "localhost:4318"}, opts: []Option{WithTLSConfig(&tls.Config{})}, want: "https://localhost:4318/v1/traces", notice: "https is assumed"},
 		{name: "TLS that is not used is mentioned", env: environment{general: "http://c:1"}, opts: []Option{WithTLSConfig(&tls.Config{})}, want: "http://c:1/v1/traces", notice: "TLS settings are not used"},
-		{name: "a path over gRPC is mentioned", env: environment{general: "http://c:1/x"}, opts: []Option{WithProtocol(ProtocolGRPC)}, want: "http://c:1/x", notice: "means nothing over gRPC"},
+		{name: "a path over gRPC is mentioned", env: environment{general: "http://c:1/x"}, opts: []Option{WithProtocol(ProtocolGRPC)}, want: "http://c:1/x", notice: "is ignored over gRPC"},
 		{name: "upper case", env: environment{general: "HTTP://c:1"}, want: "http://c:1/v1/traces"},
 		{name: "IPv6", env: environment{general: "http://[::1]:4318"}, want: "http://[::1]:4318/v1/traces"},
 	}
@@ -638,7 +639,7 @@ func TestAddressesOfOtherKinds(t *testing.T) {
 		"http://::1:4318": "it is not a URL", "http://[::1": "it is not a URL",
 	} {
 		for _, r := range []*resolution{resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": endpoint}), resolve(nil, WithEndpoint(endpoint), WithProtocol(ProtocolGRPC))} {
-			require.ErrorContains(t, r.err(), ": "+want+": want a URL such as http://collector:4318", endpoint)
+			require.ErrorContains(t, r.err(), ": "+want+"; it must be a URL such as http://collector:4318", endpoint)
 			require.False(t, r.cfg.signals[traces].on)
 		}
 	}
@@ -663,7 +664,7 @@ func TestSettingsThatAreNotUsedSwitchNothingOff(t *testing.T) {
 	given := []Option{WithSpanExporter(tracetest.NewNoopExporter()), WithMetricReader(sdkmetric.NewManualReader()), WithLogExporter(discardLogs{})}
 	r := resolve(wrong, given...)
 	require.NoError(t, r.err())
-	require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces, metrics and logs do not go out over OTLP")
+	require.Contains(t, strings.Join(r.warnings(), ""), "it is not used, since traces, metrics and logs are not sent over OTLP")
 	for _, s := range allSignals() {
 		require.True(t, r.cfg.signals[s].on)
 	}
@@ -679,7 +680,7 @@ func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
 	for name, wrong := range map[string]string{"OTEL_EXPORTER_OTLP_CLIENT_KEY": "/no/key", "OTEL_EXPORTER_OTLP_TRACES_CERTIFICATE": "/no/such"} {
 		r := resolve(environment{"TELEMETRY_PROFILE": "development", name: wrong})
 		require.NoError(t, r.err())
-		require.Contains(t, strings.Join(r.warnings(), ""), "it is not used: traces")
+		require.Contains(t, strings.Join(r.warnings(), ""), "it is not used, since traces")
 		for _, s := range allSignals() {
 			require.True(t, r.cfg.signals[s].sends(exporterConsole), name)
 		}
@@ -695,7 +696,7 @@ func TestOTLPMistakesLeaveTheDevelopmentConsoleAlone(t *testing.T) {
 func TestSamplerThatPanicsIsRefused(t *testing.T) {
 	for _, broken := range []sdktrace.Sampler{sdktrace.ParentBased(nil), &AdaptiveSampler{}} {
 		r := resolve(nil, WithSampler(broken))
-		require.ErrorContains(t, r.err(), "telemetry: sampler: WithSampler: its Description panics: runtime error")
+		require.ErrorContains(t, r.err(), "telemetry: WithSampler: its Description panics: runtime error")
 		require.False(t, r.cfg.signals[traces].on)
 		require.True(t, r.cfg.signals[logs].on)
 	}
@@ -748,11 +749,11 @@ func TestMalformedHeaderIsNamedByItsPlaceOnly(t *testing.T) {
 
 func TestPairsWrittenWithAColon(t *testing.T) {
 	for _, tt := range []struct{ value, says string }{
-		{"api-key: s3cr3t", "pair 1 is malformed and left out, in pair 1 `:` should be `=`; want key=value pairs"},
-		{"a=b,Authorization: Basic czNjcjN0Og==,s3cr3t", "pair 2, 3 is malformed and left out, in pair 2 `:` should be `=`"},
+		{"api-key: s3cr3t", "pair 1 is malformed and left out; in pair 1 `:` should be `=`; it must be a list of key=value pairs"},
+		{"a=b,Authorization: Basic czNjcjN0Og==,s3cr3t", "pair 2, 3 is malformed and left out; in pair 2 `:` should be `=`"},
 		{"x-token :s3cr3t", "in pair 1 `:` should be `=`"},
-		{"s3cr3t", "pair 1 is malformed and left out; want"},
-		{"b ad=s3cr3t:x", "pair 1 is malformed and left out; want"},
+		{"s3cr3t", "pair 1 is malformed and left out; it must be"},
+		{"b ad=s3cr3t:x", "pair 1 is malformed and left out; it must be"},
 	} {
 		warnings := strings.Join(resolve(environment{"OTEL_EXPORTER_OTLP_HEADERS": tt.value}).warnings(), "\n")
 		require.Contains(t, warnings, tt.says)
@@ -774,7 +775,7 @@ func TestClientCertificateNeedsItsKey(t *testing.T) {
 	}{
 		{environment{cert: certs.ClientCertFile}, "needs its key"},
 		{environment{key: certs.ClientKeyFile}, "needs its certificate"},
-		{environment{cert: certs.ClientCertFile, key: certs.ServerKeyFile}, "does not go with the key"},
+		{environment{cert: certs.ClientCertFile, key: certs.ServerKeyFile}, "does not match the key"},
 	} {
 		tt.files["OTEL_EXPORTER_OTLP_ENDPOINT"] = "https://c"
 		require.ErrorContains(t, resolve(tt.files).err(), tt.want)
@@ -841,7 +842,7 @@ func TestKeyInThePlaceOfItsPathStaysSecret(t *testing.T) {
 	for _, text := range []string{string(key), strings.ReplaceAll(string(key), "\n", `\n`), base64.StdEncoding.EncodeToString(key)} {
 		for _, variable := range []string{"OTEL_EXPORTER_OTLP_CLIENT_KEY", "OTEL_EXPORTER_OTLP_LOGS_CLIENT_CERTIFICATE", "OTEL_EXPORTER_OTLP_CERTIFICATE"} {
 			r := resolve(environment{"OTEL_EXPORTER_OTLP_ENDPOINT": "https://c:4318", variable: text})
-			require.ErrorContains(t, r.err(), variable+` is "<redacted>": it is the PEM text itself, not the path of a file`)
+			require.ErrorContains(t, r.err(), variable+`="<redacted>": it is the PEM text itself, not the path of a file`)
 			for i := 64; i < len(text)-64; i += 64 {
 				require.NotContains(t, r.err().Error(), text[i:i+16])
 			}

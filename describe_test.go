@@ -81,8 +81,8 @@ func TestWhyASignalIsOff(t *testing.T) {
 		{nil, []Option{WithOptions(WithDisabled(true)), WithDisabled(false), WithoutTraces()}, "off: WithoutTraces"},
 		{environment{"OTEL_METRICS_EXPORTER": "none", "OTEL_TRACES_EXPORTER": "none", "OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
 		{nil, []Option{WithoutTraces()}, "off: WithoutTraces"},
-		{environment{"OTEL_TRACES_EXPORTER": "zipkin"}, nil, "off: wrong: OTEL_TRACES_EXPORTER"},
-		{nil, []Option{WithEndpoint("x://"), WithAdaptiveSampling(Sampling{HeldBytes: 1})}, "off: wrong: WithEndpoint, WithAdaptiveSampling"},
+		{environment{"OTEL_TRACES_EXPORTER": "zipkin"}, nil, "off: OTEL_TRACES_EXPORTER is invalid"},
+		{nil, []Option{WithEndpoint("x://"), WithAdaptiveSampling(Sampling{HeldBytes: 1})}, "off: WithEndpoint and WithAdaptiveSampling are invalid"},
 	} {
 		r, text := described(t, tt.env, tt.opts...)
 		require.Equal(t, tt.want, destination(r.cfg, traces))

@@ -39,7 +39,7 @@ const (
 
 func endpointURL() kind[string] {
 	return kind[string]{
-		want:  "want a URL such as http://collector:4318 or https://otlp.example.com",
+		want:  "must be a URL such as http://collector:4318 or https://otlp.example.com",
 		parse: func(text string) (string, error) { return text, nil },
 		check: func(text string) error {
 			_, _, err := parseEndpoint(text)
@@ -97,9 +97,9 @@ func parseEndpoint(text string) (u *url.URL, bare bool, err error) {
 	case !bare && u.Scheme != "http" && u.Scheme != "https":
 		return nil, bare, fmt.Errorf("scheme %q is not http or https", u.Scheme)
 	case u.Hostname() == "":
-		return nil, bare, errors.New("there is no host in it")
+		return nil, bare, errors.New("it has no host")
 	case u.User != nil || u.RawQuery != "" || u.Fragment != "":
-		return nil, bare, errors.New("credentials, query and fragment have no place in it (credentials go into the headers)")
+		return nil, bare, errors.New("credentials, a query or a fragment are not allowed (put credentials into the headers)")
 	case strings.HasSuffix(u.Host, ":"):
 		return nil, bare, errors.New("there is no port after the colon")
 	}
@@ -153,7 +153,7 @@ func (r *resolution) finishTarget(s signal, sc *signalConfig) {
 		}
 	}
 	if sc.protocol.value == ProtocolGRPC && strings.Trim(u.Path, "/") != "" {
-		r.notice(fmt.Sprintf("%s has a path, which means nothing over gRPC", sc.endpoint.origin))
+		r.notice(fmt.Sprintf("%s has a path, which is ignored over gRPC", sc.endpoint.origin))
 	}
 	if sc.protocol.value == ProtocolHTTP {
 		r.warnForeignPath(s, sc, u)
@@ -299,16 +299,16 @@ func (r *resolution) loadKeyPair(s signal, sc *signalConfig) {
 	switch {
 	case cert.isDefault():
 		p.origin, p.value = key.origin, fmt.Sprintf("%q", key.value.path)
-		p.cause = "a client key needs its certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE too"
+		p.cause = "needs its certificate: set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE too"
 	case key.isDefault():
-		p.cause = "a client certificate needs its key: set OTEL_EXPORTER_OTLP_CLIENT_KEY too"
+		p.cause = "needs its key: set OTEL_EXPORTER_OTLP_CLIENT_KEY too"
 	default:
 		pair, err := tls.X509KeyPair(cert.value.data, key.value.data)
 		if err == nil {
 			sc.tls.Certificates = []tls.Certificate{pair}
 			return
 		}
-		p.cause = fmt.Sprintf("does not go with the key of %s: %v", key.origin, err)
+		p.cause = fmt.Sprintf("does not match the key of %s: %v", key.origin, err)
 	}
 	if u := sc.target.url; u != nil && u.Scheme == "http" {
 		p = withoutTLS(p)

@@ -47,8 +47,8 @@ func TestLinesBetweenAreShort(t *testing.T) {
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
 		begin := time.Now()
 		load(g, 100, 150*time.Second)
-		const reason = "http://localhost:4318/v1/* wants credentials (401 Unauthorized)"
-		const advice = ": set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says"
+		const reason = "http://localhost:4318/v1/* requires credentials (401 Unauthorized)"
+		const advice = ": set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies"
 		said := out.take(t, begin)
 		require.Len(t, said, 3, "%s", said)
 		require.Regexp(t, `^\+\ds ERROR \d+ spans were lost: `+regexp.QuoteMeta(reason+advice)+"$", said[0], "no line has said it before")

@@ -40,13 +40,20 @@ func description(cfg *config, res *resource.Resource) diagnose.Description {
 	var d diagnose.Description
 	for _, key := range []attribute.Key{semconv.ServiceNameKey, semconv.ServiceVersionKey} {
 		value, ok := res.Set().Value(key)
-		if origin := identityOrigin(cfg, key); ok && origin != "" {
+		switch origin := identityOrigin(cfg, key); {
+		case ok && origin != "":
 			d.Start = append(d.Start, diagnose.Choice{Name: string(key), Value: value.String() + origins(origin)})
+		case key == semconv.ServiceNameKey:
+			d.Start = append(d.Start, diagnose.Choice{Name: string(key), Value: "the name of the service's binary, unless it uses WithServiceName (OTEL_SERVICE_NAME is not set)"})
 		}
 	}
 	d.Start = append(d.Start, plan(cfg)...)
 	for _, s := range allSignals() {
-		d.Signals = append(d.Signals, diagnose.Way{Signal: s.String(), OTLP: cfg.signals[s].sends(exporterOTLP)})
+		way := diagnose.Way{Signal: s.String(), OTLP: cfg.signals[s].sends(exporterOTLP)}
+		if way.OTLP {
+			way.Address = cfg.signals[s].target.hostPort()
+		}
+		d.Signals = append(d.Signals, way)
 	}
 	for _, row := range settings() {
 		if value, origin := row.report(cfg); origin != originDefault {

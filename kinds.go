@@ -34,7 +34,10 @@ type partialError struct{ error }
 // complete is an error that names the wrong value and what was wanted itself.
 type complete struct{ error }
 
-var errOutOfRange = errors.New("out of range")
+var (
+	errOutOfRange = errors.New("out of range")
+	errNil        = complete{errors.New("must not be nil")}
+)
 
 // Upper ends of ranges: beyond them a value is a slip of the finger, and would take the process's memory with it.
 const (
@@ -46,7 +49,7 @@ const (
 
 func count(least, most int) kind[int] {
 	return kind[int]{
-		want:  fmt.Sprintf("want a whole number from %d to %d", least, most),
+		want:  fmt.Sprintf("must be a whole number from %d to %d", least, most),
 		parse: strconv.Atoi,
 		check: func(n int) error {
 			if n < least || n > most {
@@ -61,7 +64,7 @@ func count(least, most int) kind[int] {
 // byteSize is a number of bytes.
 func byteSize() kind[int64] {
 	return kind[int64]{
-		want:  "want a whole number of bytes, at least 1",
+		want:  "must be a whole number of bytes, at least 1",
 		parse: func(text string) (int64, error) { return strconv.ParseInt(text, 10, 64) },
 		check: func(n int64) error {
 			if n < 1 {
@@ -76,14 +79,14 @@ func byteSize() kind[int64] {
 // limit is a count that −1 lifts, as the SDK has it.
 func limit() kind[int] {
 	k := count(-1, math.MaxInt32)
-	k.want = "want a whole number of at least 0, or -1 for no limit"
+	k.want = "must be a whole number of at least 0, or -1 for no limit"
 	return k
 }
 
 // milliseconds are how the specification writes durations; options give them as time.Duration.
 func milliseconds() kind[time.Duration] {
 	return kind[time.Duration]{
-		want: "want a whole number of milliseconds, from 1 to 86400000 (a day)",
+		want: "must be a whole number of milliseconds, from 1 to 86400000 (a day)",
 		parse: func(text string) (time.Duration, error) {
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err == nil && (n < 1 || n > int64(maxDuration/time.Millisecond)) {
@@ -103,7 +106,7 @@ func milliseconds() kind[time.Duration] {
 
 func ratio() kind[float64] {
 	return kind[float64]{
-		want:  "want a number from 0 to 1",
+		want:  "must be a number from 0 to 1",
 		parse: func(text string) (float64, error) { return strconv.ParseFloat(text, 64) },
 		check: func(f float64) error {
 			if !(f >= 0 && f <= 1) {
@@ -119,7 +122,7 @@ func ratio() kind[float64] {
 // Sampling.SlowThreshold. An option is checked with all of its Sampling at once, by the kind of the sampler.
 func tracesPerSecond() kind[float64] {
 	k := ratio()
-	k.want = "want a number of traces per second, more than 0 and at most 1000000"
+	k.want = "must be a number of traces per second, more than 0 and at most 1000000"
 	k.check = func(f float64) error {
 		if !(f > 0) || (Sampling{TracesPerSecond: f}).config().Validate() != nil {
 			return errOutOfRange
@@ -131,7 +134,7 @@ func tracesPerSecond() kind[float64] {
 
 func slowThreshold() kind[time.Duration] {
 	return kind[time.Duration]{
-		want: "want a whole number of milliseconds, from 1 to 600000 (10 minutes), or -1 for no threshold",
+		want: "must be a whole number of milliseconds, from 1 to 600000 (10 minutes), or -1 for no threshold",
 		parse: func(text string) (time.Duration, error) {
 			n, err := strconv.ParseInt(text, 10, 64)
 			if err == nil && (n < -1 || n == 0 || n > int64(maxDuration/time.Millisecond)) {
@@ -157,11 +160,11 @@ func slowThreshold() kind[time.Duration] {
 // enum values are read in any case, as the specification asks.
 func enum[T ~string](values ...T) kind[T] {
 	return kind[T]{
-		want:  "want one of " + joinNames(values),
+		want:  "must be " + oneOf(values),
 		parse: func(text string) (T, error) { return T(strings.ToLower(text)), nil },
 		check: func(v T) error {
 			if !slices.Contains(values, v) {
-				return newUnknownName("unknown", string(v), asStrings(values))
+				return newUnknownName("", string(v), asStrings(values))
 			}
 			return nil
 		},
@@ -169,7 +172,15 @@ func enum[T ~string](values ...T) kind[T] {
 	}
 }
 
-func joinNames[T ~string](values []T) string { return strings.Join(asStrings(values), ", ") }
+// oneOf lists values as a person would: a, b or c.
+func oneOf[T ~string](values []T) string {
+	names := asStrings(values)
+	last := len(names) - 1
+	if last < 1 {
+		return strings.Join(names, "")
+	}
+	return strings.Join(names[:last], ", ") + " or " + names[last]
+}
 
 func asStrings[T ~string](values []T) []string {
 	names := make([]string, len(values))
@@ -181,7 +192,7 @@ func asStrings[T ~string](values []T) []string {
 
 func boolean() kind[bool] {
 	return kind[bool]{
-		want: "want true or false",
+		want: "must be true or false",
 		parse: func(text string) (bool, error) {
 			switch strings.ToLower(text) {
 			case "true":
@@ -189,7 +200,7 @@ func boolean() kind[bool] {
 			case "false":
 				return false, nil
 			}
-			return false, errors.New("not a boolean")
+			return false, errOutOfRange
 		},
 		check: func(bool) error { return nil },
 		show:  strconv.FormatBool,
@@ -198,11 +209,11 @@ func boolean() kind[bool] {
 
 func text() kind[string] {
 	return kind[string]{
-		want:  "want a text that is not empty",
+		want:  "must not be empty",
 		parse: func(text string) (string, error) { return text, nil },
 		check: func(s string) error {
 			if strings.TrimSpace(s) == "" {
-				return errors.New("empty")
+				return errOutOfRange
 			}
 			return nil
 		},
@@ -212,7 +223,7 @@ func text() kind[string] {
 
 func logLevel() kind[slog.Leveler] {
 	return kind[slog.Leveler]{
-		want: "want debug, info, warn or error",
+		want: "must be debug, info, warn or error",
 		parse: func(text string) (slog.Leveler, error) {
 			if strings.EqualFold(text, "warning") {
 				return slog.LevelWarn, nil
@@ -220,13 +231,13 @@ func logLevel() kind[slog.Leveler] {
 			var level slog.Level
 			err := level.UnmarshalText([]byte(text))
 			if err != nil {
-				err = newUnknownName("unknown", text, []string{"debug", "info", "warn", "error"})
+				err = newUnknownName("", text, []string{"debug", "info", "warn", "error"})
 			}
 			return level, err
 		},
 		check: func(l slog.Leveler) error {
 			if isNil(l) {
-				return errors.New("it is nil")
+				return errNil
 			}
 			return nil
 		},
@@ -242,11 +253,11 @@ func selfLogLevel() kind[slog.Level] {
 		"none": levelNone, "error": slog.LevelError, "warn": slog.LevelWarn, "warning": slog.LevelWarn, "info": slog.LevelInfo, "debug": slog.LevelDebug,
 	}
 	return kind[slog.Level]{
-		want: "want none, error, warn, info or debug",
+		want: "must be none, error, warn, info or debug",
 		parse: func(text string) (slog.Level, error) {
 			level, ok := names[strings.ToLower(text)]
 			if !ok {
-				return 0, newUnknownName("unknown", text, slices.Sorted(maps.Keys(names)))
+				return 0, newUnknownName("", text, slices.Sorted(maps.Keys(names)))
 			}
 			return level, nil
 		},

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"net/url"
 	"regexp"
@@ -22,7 +23,7 @@ import (
 // one remains.
 func nameList(known ...string) kind[[]string] {
 	return kind[[]string]{
-		want: "want a comma-separated list of " + strings.Join(known, ", "),
+		want: "must be a comma-separated list of " + strings.Join(known, ", "),
 		parse: func(text string) ([]string, error) {
 			var names, unknown []string
 			for name := range strings.SplitSeq(text, ",") {
@@ -49,14 +50,14 @@ func nameList(known ...string) kind[[]string] {
 		check: func(names []string) error {
 			for _, name := range names {
 				if !slices.Contains(known, name) {
-					return newUnknownName(fmt.Sprintf("unknown name %q", name), name, known)
+					return newUnknownName(fmt.Sprintf("%q is unknown", name), name, known)
 				}
 			}
 			switch {
 			case len(names) == 0:
-				return errors.New("there is no name in it")
+				return errors.New("it has no name")
 			case len(names) > 1 && slices.Contains(names, exporterNone):
-				return errors.New("none contradicts the other names")
+				return errors.New("none cannot be combined with other names")
 			}
 			return nil
 		},
@@ -85,7 +86,7 @@ func (m *malformed) err() error {
 	case m.colons == nil:
 		return partialError{fmt.Errorf("pair %s is malformed and left out", strings.Join(m.places, ", "))}
 	}
-	return partialError{fmt.Errorf("pair %s is malformed and left out, in pair %s `:` should be `=`",
+	return partialError{fmt.Errorf("pair %s is malformed and left out; in pair %s `:` should be `=`",
 		strings.Join(m.places, ", "), strings.Join(m.colons, ", "))}
 }
 
@@ -93,7 +94,7 @@ func (m *malformed) err() error {
 // place only: its text may be half a secret.
 func headerList() kind[map[string]string] {
 	return kind[map[string]string]{
-		want:   "want key=value pairs, separated by commas, values percent-encoded",
+		want:   "must be a list of key=value pairs, separated by commas, values percent-encoded",
 		secret: true,
 		parse: func(text string) (map[string]string, error) {
 			headers := map[string]string{}
@@ -171,7 +172,7 @@ func validHeader(name, value string) error {
 // service.name survives it.
 func attributeList() kind[[]attribute.KeyValue] {
 	return kind[[]attribute.KeyValue]{
-		want: "want key=value pairs, separated by commas, keys and values percent-encoded",
+		want: "must be a list of key=value pairs, separated by commas, keys and values percent-encoded",
 		parse: func(text string) ([]attribute.KeyValue, error) {
 			var attrs []attribute.KeyValue
 			var wrong malformed
@@ -223,7 +224,7 @@ func isPEM(text string) bool {
 
 func certificateFile() kind[pemFile] {
 	k := keyFile()
-	k.want = "want a readable PEM file with at least one certificate"
+	k.want = "must be a PEM file with at least one certificate"
 	k.check = func(f pemFile) error {
 		if !f.replaced && !x509.NewCertPool().AppendCertsFromPEM(f.data) {
 			return errors.New("no certificate in it")
@@ -235,12 +236,15 @@ func certificateFile() kind[pemFile] {
 
 func keyFile() kind[pemFile] {
 	return kind[pemFile]{
-		want: "want a readable PEM file with a private key",
+		want: "must be a PEM file with a private key",
 		parse: func(path string) (pemFile, error) {
 			if isPEM(path) {
 				return pemFile{}, errors.New("it is the PEM text itself, not the path of a file")
 			}
 			data, err := credential.ReadFile(path)
+			if failed := (*fs.PathError)(nil); errors.As(err, &failed) { // the path is in the line already
+				err = fmt.Errorf("cannot be read (%w)", failed.Err)
+			}
 			return pemFile{path: path, data: data}, err
 		},
 		quote: func(text string) string {

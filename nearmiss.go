@@ -9,6 +9,8 @@ import (
 
 	"go.opentelemetry.io/otel/attribute"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
+
+	"github.com/fleetotel/telemetry/internal/diagnose"
 )
 
 // unsupported are variables that operators know from elsewhere and that mean nothing here, with what does. A name that
@@ -33,21 +35,32 @@ var elsewhere = regexp.MustCompile(`^OTEL_(EXPORTER_OTLP_PROFILES|GO|EBPF|INJECT
 	// Kubernetes describes a service called otel or telemetry by variables of such names.
 	`|_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP)(_(PROTO|PORT|ADDR))?)?$`)
 
-// nearMisses says of each variable that nothing reads which one was meant, if there is one like it. Values stay out of it:
-// they may be secrets.
+// nearMisses says of each variable that nothing reads which one was meant, if there is one like it. An unknown variable of
+// the library's own prefix has a line in any case. Values stay out of it: they may be secrets.
 func (r *resolution) nearMisses() {
 	known := knownVariables()
 	for _, name := range slices.Sorted(maps.Keys(r.env)) {
 		if slices.Contains(known, name) || strings.HasPrefix(name, "K8S_") {
 			continue
 		}
-		if instead := insteadOf(name); instead != "" {
-			r.notice(fmt.Sprintf("%s is known, but not supported here: %s", name, instead))
-		} else if meant := closestVariable(name, known); meant != "" && !elsewhere.MatchString(name) {
-			r.notice(fmt.Sprintf("%s is read by nobody: did you mean %s?", name, meant))
+		instead, meant := insteadOf(name), closestVariable(name, known)
+		if other, ours := strings.CutPrefix(name, ownPrefix); meant == "" && ours && slices.Contains(known, "OTEL_"+other) {
+			meant = "OTEL_" + other
+		}
+		switch {
+		case instead != "":
+			r.notice(fmt.Sprintf("%s is not supported here: %s", name, instead))
+		case elsewhere.MatchString(name):
+		case meant != "":
+			r.notice(fmt.Sprintf("%s is not a known variable and is ignored; did you mean %s?", name, meant))
+		case strings.HasPrefix(name, ownPrefix):
+			r.notice(name + " is not a known variable and is ignored")
 		}
 	}
 }
+
+// ownPrefix begins the library's own variables, of which an unknown one is a mistake.
+const ownPrefix = "TELEMETRY_"
 
 func knownVariables() []string {
 	var known []string
@@ -111,6 +124,11 @@ func closestName(text string, valid []string) string {
 	}
 	if best != "" {
 		return best
+	}
+	for _, candidate := range valid {
+		if len(text) >= 3 && strings.HasPrefix(candidate, text) { // such as dev for development
+			return candidate
+		}
 	}
 	for _, candidate := range valid {
 		if len(text) >= 4 && len(candidate) >= 4 && (strings.Contains(candidate, text) || strings.Contains(text, candidate)) {
@@ -187,19 +205,57 @@ func (r *resolution) unreadArgument() {
 	if !s.isDefault() {
 		instead = s.origin + " is in force"
 	}
-	r.notice(fmt.Sprintf("%s means something to the samplers that OTEL_TRACES_SAMPLER names only (adaptive, traceidratio, parentbased_traceidratio): %s", samplerArgVariable, instead))
+	r.notice(fmt.Sprintf("%s applies only to the samplers adaptive, traceidratio and parentbased_traceidratio: %s", samplerArgVariable, instead))
 }
 
 // unreadSampling says the same of the adaptive sampler's own variables.
 func (r *resolution) unreadSampling() {
 	if r.cfg.sampler.value.isAdaptive() {
+		r.overriddenSampling()
 		return
 	}
 	for _, name := range []string{tracesPerSecondVariable, slowThresholdVariable} {
 		if r.env[name] != "" {
-			r.notice(fmt.Sprintf("%s means something to the adaptive sampler only: %s is in force", name, r.cfg.sampler.origin))
+			r.notice(fmt.Sprintf("%s applies only to the adaptive sampler: %s is in force", name, r.cfg.sampler.origin))
 		}
 	}
+}
+
+// overriddenSampling says which variables of the adaptive sampler an option overrides with another value.
+func (r *resolution) overriddenSampling() {
+	say := func(origin, value string, same func(text string) bool, names ...string) {
+		for _, name := range names {
+			text := r.env[name]
+			if !isOption(origin) || text == "" || same(text) {
+				continue
+			}
+			winner := strings.TrimSuffix(origin, "})") + ": " + value + "})"
+			r.remarks = append(r.remarks, overrides(winner, fmt.Sprintf("%s=%q", name, text), true))
+			return
+		}
+	}
+	rate, slow := r.cfg.tracesPerSecond, r.cfg.slowThreshold
+	rateVariables := []string{tracesPerSecondVariable}
+	if adaptiveByName(r.env) {
+		rateVariables = append(rateVariables, samplerArgVariable)
+	}
+	say(rate.origin, tracesPerSecond().show(rate.value), func(text string) bool {
+		value, err := tracesPerSecond().parse(text)
+		return err == nil && value == rate.value
+	}, rateVariables...)
+	say(slow.origin, slowThreshold().show(slow.value), func(text string) bool {
+		value, err := slowThreshold().parse(text)
+		return err == nil && value == slow.value
+	}, slowThresholdVariable)
+}
+
+// overrides is the remark about a source that wins over others, of which some may be variables.
+func overrides(winner, losers string, variable bool) string {
+	line := winner + " overrides " + losers
+	if variable {
+		line += "; remove the option to let the environment decide"
+	}
+	return line
 }
 
 func (r *resolution) hasProblem(origin string) bool {
@@ -209,11 +265,10 @@ func (r *resolution) hasProblem(origin string) bool {
 // nameContradictions says who named the service when several did, and not alike. Nothing is wrong with that: an operator
 // injects OTEL_SERVICE_NAME into services that name themselves.
 func (r *resolution) nameContradictions() {
-	type source struct{ origin, name string }
-	var sources []source
+	var sources []nameSource
 	add := func(origin, name string) {
 		if name != "" {
-			sources = append(sources, source{origin, name})
+			sources = append(sources, nameSource{origin, name})
 		}
 	}
 	attribute := func(attrs []attribute.KeyValue) (name string) {
@@ -233,17 +288,27 @@ func (r *resolution) nameContradictions() {
 	add(c.envAttributes.origin, attribute(c.envAttributes.value))
 
 	var others []string
+	variable := false
 	for _, s := range sources {
 		if s.name != sources[0].name {
-			others = append(others, fmt.Sprintf("%s says %q", s.origin, s.name))
+			others = append(others, s.String())
+			variable = variable || !isOption(s.origin)
 		}
 	}
-	if others == nil {
-		return
+	if others != nil {
+		r.remarks = append(r.remarks, overrides(sources[0].String(), diagnose.Listed(others), variable && isOption(sources[0].origin)))
 	}
-	line := fmt.Sprintf("service.name is %q, as %s says, although %s", sources[0].name, sources[0].origin, strings.Join(others, " and "))
-	if isOption(sources[0].origin) {
-		line += "; without the option the environment decides"
+}
+
+// nameSource is an option or a variable that names the service.
+type nameSource struct{ origin, name string }
+
+func (s nameSource) String() string {
+	switch s.origin {
+	case "WithServiceName":
+		return fmt.Sprintf("%s(%q)", s.origin, s.name)
+	case "OTEL_SERVICE_NAME":
+		return fmt.Sprintf("%s=%q", s.origin, s.name)
 	}
-	r.remarks = append(r.remarks, line)
+	return fmt.Sprintf("service.name=%q in %s", s.name, s.origin)
 }

@@ -3,6 +3,7 @@ package telemetry
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
@@ -32,12 +33,17 @@ func TestNearMissesOfVariables(t *testing.T) {
 		"TELEMETRIE_PROFILE":                "did you mean TELEMETRY_PROFILE?",
 		"TELEMETRY_SPOOLDIR":                "did you mean TELEMETRY_SPOOL_DIR?",
 		"TELEMETRY_LOG_LEVEL":               "did you mean TELEMETRY_CONSOLE_LOG_LEVEL?",
-		"OTEL_EXPORTER_JAEGER_ENDPOINT":     "known, but not supported here: Jaeger takes OTLP: set OTEL_EXPORTER_OTLP_ENDPOINT to its port 4318",
-		"OTEL_EXPORTER_ZIPKIN_ENDPOINT":     "known, but not supported here: send OTLP to a collector",
-		"OTEL_EXPORTER_PROMETHEUS_PORT":     "known, but not supported here: give a Prometheus reader with WithMetricReader",
-		"OTEL_EXPORTER_OTLP_SPAN_INSECURE":  "known, but not supported here: set OTEL_EXPORTER_OTLP_TRACES_INSECURE",
-		"OTEL_SERVICE_VERSION":              "known, but not supported here: set OTEL_RESOURCE_ATTRIBUTES=service.version=",
+		"OTEL_EXPORTER_JAEGER_ENDPOINT":     "is not supported here: Jaeger takes OTLP: set OTEL_EXPORTER_OTLP_ENDPOINT to its port 4318",
+		"OTEL_EXPORTER_ZIPKIN_ENDPOINT":     "is not supported here: send OTLP to a collector",
+		"OTEL_EXPORTER_PROMETHEUS_PORT":     "is not supported here: give a Prometheus reader with WithMetricReader",
+		"OTEL_EXPORTER_OTLP_SPAN_INSECURE":  "is not supported here: set OTEL_EXPORTER_OTLP_TRACES_INSECURE",
+		"OTEL_SERVICE_VERSION":              "is not supported here: set OTEL_RESOURCE_ATTRIBUTES=service.version=",
 		"OTEL_SERVICE_NAMESPACE":            "WithServiceNamespace",
+
+		"TELEMETRY_ENABLED":                 "TELEMETRY_ENABLED is not a known variable and is ignored",
+		"TELEMETRY_SERVICE_NAME":            "did you mean OTEL_SERVICE_NAME?",
+		"TELEMETRY_TRACES_SAMPLER":          "did you mean OTEL_TRACES_SAMPLER?",
+		"TELEMETRY_SAMPLE_EVERYTHING":       "TELEMETRY_SAMPLE_EVERYTHING is not a known variable and is ignored",
 
 		// Not ours, and nothing to say about.
 		"OTEL_GO_X_OBSERVABILITY":                          "",
@@ -60,7 +66,6 @@ func TestNearMissesOfVariables(t *testing.T) {
 		"OTEL_COLLECTOR_PORT_4317_TCP_ADDR":                "",
 		"TELEMETRY_SERVICE_HOST":                           "",
 		"TELEMETRY_PORT":                                   "",
-		"TELEMETRY_ENABLED":                                "",
 		"K8S_POD_IP":                                       "",
 		"HOTEL_BOOKING_URL":                                "",
 	} {
@@ -121,14 +126,15 @@ func TestNearMissesOfValues(t *testing.T) {
 		{"OTEL_LOGS_EXPORTER", "stdout", "did you mean console?"},
 		{"OTEL_PROPAGATORS", "b3", "other formats are given with WithPropagators; the variable is ignored"},
 		{"OTEL_PROPAGATORS", "trace-context", "(did you mean tracecontext?)"},
-		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gz", "want one of gzip, none;"},
+		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gz", "use gzip or none;"},
 		{"OTEL_EXPORTER_OTLP_COMPRESSION", "gzipp", "(did you mean gzip?)"},
 		{"TELEMETRY_PROFILE", "developement", "(did you mean development?)"},
+		{"TELEMETRY_PROFILE", "dev", `TELEMETRY_PROFILE="dev" is unknown; use service, high-throughput, edge or development (did you mean development?); the variable is ignored`},
 		{"LOG_LEVEL", "wran", "(did you mean warn?)"},
 		{"OTEL_LOG_LEVEL", "information", "(did you mean info?)"},
 		{"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE", "cummulative", "(did you mean cumulative?)"},
-		{"OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon", "want one of grpc, http/protobuf;"},
-		{"OTEL_EXPORTER_OTLP_PROTOCOL", "x", "want one of grpc, http/protobuf;"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "carrier-pigeon", "use grpc or http/protobuf;"},
+		{"OTEL_EXPORTER_OTLP_PROTOCOL", "x", "use grpc or http/protobuf;"},
 	} {
 		r := resolve(environment{tt.name: tt.value})
 		require.NotEmpty(t, r.problems, tt.value)
@@ -148,11 +154,11 @@ func TestSourcesThatDisagreeAboutTheName(t *testing.T) {
 		{environment{"OTEL_SERVICE_NAME": "a", "OTEL_RESOURCE_ATTRIBUTES": "service.name=a"}, []Option{WithServiceName("a"), name("a")}, ""},
 		{environment{"OTEL_SERVICE_NAME": "a"}, nil, ""},
 		{nil, nil, ""},
-		{environment{"OTEL_SERVICE_NAME": "b"}, []Option{WithServiceName("a")}, `service.name is "a", as WithServiceName says, although OTEL_SERVICE_NAME says "b"`},
-		{environment{"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=c"}, []Option{WithServiceName("a")}, `although OTEL_SERVICE_NAME says "b" and OTEL_RESOURCE_ATTRIBUTES says "c"`},
-		{environment{"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=c"}, nil, `service.name is "b", as OTEL_SERVICE_NAME says, although OTEL_RESOURCE_ATTRIBUTES says "c"`},
-		{environment{"OTEL_SERVICE_NAME": "b"}, []Option{name("c")}, `service.name is "c", as WithResourceAttributes says, although OTEL_SERVICE_NAME says "b"`},
-		{nil, []Option{WithServiceName("a"), name("c")}, `service.name is "a", as WithServiceName says, although WithResourceAttributes says "c"`},
+		{environment{"OTEL_SERVICE_NAME": "b"}, []Option{WithServiceName("a")}, `WithServiceName("a") overrides OTEL_SERVICE_NAME="b"; remove the option to let the environment decide`},
+		{environment{"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=c"}, []Option{WithServiceName("a")}, `WithServiceName("a") overrides OTEL_SERVICE_NAME="b" and service.name="c" in OTEL_RESOURCE_ATTRIBUTES; remove the option to let the environment decide`},
+		{environment{"OTEL_SERVICE_NAME": "b", "OTEL_RESOURCE_ATTRIBUTES": "service.name=c"}, nil, `OTEL_SERVICE_NAME="b" overrides service.name="c" in OTEL_RESOURCE_ATTRIBUTES`},
+		{environment{"OTEL_SERVICE_NAME": "b"}, []Option{name("c")}, `service.name="c" in WithResourceAttributes overrides OTEL_SERVICE_NAME="b"; remove the option to let the environment decide`},
+		{nil, []Option{WithServiceName("a"), name("c")}, `WithServiceName("a") overrides service.name="c" in WithResourceAttributes`},
 	} {
 		r := resolve(tt.env, tt.opts...)
 		require.Empty(t, r.warnings(), "nothing is wrong")
@@ -161,11 +167,12 @@ func TestSourcesThatDisagreeAboutTheName(t *testing.T) {
 			continue
 		}
 		require.Len(t, r.remarks, 1)
-		require.Contains(t, r.remarks[0], tt.want)
+		require.Equal(t, tt.want, r.remarks[0])
 		res, _ := buildResource(t.Context(), r.cfg)
 		won, _ := res.Set().Value("service.name")
-		require.Contains(t, r.remarks[0], `service.name is "`+won.String()+`"`, "who is said to win wins")
-		require.Equal(t, strings.Split(strings.SplitN(r.remarks[0], "as ", 2)[1], " ")[0], identityOrigin(r.cfg, "service.name"))
+		winner, _, _ := strings.Cut(r.remarks[0], " overrides ")
+		require.Contains(t, winner, `"`+won.String()+`"`, "what is said to win wins")
+		require.Contains(t, winner, identityOrigin(r.cfg, "service.name"))
 	}
 }
 
@@ -184,20 +191,20 @@ func TestDistance(t *testing.T) {
 
 func TestWrongSamplingIsNamedAlone(t *testing.T) {
 	require.EqualError(t, resolve(nil, WithAdaptiveSampling(Sampling{TracesPerSecond: -1})).err(),
-		"telemetry: sampler: WithAdaptiveSampling: TracesPerSecond is -1, want more than 0 and at most 1e+06, or 0 for 50; traces are off")
+		"telemetry: WithAdaptiveSampling: TracesPerSecond is -1; it must be more than 0 and at most 1e+06, or 0 for 50; traces are off")
 	require.EqualError(t, resolve(nil, WithAdaptiveSampling(Sampling{TracesPerSecond: 2e6, HeldBytes: 1})).err(),
-		"telemetry: sampler: WithAdaptiveSampling: TracesPerSecond is 2e+06, want more than 0 and at most 1e+06, or 0 for 50; "+
-			"HeldBytes is 1, want at least 65536, or 0 for 16777216; traces are off")
+		"telemetry: WithAdaptiveSampling: TracesPerSecond is 2e+06; it must be more than 0 and at most 1e+06, or 0 for 50; "+
+			"HeldBytes is 1; it must be at least 65536, or 0 for 16777216; traces are off")
 	_, err := NewAdaptiveSampler(Sampling{TracesPerSecond: -1})
-	require.EqualError(t, err, "sampling: TracesPerSecond is -1, want more than 0 and at most 1e+06, or 0 for 50")
-	require.ErrorContains(t, resolve(nil, WithSampler(nil)).err(), "sampler: WithSampler")
+	require.EqualError(t, err, "sampling: TracesPerSecond is -1; it must be more than 0 and at most 1e+06, or 0 for 50")
+	require.ErrorContains(t, resolve(nil, WithSampler(nil)).err(), "telemetry: WithSampler must not be nil; traces are off")
 }
 
 // A ratio without its sampler would be believed and mean nothing.
 func TestArgumentWithoutItsSampler(t *testing.T) {
 	const name = "OTEL_TRACES_SAMPLER_ARG"
 	said := func(env environment, opts ...Option) string { return strings.Join(resolve(env, opts...).notices, "\n") }
-	const only = name + " means something to the samplers that OTEL_TRACES_SAMPLER names only (adaptive, traceidratio, parentbased_traceidratio): "
+	const only = name + " applies only to the samplers adaptive, traceidratio and parentbased_traceidratio: "
 	require.Contains(t, said(environment{name: "0.1"}), only+"set OTEL_TRACES_SAMPLER=parentbased_traceidratio or adaptive too")
 	require.Contains(t, said(environment{name: "0.1"}, WithSampler(sdktrace.AlwaysSample())), only+"WithSampler is in force")
 	require.Contains(t, said(environment{name: "20", "OTEL_TRACES_SAMPLER": "adaptive"}, WithSampler(sdktrace.AlwaysSample())), only+"WithSampler is in force")
@@ -212,8 +219,28 @@ func TestArgumentWithoutItsSampler(t *testing.T) {
 	own := environment{"TELEMETRY_TRACES_PER_SECOND": "20", "TELEMETRY_SLOW_THRESHOLD": "300"}
 	require.Empty(t, said(own))
 	require.Empty(t, said(own, WithAdaptiveSampling(Sampling{HeadOnly: true})))
-	require.Equal(t, "TELEMETRY_TRACES_PER_SECOND means something to the adaptive sampler only: WithSampler is in force\n"+
-		"TELEMETRY_SLOW_THRESHOLD means something to the adaptive sampler only: WithSampler is in force", said(own, WithSampler(sdktrace.AlwaysSample())))
+	require.Equal(t, "TELEMETRY_TRACES_PER_SECOND applies only to the adaptive sampler: WithSampler is in force\n"+
+		"TELEMETRY_SLOW_THRESHOLD applies only to the adaptive sampler: WithSampler is in force", said(own, WithSampler(sdktrace.AlwaysSample())))
+	for _, tt := range []struct {
+		sampling Sampling
+		env      environment
+		remarks  []string
+	}{
+		{sampling: Sampling{TracesPerSecond: 5, SlowThreshold: time.Second}, env: own, remarks: []string{
+			`WithAdaptiveSampling(Sampling{TracesPerSecond: 5}) overrides TELEMETRY_TRACES_PER_SECOND="20"; remove the option to let the environment decide`,
+			`WithAdaptiveSampling(Sampling{SlowThreshold: 1s}) overrides TELEMETRY_SLOW_THRESHOLD="300"; remove the option to let the environment decide`,
+		}},
+		{sampling: Sampling{TracesPerSecond: 20, SlowThreshold: 300 * time.Millisecond}, env: own},
+		{sampling: Sampling{HeadOnly: true}, env: own},
+		{sampling: Sampling{TracesPerSecond: 5}, env: environment{"OTEL_TRACES_SAMPLER": "adaptive", name: "7"}, remarks: []string{
+			`WithAdaptiveSampling(Sampling{TracesPerSecond: 5}) overrides OTEL_TRACES_SAMPLER_ARG="7"; remove the option to let the environment decide`,
+		}},
+		{sampling: Sampling{TracesPerSecond: 5}},
+	} {
+		r := resolve(tt.env, WithAdaptiveSampling(tt.sampling))
+		require.Empty(t, r.notices)
+		require.Equal(t, tt.remarks, r.remarks)
+	}
 	own["OTEL_TRACES_SAMPLER"] = "always_on"
-	require.Contains(t, said(own), "TELEMETRY_TRACES_PER_SECOND means something to the adaptive sampler only: OTEL_TRACES_SAMPLER is in force")
+	require.Contains(t, said(own), "TELEMETRY_TRACES_PER_SECOND applies only to the adaptive sampler: OTEL_TRACES_SAMPLER is in force")
 }

@@ -119,7 +119,11 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 	if lost > 0 {
 		level = slog.LevelWarn
 	}
-	text := fmt.Sprintf("%s after %v: %s kept and on their way, %s", cause, rounded(after), diagnose.Count(kept, s.one(), s.unit()), losses(*began, now))
+	keeping := "were kept and are being sent"
+	if kept == 1 {
+		keeping = "was kept and is being sent"
+	}
+	text := fmt.Sprintf("%s after %v: %s %s, %s", cause, rounded(after), diagnose.Count(kept, s.one(), s.unit()), keeping, losses(*began, now))
 	if refusal != nil {
 		refusal, _ = o.explainer.explain(name, refusal)
 		level, cause = slog.LevelWarn, name+" are answered again, and refused"

@@ -176,9 +176,9 @@ func TestOutageWritesAHandfulOfLines(t *testing.T) {
 		w.set(nil, 0)
 		n += load(g, 100, 10*time.Second)
 		said := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `(?m)^\+6\ds INFO traces are delivered again after [\dm.]+s: [56],\d{3} spans kept and on their way, none lost$`, said)
-		require.Regexp(t, `(?m)^\+6\ds INFO logs are delivered again after [\dm.]+s: [56],\d{3} log records kept and on their way, none lost$`, said)
-		require.Regexp(t, `(?m)^\+6\ds INFO metrics are delivered again after [\dm.]+s: \d+ data points kept and on their way`, said)
+		require.Regexp(t, `(?m)^\+6\ds INFO traces are delivered again after [\dm.]+s: [56],\d{3} spans were kept and are being sent, none lost$`, said)
+		require.Regexp(t, `(?m)^\+6\ds INFO logs are delivered again after [\dm.]+s: [56],\d{3} log records were kept and are being sent, none lost$`, said)
+		require.Regexp(t, `(?m)^\+6\ds INFO metrics are delivered again after [\dm.]+s: \d+ data points were kept and are being sent`, said)
 		require.Len(t, strings.Split(said, "\n"), 3)
 		time.Sleep(time.Hour)
 		require.NoError(t, g.Shutdown(t.Context()))
@@ -208,7 +208,7 @@ func TestOutageThatLosesSaysHowMuch(t *testing.T) {
 		for i, lost := range map[string]SignalHealth{"spans": h.Traces, "log records": h.Logs} {
 			require.Positive(t, lost.Failed)
 			require.Positive(t, lost.DroppedBy["queue_full"])
-			require.Regexp(t, fmt.Sprintf(`WARN \w+ are delivered again after [\dm.]+s: [\d,]+ %s kept and on their way, %s lost \([\d,]+ (queue_full|failed), [\d,]+ (queue_full|failed)\)`,
+			require.Regexp(t, fmt.Sprintf(`WARN \w+ are delivered again after [\dm.]+s: [\d,]+ %s were kept and are being sent, %s lost \([\d,]+ (queue_full|failed), [\d,]+ (queue_full|failed)\)`,
 				i, diagnose.Thousands(lost.Lost())), strings.Join(said, "\n"))
 		}
 		time.Sleep(time.Hour)
@@ -314,8 +314,8 @@ func TestRecoveryThatRefusesIsNone(t *testing.T) {
 		w.set(nil, http.StatusUnauthorized)
 		load(g, 10, 10*time.Second)
 		said := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `WARN traces are answered again after [\d.]+s, and refused: http://localhost:4318/v1/\S+ wants credentials \(401 Unauthorized\): [^;]*; none lost in between`, said)
-		require.Regexp(t, `ERROR \d+ spans were lost: http://localhost:4318/v1/\S+ wants credentials \(401 Unauthorized\): set OTEL_EXPORTER_OTLP_HEADERS`, said)
+		require.Regexp(t, `WARN traces are answered again after [\d.]+s, and refused: http://localhost:4318/v1/\S+ requires credentials \(401 Unauthorized\): [^;]*; none lost in between`, said)
+		require.Regexp(t, `ERROR \d+ spans were lost: http://localhost:4318/v1/\S+ requires credentials \(401 Unauthorized\): set OTEL_EXPORTER_OTLP_HEADERS`, said)
 		require.NotContains(t, said, "delivered again")
 		require.Error(t, g.Shutdown(t.Context()))
 	})

@@ -281,9 +281,9 @@ func TestAWrongKeyOfAServiceLeavesThePresetsInForce(t *testing.T) {
 		shown   string
 		problem string
 	}{
-		"key":      {service: WithRedaction(Redaction{Keys: []string{"iban", "."}}), fatal: true, shown: "iban,email", problem: `redacted keys: WithRedaction(Redaction{Keys}) is "iban,.,email"`},
-		"variable": {service: WithServiceName("a"), env: environment{"TELEMETRY_REDACTION_KEYS": "-,phone"}, shown: "email,phone", problem: `redacted keys: TELEMETRY_REDACTION_KEYS is "-,phone"`},
-		"pattern":  {service: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("x*"), nil, regexp.MustCompile("x+")}}), fatal: true, shown: "email", problem: "redacted values: "},
+		"key":      {service: WithRedaction(Redaction{Keys: []string{"iban", "."}}), fatal: true, shown: "iban,email", problem: `telemetry: WithRedaction(Redaction{Keys}): "iban,.,email"`},
+		"variable": {service: WithServiceName("a"), env: environment{"TELEMETRY_REDACTION_KEYS": "-,phone"}, shown: "email,phone", problem: `telemetry: TELEMETRY_REDACTION_KEYS="-,phone"`},
+		"pattern":  {service: WithRedaction(Redaction{Values: []*regexp.Regexp{regexp.MustCompile("x*"), nil, regexp.MustCompile("x+")}}), fatal: true, shown: "email", problem: "telemetry: WithRedaction(Redaction{Values}): "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := resolve(test.env, WithOptions(WithRedaction(Redaction{Keys: []string{"email"}})), test.service)
@@ -292,7 +292,7 @@ func TestAWrongKeyOfAServiceLeavesThePresetsInForce(t *testing.T) {
 			require.Len(t, r.problems, 1)
 			require.Equal(t, test.fatal, r.problems[0].fatal)
 			require.Contains(t, r.problems[0].Error(), test.problem)
-			require.Contains(t, r.problems[0].Error(), "; the other ones count")
+			require.Contains(t, r.problems[0].Error(), "; the others are used")
 			if name == "pattern" {
 				value, _ := rowNamed(t, "redacted values").report(r.cfg)
 				require.Equal(t, "x+", value)
@@ -333,7 +333,7 @@ func TestSamplingByVariable(t *testing.T) {
 	}
 	r := resolve(environment{"TELEMETRY_TRACES_PER_SECOND": "0", "TELEMETRY_SLOW_THRESHOLD": "1s"})
 	require.Equal(t, []string{
-		`traces per second: TELEMETRY_TRACES_PER_SECOND is "0": want a number of traces per second, more than 0 and at most 1000000; the variable is ignored`,
-		`slow threshold: TELEMETRY_SLOW_THRESHOLD is "1s": want a whole number of milliseconds, from 1 to 600000 (10 minutes), or -1 for no threshold; the variable is ignored`,
+		`TELEMETRY_TRACES_PER_SECOND="0" must be a number of traces per second, more than 0 and at most 1000000; the variable is ignored`,
+		`TELEMETRY_SLOW_THRESHOLD="1s" must be a whole number of milliseconds, from 1 to 600000 (10 minutes), or -1 for no threshold; the variable is ignored`,
 	}, r.warnings())
 }

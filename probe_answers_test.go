@@ -74,7 +74,7 @@ func TestProbeReadsAnswers(t *testing.T) {
 	for _, d := range []diagnosis{
 		{
 			name: "401 without headers", env: map[string]string{endpointVariable: open}, fill: map[string]string{"name=value": "api-key=right-key"},
-			want: all + open + "/v1/* wants credentials (401 Unauthorized: who are you with): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
+			want: all + open + "/v1/* requires credentials (401 Unauthorized: who are you with): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies",
 		},
 		{
 			name: "403 with headers", env: map[string]string{endpointVariable: strict, headers: "api-key=wrong-key"},
@@ -83,23 +83,23 @@ func TestProbeReadsAnswers(t *testing.T) {
 		},
 		{
 			name: "path that is too long", env: map[string]string{endpointVariable: atRoot + "/api"},
-			want: all + "there is no OTLP receiver at " + atRoot + "/api/v1/* (404 Not Found), but at " + atRoot + "/v1/*: set OTEL_EXPORTER_OTLP_ENDPOINT=" + atRoot,
+			want: all + "there is no OTLP receiver at " + atRoot + "/api/v1/* (404 Not Found), but there is one at " + atRoot + "/v1/*: set OTEL_EXPORTER_OTLP_ENDPOINT=" + atRoot,
 		},
 		{
 			name: "path that is missing", env: map[string]string{endpointVariable: atOTLP},
-			want: all + "there is no OTLP receiver at " + atOTLP + "/v1/* (404 Not Found), but at " + atOTLP + "/otlp/v1/*: set OTEL_EXPORTER_OTLP_ENDPOINT=" + atOTLP + "/otlp",
+			want: all + "there is no OTLP receiver at " + atOTLP + "/v1/* (404 Not Found), but there is one at " + atOTLP + "/otlp/v1/*: set OTEL_EXPORTER_OTLP_ENDPOINT=" + atOTLP + "/otlp",
 		},
 		{
 			name: "a web page instead", env: map[string]string{endpointVariable: behindLogin},
-			want: all + "there is no OTLP receiver at " + behindLogin + "/v1/* (200 OK with a web page), but at " + behindLogin + "/otlp/v1/*: set OTEL_EXPORTER_OTLP_ENDPOINT=" + behindLogin + "/otlp",
+			want: all + "there is no OTLP receiver at " + behindLogin + "/v1/* (200 OK with a web page), but there is one at " + behindLogin + "/otlp/v1/*: set OTEL_EXPORTER_OTLP_ENDPOINT=" + behindLogin + "/otlp",
 		},
 		{
 			name: "a signal's own URL without its path", signals: []string{"traces"}, env: map[string]string{endpointVariable: c.HTTPEndpoint(), "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": atRoot},
-			want: "traces: there is no OTLP receiver at " + atRoot + "/ (404 Not Found), but at " + atRoot + "/v1/traces: set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" + atRoot + "/v1/traces",
+			want: "traces: there is no OTLP receiver at " + atRoot + "/ (404 Not Found), but there is one at " + atRoot + "/v1/traces: set OTEL_EXPORTER_OTLP_TRACES_ENDPOINT=" + atRoot + "/v1/traces",
 		},
 		{
 			name: "no receiver at all", env: map[string]string{endpointVariable: nothing},
-			want:   all + "there is no OTLP receiver at " + nothing + "/v1/* (404 Not Found), nor at the usual paths of " + address(nothing) + ": correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
+			want:   all + "there is no OTLP receiver at " + nothing + "/v1/* (404 Not Found), nor at the usual paths of " + address(nothing) + ": correct the host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
 			repair: func() map[string]string { return map[string]string{endpointVariable: c.HTTPEndpoint()} },
 		},
 		{
@@ -108,7 +108,7 @@ func TestProbeReadsAnswers(t *testing.T) {
 		},
 		{
 			name: "a backend of traces alone", signals: []string{"traces"}, env: map[string]string{endpointVariable: onlyTraces, "OTEL_METRICS_EXPORTER": "none"},
-			want: "logs: " + address(onlyTraces) + " takes no logs (404 Not Found): add its OTLP receiver to a pipeline for logs, or set OTEL_LOGS_EXPORTER=none",
+			want: "logs: " + address(onlyTraces) + " does not accept logs (404 Not Found): add its OTLP receiver to a pipeline for logs, or set OTEL_LOGS_EXPORTER=none",
 		},
 	} {
 		d.collector = c
@@ -127,8 +127,8 @@ func TestProbeReadsAnswersOfGRPC(t *testing.T) {
 	}
 	at := address(c.GRPCEndpoint())
 	for code, want := range map[codes.Code]string{
-		codes.Unauthenticated:  "wants credentials (Unauthenticated: no key): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
-		codes.PermissionDenied: "wants credentials (PermissionDenied: no key): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
+		codes.Unauthenticated:  "requires credentials (Unauthenticated: no key): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies",
+		codes.PermissionDenied: "requires credentials (PermissionDenied: no key): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies",
 	} {
 		c.SetFault(otlptest.Fault{GRPCCode: code, Message: "no key"})
 		require.Equal(t, []string{"telemetry: traces, metrics and logs: " + at + " " + want}, warningsOf(t, in()))
@@ -142,7 +142,7 @@ func TestProbeReadsAnswersOfGRPC(t *testing.T) {
 
 	bare := address(bareGRPC(t))
 	unknown := func(signal, service string) string {
-		return "telemetry: " + signal + ": " + bare + " answers gRPC, but takes no " + signal + " (Unimplemented: unknown service opentelemetry.proto.collector." + service +
+		return "telemetry: " + signal + ": " + bare + " answers gRPC, but does not accept " + signal + " (Unimplemented: unknown service opentelemetry.proto.collector." + service +
 			"): add its OTLP receiver to a pipeline for " + signal + ", or set OTEL_" + strings.ToUpper(signal) + "_EXPORTER=none"
 	}
 	lines := warningsOf(t, in(endpointVariable, "http://"+bare, "OTEL_METRICS_EXPORTER", "none", "OTEL_LOGS_EXPORTER", "none"))

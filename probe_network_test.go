@@ -66,7 +66,7 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 			},
 			{
 				name: "closed port", env: in(closed),
-				want: "nothing listens at " + closed + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
+				want: "nothing listens at " + closed + ": start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
 			},
 			{
 				name: "silent peer", env: waiting(silent),
@@ -74,14 +74,14 @@ func TestProbeTellsWhyNothingAnswers(t *testing.T) {
 			},
 			{
 				name: "peer that resets", env: in(reset),
-				want: reset + " closes each connection without an answer: no OTLP receiver listens there, or none is behind the load balancer: check host, port and scheme in OTEL_EXPORTER_OTLP_ENDPOINT",
+				want: reset + " closes each connection without an answer: no OTLP receiver listens there, or none is behind the load balancer: check the host, port and scheme in OTEL_EXPORTER_OTLP_ENDPOINT",
 			},
 		}
 		for _, hole := range blackHoles() {
 			address := hole.open(t)
 			cases = append(cases, diagnosis{
 				name: hole.name, env: waiting(address),
-				want: "no connection to " + address + " comes about within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
+				want: "cannot connect to " + address + " within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
 			})
 		}
 		for _, d := range cases {
@@ -161,7 +161,7 @@ func TestOneLineForOneCause(t *testing.T) {
 			"OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none",
 		})
 		const reason = "nothing listens at "
-		diagnosed := reason + address + ": start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
+		diagnosed := reason + address + ": start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_ENDPOINT (in a container, 127.0.0.1 is the container itself)"
 		require.Eventually(t, func() bool { return len(warnings(console.String())) == 1 }, time.Minute, time.Millisecond)
 		record(t.Context(), guard, "x")
 		require.Eventually(t, func() bool { return guard.Health().Traces.Failed == 1 }, time.Minute, time.Millisecond)

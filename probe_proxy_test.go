@@ -34,13 +34,13 @@ func proxiedCases() (all []proxied) {
 		const direct = "add collector.test to NO_PROXY to go there directly"
 		forbidden := "the proxy <proxy> (HTTPS_PROXY) does not get through to collector.test:4318: " + direct + ", or allow it in the proxy"
 		if protocol != "grpc" { // the request goes through the proxy, and who has answered is not to be seen
-			forbidden = "http://collector.test:4318/v1/* wants credentials (403 Forbidden): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says, or allow it in the proxy <proxy> (HTTP_PROXY)"
+			forbidden = "http://collector.test:4318/v1/* requires credentials (403 Forbidden): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies, or allow it in the proxy <proxy> (HTTP_PROXY)"
 		}
 		all = append(all,
 			proxied{"refuses", protocol, 502, false, "the proxy <proxy> (" + variable + ") does not get through to collector.test:4318: " + direct + ", or allow it in the proxy", variable, ""},
 			proxied{"forbids", protocol, 403, false, forbidden, variable, ""},
 			proxied{"asks for credentials", protocol, 407, false,
-				"the proxy <proxy> wants credentials (407): put them into " + variable + " as http://<user>:<password>@<proxy>, or " + direct, variable, "user:password"},
+				"the proxy <proxy> requires credentials (407): put them into " + variable + " as http://<user>:<password>@<proxy>, or " + direct, variable, "user:password"},
 			proxied{"is away", protocol, 0, true, "the proxy <proxy> cannot be reached: correct " + variable + ", or " + direct, variable, ""})
 	}
 	return all
@@ -67,7 +67,7 @@ func TestProbeSeesTheProxy(t *testing.T) {
 
 		if c.credentials != "" { // wrong ones, and a proxy that repeats them
 			output = child("http://mary:pw42@" + proxy)
-			require.Contains(t, output, "wants credentials (407)")
+			require.Contains(t, output, "requires credentials (407)")
 			for _, secret := range []string{"mary", "pw42", base64.StdEncoding.EncodeToString([]byte("mary:pw42"))} {
 				require.NotContains(t, output, secret)
 			}

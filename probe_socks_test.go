@@ -41,15 +41,15 @@ func TestProxiesOfOtherKinds(t *testing.T) {
 			behind{name: "socks5", protocol: protocol, setting: "socks5://<proxy>"},
 			behind{name: "socks5h with credentials", protocol: protocol, credentials: "mary:pw42pw42", setting: "socks5h://mary:pw42pw42@<proxy>"},
 			behind{name: "credentials missing", protocol: protocol, credentials: "mary:pw42pw42", setting: "socks5://<proxy>",
-				says: "the proxy <proxy> wants credentials: put them into " + variable + " as socks5://<user>:<password>@<proxy>, or " + direct},
+				says: "the proxy <proxy> requires credentials: put them into " + variable + " as socks5://<user>:<password>@<proxy>, or " + direct},
 			behind{name: "credentials wrong", protocol: protocol, credentials: "mary:other", setting: "socks5://mary:pw42pw42@<proxy>",
-				says: "the proxy <proxy> wants credentials: put them into " + variable + " as socks5://<user>:<password>@<proxy>, or " + direct},
+				says: "the proxy <proxy> requires credentials: put them into " + variable + " as socks5://<user>:<password>@<proxy>, or " + direct},
 			behind{name: "refuses", protocol: protocol, refuses: true, setting: "socks5://<proxy>",
 				says: "the proxy <proxy> (" + variable + ") does not get through to collector.test:4318: " + direct + ", or allow it in the proxy"},
 			behind{name: "down", protocol: protocol, down: true, setting: "socks5://<proxy>",
 				says: "the proxy <proxy> cannot be reached: correct " + variable + ", or " + direct},
 			behind{name: "another scheme", protocol: protocol, setting: "socks4://mary:pw42pw42@<proxy>",
-				says: variable + " cannot be used: want http://host:port, https://host:port or socks5://host:port, or " + direct})
+				says: variable + " cannot be used: it must be http://host:port, https://host:port or socks5://host:port, or " + direct})
 	}
 	atOnce(t, all, func(b behind) string { return b.protocol + ": " + b.name }, func(t *testing.T, b behind) {
 		collector := otlptest.New(t)

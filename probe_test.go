@@ -208,9 +208,9 @@ func TestProbeTellsTLSApart(t *testing.T) {
 		mutualAt, plainAt := address(mutual.Endpoint(protocol)), address(plain.Endpoint(protocol))
 		for _, d := range []diagnosis{
 			{
-				name: "plaintext to TLS", collector: secure, env: in(endpointVariable, "http://"+at), fill: map[string]string{"a PEM file with its authority's certificate": certs.CAFile},
+				name: "plaintext to TLS", collector: secure, env: in(endpointVariable, "http://"+at), fill: map[string]string{" to a PEM file that contains its authority's certificate": "=" + certs.CAFile},
 				want: "traces, metrics and logs: " + at + " speaks TLS, but the endpoint is http://: set OTEL_EXPORTER_OTLP_ENDPOINT=https://" + at +
-					", and OTEL_EXPORTER_OTLP_CERTIFICATE=a PEM file with its authority's certificate" + issuer,
+					", and OTEL_EXPORTER_OTLP_CERTIFICATE to a PEM file that contains its authority's certificate" + issuer,
 			},
 			{
 				name: "plaintext to TLS of a known authority", collector: secure, env: in(endpointVariable, "http://"+at, caVariable, certs.CAFile), also: unused,
@@ -226,8 +226,8 @@ func TestProbeTellsTLSApart(t *testing.T) {
 				want: "traces, metrics and logs: " + plainAt + " does not speak TLS, but the endpoint is https://: use the port that does, or set OTEL_EXPORTER_OTLP_ENDPOINT=http://" + plainAt + " if the network may read the data",
 			},
 			{
-				name: "unknown authority", collector: secure, env: in(endpointVariable, "https://"+at), fill: map[string]string{"a PEM file with the authority's certificate": certs.CAFile},
-				want: "traces, metrics and logs: the certificate of " + at + " is signed by an authority unknown here" + issuer + ": set OTEL_EXPORTER_OTLP_CERTIFICATE=a PEM file with the authority's certificate",
+				name: "unknown authority", collector: secure, env: in(endpointVariable, "https://"+at), fill: map[string]string{" to a PEM file that contains the authority's certificate": "=" + certs.CAFile},
+				want: "traces, metrics and logs: the certificate of " + at + " is signed by an authority that is not trusted here" + issuer + ": set OTEL_EXPORTER_OTLP_CERTIFICATE to a PEM file that contains the authority's certificate",
 			},
 			{
 				name: "another authority", collector: secure, env: in(endpointVariable, "https://"+at, caVariable, otherAuthority(t)),
@@ -236,9 +236,9 @@ func TestProbeTellsTLSApart(t *testing.T) {
 			},
 			{
 				name: "client certificate", collector: mutual, env: in(endpointVariable, "https://"+mutualAt, caVariable, certs.CAFile),
-				fill: map[string]string{"a PEM file": certs.ClientCertFile, "its key": certs.ClientKeyFile},
-				want: "traces, metrics and logs: " + mutualAt + " wants a client certificate: " +
-					"set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE=a PEM file and OTEL_EXPORTER_OTLP_CLIENT_KEY=its key",
+				fill: map[string]string{" to a PEM file": "=" + certs.ClientCertFile, " to the file of its key": "=" + certs.ClientKeyFile},
+				want: "traces, metrics and logs: " + mutualAt + " requires a client certificate: " +
+					"set OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE to a PEM file and OTEL_EXPORTER_OTLP_CLIENT_KEY to the file of its key",
 			},
 		} {
 			d.name = protocol + ": " + d.name
@@ -254,7 +254,7 @@ func TestProbeTellsTLSApart(t *testing.T) {
 			elsewhere := otlptest.New(t, otlptest.WithTLS(certs.OtherServer))
 			lines = warningsOf(t, in(endpointVariable, elsewhere.Endpoint(protocol), caVariable, certs.CAFile))
 			require.Equal(t, []string{"telemetry: traces, metrics and logs: the certificate of " + address(elsewhere.Endpoint(protocol)) +
-				" is not valid for that name, but for collector.test: use one of these in OTEL_EXPORTER_OTLP_ENDPOINT, or renew the certificate with the name"}, lines)
+				" is valid for collector.test, not for 127.0.0.1: use that name in OTEL_EXPORTER_OTLP_ENDPOINT, or renew the certificate with the name"}, lines)
 
 			// The advice of both is a new certificate, which the secure collector has.
 			d := diagnosis{collector: secure}

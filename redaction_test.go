@@ -316,9 +316,9 @@ func TestWrongRedactionIsAnErrorAndTheDefaultsStay(t *testing.T) {
 		telemetry.WithRedaction(telemetry.Redaction{
 			Keys: []string{"email", "..."}, AllowKeys: []string{""}, Values: []*regexp.Regexp{regexp.MustCompile("a*")},
 		}))
-	require.ErrorContains(t, err, `redacted keys: WithRedaction(Redaction{Keys}) is "email,...": key "..." has no letter and no digit: want attribute keys`)
-	require.ErrorContains(t, err, `keys without redaction: WithRedaction(Redaction{AllowKeys}) is "": key "" has no letter and no digit`)
-	require.ErrorContains(t, err, `redacted values: WithRedaction(Redaction{Values}) is "a*": pattern "a*" matches the empty text: want compiled regular expressions`)
+	require.ErrorContains(t, err, `WithRedaction(Redaction{Keys}): "email,...": key "..." has no letter and no digit; it must be a list of attribute keys`)
+	require.ErrorContains(t, err, `telemetry: WithRedaction(Redaction{AllowKeys}): key "" has no letter and no digit`)
+	require.ErrorContains(t, err, `WithRedaction(Redaction{Values}): "a*": pattern "a*" matches the empty text; it must be a list of compiled regular expressions`)
 	leak(t.Context(), guard)
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Len(t, c.Spans(), 1)

@@ -170,7 +170,11 @@ func (r *resolution) whyOff(s signal) string {
 	if wrong == nil {
 		return ""
 	}
-	return "wrong: " + strings.Join(wrong, ", ")
+	verb := " is invalid"
+	if len(wrong) > 1 {
+		verb = " are invalid"
+	}
+	return diagnose.Listed(wrong) + verb
 }
 
 // sendsOTLP tells whether the settings of OTLP matter to a signal. Its exporter is settled first.
@@ -197,7 +201,7 @@ func (r *resolution) rejectConfigFile() {
 		if file, ok := r.env[name]; ok {
 			r.add(problem{
 				setting: "configuration file", origin: name, value: fmt.Sprintf("%q", file), fatal: true,
-				cause:   "declarative configuration is not supported by this library",
+				cause:   "declarative configuration is not supported",
 				outcome: "the file is not read: use the OTEL_* variables and the options instead, and unset it",
 			})
 		}
@@ -222,7 +226,7 @@ func (r *resolution) rejectGlobalPropagator() {
 	}
 	r.add(problem{
 		setting: "propagators", origin: p.origin, fatal: true,
-		cause:   "one is OpenTelemetry's global propagator, which Init sets",
+		cause:   "must not contain OpenTelemetry's global propagator, which Init sets",
 		outcome: "the option is ignored: give the formats themselves, such as propagation.TraceContext{}",
 	})
 	r.opts.propagators = nil
@@ -250,12 +254,12 @@ func (r *resolution) checkBatch(name string, s signal, b *batchConfig) {
 	p := problem{
 		setting: name + " batch size", origin: b.maxExportBatchSize.origin,
 		value: fmt.Sprint(b.maxExportBatchSize.value),
-		cause: fmt.Sprintf("want at most the queue size, %d (%s)", b.maxQueueSize.value, b.maxQueueSize.origin),
+		cause: fmt.Sprintf("must be at most the queue size, %d (%s)", b.maxQueueSize.value, b.maxQueueSize.origin),
 	}
 	if isOption(b.maxExportBatchSize.origin) && isOption(b.maxQueueSize.origin) {
 		p.fatal, p.signals, p.outcome = true, []signal{s}, fmt.Sprintf("%s are off", s)
 	} else {
-		p.outcome = fmt.Sprintf("%d is used", b.maxQueueSize.value)
+		p.outcome = fmt.Sprintf("using %d", b.maxQueueSize.value)
 	}
 	b.maxExportBatchSize.value = b.maxQueueSize.value
 	r.add(p)

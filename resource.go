@@ -66,7 +66,7 @@ func buildResource(ctx context.Context, c *config) (res *resource.Resource, noti
 	if _, ok := res.Set().Value(semconv.ServiceNameKey); !ok {
 		name := binaryName()
 		if diagnose.InspectionOf(ctx).Described == nil { // cmd/telemetry is another binary than the service's
-			notices = append(notices, fmt.Sprintf("service.name is not set, %q is used: set OTEL_SERVICE_NAME or use WithServiceName", name))
+			notices = append(notices, fmt.Sprintf("service.name is not set; using the binary's name %q. Set OTEL_SERVICE_NAME or use WithServiceName", name))
 		}
 		res = resource.NewSchemaless(append(attrs, semconv.ServiceName(name))...)
 	}
@@ -185,7 +185,7 @@ func detect(ctx context.Context, detectors []resource.Detector) (attrs []attribu
 			select {
 			case o = <-results[i]:
 			default:
-				o.err = fmt.Errorf("no answer within %v, it is left behind", detectorTimeout)
+				o.err = fmt.Errorf("no answer within %v; it was abandoned", detectorTimeout)
 			}
 		}
 		if o.err != nil {

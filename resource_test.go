@@ -135,7 +135,7 @@ func TestDetectorsAreBoundedAndIsolated(t *testing.T) {
 		}
 		require.Equal(t, []string{"one", "half", "two"}, keys, "conflicting schema URLs do not matter, partial results count")
 		all := strings.Join(notices, "\n")
-		for _, part := range []string{"panic: broken detector", "left behind", "only half of it"} {
+		for _, part := range []string{"panic: broken detector", "abandoned", "only half of it"} {
 			require.Contains(t, all, part)
 		}
 		require.True(t, slices.ContainsFunc(notices, func(n string) bool { return strings.Contains(n, "telemetry.detector") }), "a foreign detector is named: %s", all)

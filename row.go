@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"reflect"
@@ -89,7 +90,7 @@ func (t typedRow[T]) resolve(r *resolution) {
 	if t.otlpOnly && !r.sendsOTLP(t.signals[0]) {
 		for i := before; i < len(r.problems); i++ {
 			p := &r.problems[i]
-			p.fatal, p.signals, p.outcome = false, nil, fmt.Sprintf("it is not used: %s do not go out over OTLP", t.signals[0])
+			p.fatal, p.signals, p.outcome = false, nil, fmt.Sprintf("it is not used, since %s are not sent over OTLP", t.signals[0])
 		}
 	}
 }
@@ -181,7 +182,7 @@ func (t typedRow[T]) fromEnvironment(r *resolution, name string) (value T, ok bo
 	}
 	value, err := t.kind.parse(text)
 	if partial := (partialError{}); errors.As(err, &partial) {
-		r.add(problem{setting: t.name, origin: name, cause: partial.Error(), outcome: t.kind.want})
+		r.add(problem{setting: t.name, origin: name, cause: partial.Error(), outcome: "it " + t.kind.want})
 		err = nil
 	}
 	if err == nil {
@@ -230,7 +231,7 @@ func (t typedRow[T]) fromOptions(r *resolution) (value T, ok bool) {
 	return value, ok
 }
 
-const restCounts = "the other ones count"
+const restCounts = "the others are used"
 
 // rest is what of a wrong value is right.
 func (t typedRow[T]) rest(value T) (rest T, ok bool) {
@@ -248,9 +249,9 @@ func (t typedRow[T]) cause(err error) string {
 	case errors.Is(err, errOutOfRange), errors.As(err, new(*strconv.NumError)): // what is wanted says it all
 		return t.kind.want
 	case errors.As(err, &unknown):
-		return fmt.Sprintf("%v: %s%s", err, t.kind.want, unknown.hint)
+		return fmt.Sprintf("%s; use %s%s", cmp.Or(err.Error(), "is unknown"), strings.TrimPrefix(t.kind.want, "must be "), unknown.hint)
 	}
-	return fmt.Sprintf("%v: %s", err, t.kind.want)
+	return fmt.Sprintf("%v; it %s", err, t.kind.want)
 }
 
 func (t typedRow[T]) quote(text string) string {
@@ -267,7 +268,10 @@ func (t typedRow[T]) showWrong(value T) string {
 	if t.kind.secret || isNil(value) {
 		return ""
 	}
-	return fmt.Sprintf("%q", t.kind.show(value))
+	if text := t.kind.show(value); text != "" {
+		return fmt.Sprintf("%q", text)
+	}
+	return ""
 }
 
 func (t typedRow[T]) offText() string {

@@ -82,7 +82,7 @@ const (
 // main runs with the telemetry of that one.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Option) error {
 	if main == nil {
-		err := errors.New("telemetry: Run got a nil function: want one that does the work of the program")
+		err := errors.New("telemetry: the function given to Run must not be nil")
 		slog.Error("the program failed", "error", err)
 		return err
 	}
@@ -185,12 +185,12 @@ func (g *Guard) sayDelivering(stop *signalStop) {
 	if _, counts := counted(items); counts != nil {
 		what = diagnose.Listed(counts)
 	}
-	howToEnd := "a second Ctrl-C ends it at once"
+	howToEnd := "press Ctrl-C again to stop at once"
 	if !stop.signaled() {
-		howToEnd = "pressing Ctrl-C twice ends it at once"
+		howToEnd = "press Ctrl-C twice to stop at once"
 	}
 	left := (g.cfg.shutdownTimeout.value - patience).Round(time.Second)
-	g.selfLog.Say(slog.LevelInfo, fmt.Sprintf("%s on the way to the collector: this may take %s more, %s", what, max(left, time.Second), howToEnd))
+	g.selfLog.Say(slog.LevelInfo, fmt.Sprintf("still delivering %s; this may take another %s (%s)", what, max(left, time.Second), howToEnd))
 }
 
 // signalStop ends a context at the first signal and the process at the second.

@@ -128,7 +128,7 @@ func TestRunDeliversWhenMainEndsItsGoroutine(t *testing.T) {
 }
 
 func TestRunWithoutMainIsAnError(t *testing.T) {
-	require.ErrorContains(t, telemetry.Run(t.Context(), nil), "nil function")
+	require.ErrorContains(t, telemetry.Run(t.Context(), nil), "the function given to Run must not be nil")
 }
 
 func TestRunGoesOnWhenTelemetryIsDegraded(t *testing.T) {
@@ -136,7 +136,7 @@ func TestRunGoesOnWhenTelemetryIsDegraded(t *testing.T) {
 	c := otlptest.New(t)
 	console, err := runAt(t.Context(), c, recording(nil), telemetry.ForTraces(telemetry.WithEndpoint("carrier:pigeon://x")))
 	require.NoError(t, err)
-	require.Regexp(t, `"level":"ERROR","msg":"telemetry is degraded","error":"telemetry: traces endpoint:`, console)
+	require.Regexp(t, `"level":"ERROR","msg":"telemetry is degraded","error":"telemetry: WithEndpoint`, console)
 	require.Equal(t, []string{"telemetry is degraded", "x"}, logBodies(c))
 	require.Empty(t, c.Spans())
 }
@@ -169,9 +169,9 @@ func TestRunSaysWhatADeliveryWaitsForThatTakesLong(t *testing.T) {
 	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithShutdownTimeout(3*time.Second), telemetry.WithoutMetrics(), telemetry.WithLogFormat(telemetry.LogFormatText))
 	require.NoError(t, err, "what is not delivered is no failure of main")
 	require.Less(t, time.Since(begin), 15*time.Second)
-	require.Equal(t, 1, strings.Count(console, "on the way"), console)
-	require.Contains(t, console, `level=INFO msg="telemetry: 1 span on the way to the collector: this may take 2s more, pressing Ctrl-C twice ends it at once"`)
-	require.Less(t, strings.Index(console, "on the way"), strings.Index(console, "1 span was lost"))
+	require.Equal(t, 1, strings.Count(console, "still delivering"), console)
+	require.Contains(t, console, `level=INFO msg="telemetry: still delivering 1 span; this may take another 2s (press Ctrl-C twice to stop at once)"`)
+	require.Less(t, strings.Index(console, "still delivering"), strings.Index(console, "1 span was lost"))
 }
 
 // What Shutdown returns beside losses is in its error alone, which Run does not return.

@@ -172,7 +172,7 @@ func TestRunEndsAtTheSecondCtrlC(t *testing.T) {
 	_, err = terminal.WriteString("\x03")
 	require.NoError(t, err)
 	out.next("SIGINT received (interrupt)")
-	require.Regexp(t, `telemetry: 1 span.* on the way to the collector: this may take 59s more, a second Ctrl-C ends it at once`, out.next("on the way"))
+	require.Regexp(t, `telemetry: still delivering 1 span.*; this may take another 59s \(press Ctrl-C again to stop at once\)`, out.next("still delivering"))
 	_, err = terminal.WriteString("\x03")
 	require.NoError(t, err)
 	pressed := time.Now()

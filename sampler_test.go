@@ -204,7 +204,7 @@ func TestSamplerErrors(t *testing.T) {
 		TracesPerSecond: -5, SlowThreshold: time.Hour, Rules: []telemetry.Rule{{Keep: true, Drop: true}},
 	})
 	assert.Nil(t, sampler)
-	for _, part := range []string{"sampling:", "TracesPerSecond is -5", "SlowThreshold is 1h", "rule 1: want at most one"} {
+	for _, part := range []string{"sampling:", "TracesPerSecond is -5", "SlowThreshold is 1h", "rule 1: set at most one"} {
 		assert.ErrorContains(t, err, part)
 	}
 }

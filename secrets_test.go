@@ -113,7 +113,7 @@ func TestErrorsForCallersAreExplained(t *testing.T) {
 		s := newSender(t, telemetry.WithProtocol(protocol), telemetry.WithEndpoint("http://"+port), telemetry.WithShutdownTimeout(3*time.Second))
 		s.send(t, "lost")
 		err := s.guard.Shutdown(context.Background())
-		const advice = ": start the collector, or correct host and port in WithEndpoint"
+		const advice = ": start the collector, or correct the host and port in WithEndpoint"
 		require.ErrorContains(t, err, "telemetry: shutdown traces: 1 span not delivered: nothing listens at "+port+advice)
 		last := s.guard.Health().Traces.LastError
 		require.ErrorContains(t, last, "nothing listens at "+port+advice)

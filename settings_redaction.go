@@ -59,7 +59,7 @@ func unlessEmpty[T any](list []T) *[]T {
 // keyList is a comma-separated list of attribute keys.
 func keyList() kind[[]string] {
 	return kind[[]string]{
-		want: "want attribute keys of at most 48 letters and digits, in the environment separated by commas",
+		want: "must be a list of attribute keys of at most 48 letters and digits, in the environment separated by commas",
 		parse: func(text string) ([]string, error) {
 			var keys []string
 			for key := range strings.SplitSeq(text, ",") {
@@ -87,7 +87,7 @@ func keyList() kind[[]string] {
 // patternList has no text form: expressions hold commas.
 func patternList() kind[[]*regexp.Regexp] {
 	return kind[[]*regexp.Regexp]{
-		want:  "want compiled regular expressions that do not match the empty text",
+		want:  "must be a list of compiled regular expressions that do not match the empty text",
 		check: func(patterns []*regexp.Regexp) error { return firstError(patterns, redact.CheckPattern) },
 		rest: func(patterns []*regexp.Regexp) ([]*regexp.Regexp, bool) {
 			return withoutErrors(patterns, redact.CheckPattern)

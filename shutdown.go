@@ -281,7 +281,7 @@ func leavingBehind(ctx context.Context, grace time.Duration, verb string, do fun
 	case err := <-done:
 		return err
 	case <-time.After(grace):
-		return fmt.Errorf("does not %s, it is left behind: %w", verb, ctx.Err())
+		return fmt.Errorf("did not %s in time and was abandoned: %w", verb, ctx.Err())
 	}
 }
 

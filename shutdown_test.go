@@ -139,7 +139,7 @@ func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
 	guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(budget))
 	record(t.Context(), guard, "x")
 	begin := time.Now()
-	require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: does not stop, it is left behind")
+	require.ErrorContains(t, guard.Shutdown(t.Context()), "shutdown traces: did not stop in time and was abandoned")
 	require.Less(t, time.Since(begin), 5*budget)
 	require.Equal(t, []string{"x"}, spanNames(c))
 	require.Equal(t, []string{"x"}, logBodies(c))
@@ -160,7 +160,7 @@ func TestForceFlushLeavesBehindWhatDoesNotComeBack(t *testing.T) {
 	go func() { flushed <- guard.ForceFlush(ctx) }()
 	select {
 	case err := <-flushed:
-		require.ErrorContains(t, err, "telemetry: flush traces: does not come back, it is left behind")
+		require.ErrorContains(t, err, "telemetry: flush traces: did not come back in time and was abandoned")
 	case <-time.After(10 * time.Second):
 		t.Error("ForceFlush outlives its context")
 	}
@@ -197,7 +197,7 @@ func TestShutdownFromTheErrorHandler(t *testing.T) {
 	select {
 	case err := <-done:
 		require.ErrorContains(t, err, "1 span not delivered")
-		require.NotContains(t, err.Error(), "left behind", "the handler is not waited for, and so does not block")
+		require.NotContains(t, err.Error(), "abandoned", "the handler is not waited for, and so does not block")
 		require.Equal(t, err, started.Shutdown(context.Background()))
 		require.Equal(t, err, <-inner, "whichever call came first")
 	case <-time.After(10 * time.Second):

@@ -415,8 +415,8 @@ func TestSpoolIsDescribed(t *testing.T) {
 	require.Contains(t, guard.Health().Logs.DroppedBy, "spool_full")
 
 	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithSpool("", -1), telemetry.WithLogOutput(io.Discard))
-	require.ErrorContains(t, err, "spool directory: WithSpool")
-	require.ErrorContains(t, err, "spool bytes: WithSpool")
+	require.ErrorContains(t, err, "telemetry: WithSpool must not be empty; the option is ignored")
+	require.ErrorContains(t, err, `telemetry: WithSpool("-1") must be a whole number of bytes, at least 1; the option is ignored`)
 	require.True(t, guard.Health().Traces.On, "a wrong spool stops nothing")
 	_ = guard.Shutdown(t.Context())
 }

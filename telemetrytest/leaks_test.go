@@ -29,7 +29,7 @@ func TestLeakedSpansAreNamedWithTheirPlace(t *testing.T) {
 		leak(ctx, r, "refund")
 		r.RequireNoLeakedSpans(tb)
 	})
-	require.Regexp(t, `^telemetrytest: 2 spans not ended, want a defer span.End\(\) after each Start
+	require.Regexp(t, `^telemetrytest: 2 spans not ended, add defer span.End\(\) after each Start
     "charge card", started at \S+/leaks_test.go:17 in telemetrytest_test.leak
     "refund", started at \S+/leaks_test.go:17 in telemetrytest_test.leak, after \S+s
 

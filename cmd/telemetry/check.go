@@ -39,9 +39,33 @@ func (c check) run(ctx context.Context) bool {
 	service, warnings, wrong := c.describe(ctx)
 	r.settings(service, warnings, wrong)
 	r.section("Does it arrive?") // the answer may take its time
-	outcomes := c.send(ctx, service)
+	outcomes := c.sendPatiently(ctx, service, r)
 	r.outcomes(outcomes)
 	return wrong == nil && !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.failed })
+}
+
+// silence is how long a check waits before it says what it waits for.
+const silence = time.Second
+
+// sendPatiently is send, and says what it waits for when that takes long.
+func (c check) sendPatiently(ctx context.Context, service diagnose.Description, r *report) []outcome {
+	sent := make(chan []outcome, 1)
+	go func() { sent <- c.send(ctx, service) }()
+	select {
+	case outcomes := <-sent:
+		return outcomes
+	case <-time.After(silence):
+	}
+	var addresses []string
+	for _, way := range service.Signals {
+		if way.OTLP && !slices.Contains(addresses, way.Address) {
+			addresses = append(addresses, way.Address)
+		}
+	}
+	if addresses != nil {
+		r.paragraphs([]string{fmt.Sprintf("(waiting up to %s for a collector at %s)", c.timeout, diagnose.Listed(addresses))})
+	}
+	return <-sent
 }
 
 // describe is what a service would do, what it would warn of, and which settings are wrong.
@@ -51,8 +75,7 @@ func (c check) describe(ctx context.Context) (service diagnose.Description, warn
 		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { warnings = append(warnings, text(err)) })))
 	for _, c := range service.Settings {
 		if c.Name == "disabled" && c.Value == "true" {
-			warnings = append(warnings, fmt.Sprintf("the SDK is disabled: %s is true, so nothing is sent, whatever the other settings say: "+
-				"unset it to send something", c.Origin))
+			warnings = append(warnings, fmt.Sprintf("%s is true, so nothing is sent: unset it to send data", c.Origin))
 		}
 	}
 	return service, warnings, wrong

@@ -42,6 +42,7 @@ func sections(t *testing.T, out string) map[string][]string {
 	all, title := map[string][]string{}, ""
 	for line := range strings.SplitSeq(strings.TrimSuffix(out, "\n"), "\n") {
 		switch text, indented := strings.CutPrefix(line, "  "); {
+		case strings.HasPrefix(text, "(waiting up to"): // it depends on the machine
 		case indented:
 			require.Contains(t, all, title, out)
 			all[title] = append(all[title], text)
@@ -76,7 +77,7 @@ func TestCheckDelivers(t *testing.T) {
 		require.Empty(t, diagnostics)
 		require.Regexp(t, `(?m)^  endpoint +`+c.Endpoint(protocol)+` \(the argument\)$`, out, "also of the logs, which have an endpoint of their own")
 		require.Regexp(t, `(?m)^  sampler +always_off \(OTEL_TRACES_SAMPLER\)$`, out)
-		require.Contains(t, unwrapped(said["A service that is started here"]), "service.name checked (OTEL_SERVICE_NAME) traces "+protocol+" "+c.Endpoint(protocol))
+		require.Contains(t, unwrapped(said["A service started with this environment"]), "service.name checked (OTEL_SERVICE_NAME) traces "+protocol+" "+c.Endpoint(protocol))
 
 		require.Len(t, c.Spans(), 1)
 		require.Equal(t, "telemetry.check", c.Spans()[0].Name)
@@ -110,11 +111,11 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		},
 		{
 			name: "nobody there", args: []string{"check", "-timeout=1s", "http://" + closed}, status: 1,
-			verdict: "not delivered", reason: "traces, metrics and logs: nothing listens at " + closed + ": start the collector, or correct host and port in the argument (in a container, 127.0.0.1 is the container itself)",
+			verdict: "not delivered", reason: "traces, metrics and logs: nothing listens at " + closed + ": start the collector, or correct the host and port in the argument (in a container, 127.0.0.1 is the container itself)",
 		},
 		{
 			name: "credentials", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusUnauthorized, Message: "no"}, status: 1,
-			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/* wants credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator says",
+			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/* requires credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies",
 		},
 		{
 			name: "rejected", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{Rejected: 1, Message: "too old"}, status: 1,
@@ -154,7 +155,7 @@ func TestCheckWarns(t *testing.T) {
 	}
 	require.Empty(t, warned(map[string]string{"OTEL_SERVICE_NAME": ""}), "the command's own name is not the service's")
 	require.Contains(t, warned(map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "api-key: s3cr3t"}), "`:` should be `=`")
-	require.Equal(t, "the SDK is disabled: OTEL_SDK_DISABLED is true, so nothing is sent, whatever the other settings say: unset it to send something",
+	require.Equal(t, "OTEL_SDK_DISABLED is true, so nothing is sent: unset it to send data",
 		warned(map[string]string{"OTEL_SDK_DISABLED": "true", "OTEL_EXPORTER_OTLP_HEADERS": ""}))
 }
 
@@ -163,11 +164,19 @@ func TestCheckWaitsForTheCollector(t *testing.T) {
 	c := otlptest.New(t)
 	require.NoError(t, c.Down())
 	up := make(chan error, 1)
-	time.AfterFunc(500*time.Millisecond, func() { up <- c.Up() })
+	time.AfterFunc(2*silence, func() { up <- c.Up() })
 	status, out, _ := command(t, nil, "check", "-timeout", "1m", c.HTTPEndpoint())
 	require.NoError(t, <-up)
 	require.Zero(t, status, out)
 	require.Len(t, c.Spans(), 1)
+	require.Contains(t, out, "Does it arrive?\n  (waiting up to 1m0s for a collector at "+strings.TrimPrefix(c.HTTPEndpoint(), "http://")+")\n  traces   delivered")
+}
+
+// The name of the command's own binary is not the service's.
+func TestCheckSaysWhereTheNameComesFrom(t *testing.T) {
+	_, out, _ := command(t, map[string]string{"OTEL_SERVICE_NAME": "", "OTEL_SDK_DISABLED": "true"}, "check")
+	require.Contains(t, unwrapped(sections(t, out)["A service started with this environment"]),
+		"service.name the name of the service's binary, unless it uses WithServiceName (OTEL_SERVICE_NAME is not set)")
 }
 
 func TestUsage(t *testing.T) {
@@ -178,10 +187,11 @@ func TestUsage(t *testing.T) {
 	}{
 		{nil, 2, "telemetry: a command is missing"},
 		{[]string{"chekc"}, 2, `telemetry: there is no command "chekc"`},
-		{[]string{"check", "-timeout", "0"}, 2, "telemetry: -timeout is 0s: want a duration above zero"},
-		{[]string{"check", "-timeout", "soon"}, 2, `telemetry: invalid value "soon" for flag -timeout`},
+		{[]string{"check", "-timeout", "0"}, 2, "telemetry: -timeout 0s: must be above zero, such as 10s"},
+		{[]string{"check", "-timeout", "soon"}, 2, `telemetry: invalid value "soon" for flag -timeout: write a number with its unit, such as 10s`},
+		{[]string{"check", "-timeout", "10"}, 2, `telemetry: invalid value "10" for flag -timeout: the unit is missing; write 10s`},
 		{[]string{"check", "-verbose"}, 2, "telemetry: flag provided but not defined: -verbose"},
-		{[]string{"check", "http://a:1", "http://b:1"}, 2, "telemetry: want at most one endpoint after the flags, got 2 arguments"},
+		{[]string{"check", "http://a:1", "http://b:1"}, 2, "telemetry: got 2 arguments after the flags; give at most one endpoint"},
 		{[]string{"-h"}, 0, "Exit status"},
 		{[]string{"check", "-h"}, 0, "Exit status"},
 	} {

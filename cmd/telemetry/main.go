@@ -9,31 +9,33 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"time"
 )
 
 const usage = `Usage: telemetry check [-timeout 10s] [endpoint]
 
-Prints what a service would do that is started here, with this environment: where each signal
-goes, and the settings that are not default. Then asks the endpoints, sends one span, one metric
-and one log record, and says of each whether it was delivered, and if not, what to change.
+Prints what a service started with this environment would do: where each signal goes, and the
+settings that differ from the defaults. Then it asks the endpoints, sends one span, one metric and
+one log record, and reports whether each was delivered, and if not, what to change.
 
-With an endpoint, such as http://localhost:4318, all signals go there, whatever the environment
-says. The spool is left alone.
+With an endpoint, such as http://localhost:4318, all signals go there, regardless of the
+environment. The spool is not touched.
 
   -timeout duration
         how long to try to deliver (default 10s); with a longer one the command waits for a
         collector that is about to start
 
-Below "Does it arrive?" is one line for each of traces, metrics and logs, which begins with
-  delivered       the collector took it
-  not delivered   it did not come that far
+Below "Does it arrive?", each of traces, metrics and logs has a line that begins with
+  delivered       the collector accepted it
+  not delivered   it did not get that far
   rejected        the collector answered, and refused it
-  not sent        the settings say so
+  not sent        the settings turn it off
+When the answer takes long, a line in brackets says what the command is waiting for.
 Lines are at most 80 characters long, unless a word is longer, such as a URL.
 
 Exit status
-  0  whatever is to leave the process was delivered
+  0  everything that should be sent was delivered
   1  something was not, or a setting is wrong
   2  the command line is wrong
 `
@@ -64,7 +66,11 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) int {
 func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer) int {
 	flags := flag.NewFlagSet("check", flag.ContinueOnError)
 	flags.SetOutput(io.Discard)
-	timeout := flags.Duration("timeout", 10*time.Second, "")
+	timeout := 10 * time.Second
+	flags.Func("timeout", "", func(text string) (err error) {
+		timeout, err = parseTimeout(text)
+		return err
+	})
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
@@ -72,16 +78,27 @@ func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer
 		return exitDelivered
 	case err != nil:
 		return wrongUsage(diagnostics, err.Error())
-	case *timeout <= 0:
-		return wrongUsage(diagnostics, fmt.Sprintf("-timeout is %s: want a duration above zero, such as 10s", *timeout))
+	case timeout <= 0:
+		return wrongUsage(diagnostics, fmt.Sprintf("-timeout %s: must be above zero, such as 10s", timeout))
 	case flags.NArg() > 1:
-		return wrongUsage(diagnostics, fmt.Sprintf("want at most one endpoint after the flags, got %d arguments", flags.NArg()))
+		return wrongUsage(diagnostics, fmt.Sprintf("got %d arguments after the flags; give at most one endpoint", flags.NArg()))
 	}
-	c := check{out: out, endpoint: flags.Arg(0), timeout: *timeout}
+	c := check{out: out, endpoint: flags.Arg(0), timeout: timeout}
 	if c.run(ctx) {
 		return exitDelivered
 	}
 	return exitNotDelivered
+}
+
+func parseTimeout(text string) (time.Duration, error) {
+	timeout, err := time.ParseDuration(text)
+	if _, notANumber := strconv.ParseFloat(text, 64); err != nil && notANumber == nil {
+		return 0, fmt.Errorf("the unit is missing; write %ss", text)
+	}
+	if err != nil {
+		return 0, errors.New("write a number with its unit, such as 10s")
+	}
+	return timeout, nil
 }
 
 func wrongUsage(w io.Writer, problem string) int {

@@ -82,10 +82,10 @@ func wrapped(text string, width int) []string {
 }
 
 func (r *report) settings(service diagnose.Description, warnings []string, wrong error) {
-	r.section("A service that is started here")
+	r.section("A service started with this environment")
 	r.rows(choices(service.Start))
 	if len(service.Settings) > 0 {
-		r.section("Settings that are not default")
+		r.section("Settings that differ from the defaults")
 		r.rows(choices(together(service.Settings)))
 	}
 	if wrong != nil {

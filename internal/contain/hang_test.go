@@ -30,7 +30,7 @@ func TestACallbackThatHangsIsLeftBehind(t *testing.T) {
 				require.EqualValues(t, 1, values["after"])
 				require.Len(t, f.reported(), 1)
 				require.Contains(t, f.reported()[0], "hanging")
-				require.Contains(t, f.reported()[0], "left behind")
+				require.Contains(t, f.reported()[0], "abandoned")
 
 				begin = time.Now()
 				values = f.collect(t, t.Context())
@@ -202,7 +202,7 @@ func TestProducers(t *testing.T) {
 		}
 		require.Equal(t, []string{
 			"telemetry: the metric producer of the test: panicked: first",
-			"telemetry: the metric producer of the test: does not come back: it is left behind, and called again when it has",
+			"telemetry: the metric producer of the test: does not return: it was abandoned, and is called again after it has returned",
 			"telemetry: the metric producer of the test: pool is down",
 		}, f.reported())
 		close(release)

@@ -26,7 +26,7 @@ const (
 
 var (
 	errExited = errors.New("ended its goroutine")
-	errBehind = errors.New("does not come back: it is left behind, and called again when it has")
+	errBehind = errors.New("does not return: it was abandoned, and is called again after it has returned")
 )
 
 // task is foreign code that collections run: a callback or a producer. All methods are safe for concurrent use: each

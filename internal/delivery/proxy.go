@@ -24,7 +24,7 @@ func (e *ProxySettingError) Error() string {
 }
 
 // WantedProxy is how a proxy is written.
-const WantedProxy = "want http://host:port, https://host:port or socks5://host:port"
+const WantedProxy = "must be http://host:port, https://host:port or socks5://host:port"
 
 // ProxyOf returns the proxy of requests to u, nil for the direct way, as
 // [http.ProxyFromEnvironment] decides. Over gRPC, u is https in any case: it asks for
@@ -45,7 +45,7 @@ func ProxyOf(u *url.URL) (*url.URL, error) {
 	case "http", "https", "socks5", "socks5h":
 		return p, nil
 	}
-	return nil, &ProxySettingError{variable, "its scheme is none of a proxy's"}
+	return nil, &ProxySettingError{variable, "its scheme is not one for proxies"}
 }
 
 // socksDialer is a dialer as package proxy wants it.

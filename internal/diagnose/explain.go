@@ -151,16 +151,16 @@ func (t Target) unreachable(k Kind, f facts) string {
 				t.Address, self, t.Endpoint)
 		}
 		if self == "" {
-			return fmt.Sprintf("nothing listens at %s%s: start the collector, or correct host and port in %s", t.Address, f.addresses(), t.Endpoint)
+			return fmt.Sprintf("nothing listens at %s%s: start the collector, or correct the host and port in %s", t.Address, f.addresses(), t.Endpoint)
 		}
-		return fmt.Sprintf("nothing listens at %s: start the collector, or correct host and port in %s%s", t.Address, t.Endpoint, self)
+		return fmt.Sprintf("nothing listens at %s: start the collector, or correct the host and port in %s%s", t.Address, t.Endpoint, self)
 	case Silent:
 		if f.connects != nil && !*f.connects {
-			return fmt.Sprintf("no connection to %s comes about within %s%s: a firewall or network policy drops the packets, or the address in %s is wrong", t.Address, t.Timeout, f.addresses(), t.Endpoint)
+			return fmt.Sprintf("cannot connect to %s within %s%s: a firewall or network policy drops the packets, or the address in %s is wrong", t.Address, t.Timeout, f.addresses(), t.Endpoint)
 		}
 		return fmt.Sprintf("%s does not answer within %s: something else listens there, or the collector is stuck: check %s, or raise OTEL_EXPORTER_OTLP_TIMEOUT", t.Address, t.Timeout, t.Endpoint)
 	}
-	return fmt.Sprintf("%s closes each connection without an answer: no OTLP receiver listens there, or none is behind the load balancer: check host, port and scheme in %s", t.Address, t.Endpoint)
+	return fmt.Sprintf("%s closes each connection without an answer: no OTLP receiver listens there, or none is behind the load balancer: check the host, port and scheme in %s", t.Address, t.Endpoint)
 }
 
 func (t Target) distrust(k Kind, f facts) string {
@@ -169,20 +169,25 @@ func (t Target) distrust(k Kind, f facts) string {
 		if t.OwnCertificate {
 			return fmt.Sprintf("the certificate of %s is signed by an authority that %s does not hold%s: add the authority's certificate to it", t.Address, t.Certificate, f.peer.issuer())
 		}
-		return fmt.Sprintf("the certificate of %s is signed by an authority unknown here%s: %s", t.Address, f.peer.issuer(), t.Certificate.to("a PEM file with the authority's certificate"))
+		return fmt.Sprintf("the certificate of %s is signed by an authority that is not trusted here%s: %s", t.Address, f.peer.issuer(), t.Certificate.toFile("a PEM file that contains the authority's certificate"))
 	case HostName:
 		if names := f.peer.names(); names != "" {
-			return fmt.Sprintf("the certificate of %s is not valid for that name, but for %s: use one of these in %s, or renew the certificate with the name", t.Address, names, t.Endpoint)
+			use := "use that name"
+			if strings.Contains(names, ", ") {
+				use = "use one of these names"
+			}
+			return fmt.Sprintf("the certificate of %s is valid for %s, not for %s: %s in %s, or renew the certificate with the name",
+				t.Address, names, t.serverName(), use, t.Endpoint)
 		}
 		return fmt.Sprintf("the certificate of %s is not valid for that name (%s): use a name it is valid for in %s, or renew the certificate with the name", t.Address, f.said, t.Endpoint)
 	case Expired:
 		return fmt.Sprintf("the certificate of %s is not valid today%s: renew it on the collector, or correct this machine's clock", t.Address, f.peer.period())
 	}
 	if t.hasClientCertificate() {
-		return fmt.Sprintf("%s does not take the client certificate (%s): correct %s and %s", t.Address, f.said, t.ClientCertificate, t.ClientKey)
+		return fmt.Sprintf("%s does not accept the client certificate (%s): correct %s and %s", t.Address, f.said, t.ClientCertificate, t.ClientKey)
 	}
-	return fmt.Sprintf("%s wants a client certificate: %s and %s", t.Address,
-		t.ClientCertificate.to("a PEM file"), strings.TrimPrefix(t.ClientKey.to("its key"), "set "))
+	return fmt.Sprintf("%s requires a client certificate: %s and %s", t.Address,
+		t.ClientCertificate.toFile("a PEM file"), strings.TrimPrefix(t.ClientKey.toFile("the file of its key"), "set "))
 }
 
 // mismatch is about a port that speaks something else.
@@ -200,7 +205,7 @@ func (t Target) mismatch(k Kind, f facts) string {
 			advice = joined(advice, " and ", t.Protocol.to(protocolName(!t.GRPC)))
 		}
 		if f.untrusted && !t.OwnCertificate {
-			advice = joined(advice, ", and ", t.Certificate.to("a PEM file with its authority's certificate")) + f.peer.issuer()
+			advice = joined(advice, ", and ", t.Certificate.toFile("a PEM file that contains its authority's certificate")) + f.peer.issuer()
 		}
 		return fmt.Sprintf("%s %s, but %s: %s", t.Address, what, but, advice)
 	case GRPCPort:
@@ -241,7 +246,7 @@ func (t Target) proxied(k Kind, f facts) string {
 	switch k {
 	case ProxyWrong:
 		_, variable = t.proxyURL()
-		return fmt.Sprintf("%s cannot be used: %s, or %s", variable, delivery.WantedProxy, direct)
+		return fmt.Sprintf("%s cannot be used: it %s, or %s", variable, delivery.WantedProxy, direct)
 	case ProxyDown:
 		return fmt.Sprintf("the proxy %s cannot be reached: correct %s, or %s", proxy, variable, direct)
 	case ProxyAuth:
@@ -249,7 +254,7 @@ func (t Target) proxied(k Kind, f facts) string {
 		if strings.HasPrefix(scheme, "socks") {
 			said = ""
 		}
-		return fmt.Sprintf("the proxy %s wants credentials%s: put them into %s as %s://<user>:<password>@%s, or %s", proxy, said, variable, scheme, proxy, direct)
+		return fmt.Sprintf("the proxy %s requires credentials%s: put them into %s as %s://<user>:<password>@%s, or %s", proxy, said, variable, scheme, proxy, direct)
 	}
 	return fmt.Sprintf("the proxy %s (%s) does not get through to %s: %s, or allow it in the proxy", proxy, variable, t.Address, direct)
 }
@@ -264,11 +269,11 @@ func (t Target) answered(k Kind, f facts) string {
 			between = fmt.Sprintf(", or allow it in the proxy %s (%s)", proxy, variable) // either may have answered
 		}
 		if !t.HasHeaders {
-			return fmt.Sprintf("%s wants credentials (%s): set %s=name=value as its operator says%s", place, f.said, t.Headers, between)
+			return fmt.Sprintf("%s requires credentials (%s): set %s=name=value as its operator specifies%s", place, f.said, t.Headers, between)
 		}
 		return fmt.Sprintf("%s refuses the credentials (%s): correct them in %s%s", place, f.said, t.Headers, between)
 	case NoService:
-		return fmt.Sprintf("%s answers gRPC, but takes no %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
+		return fmt.Sprintf("%s answers gRPC, but does not accept %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
 			t.Address, t.Signal, f.said, t.Signal, strings.ToUpper(t.Signal))
 	case NoGzip:
 		return fmt.Sprintf("%s cannot decompress (%s): %s", t.Address, f.said, t.Compression.to("none"))
@@ -304,16 +309,16 @@ func (t Target) notFound(f facts) string {
 	f.said, _, _ = strings.Cut(f.said, ":") // pages of "not found" tell nothing more
 	switch {
 	case f.found != nil:
-		return fmt.Sprintf("there is no OTLP receiver at %s (%s), but at %s: %s", t.place(), f.said, t.placeOf(f.found), t.setURL(f.found))
+		return fmt.Sprintf("there is no OTLP receiver at %s (%s), but there is one at %s: %s", t.place(), f.said, t.placeOf(f.found), t.setURL(f.found))
 	case f.others:
-		return fmt.Sprintf("%s takes no %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
+		return fmt.Sprintf("%s does not accept %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
 			t.Address, t.Signal, f.said, t.Signal, strings.ToUpper(t.Signal))
 	case t.OwnURL && strings.Trim(t.URL.Path, "/") == "":
 		u := *t.URL
 		u.Path = t.signalPath()
 		return fmt.Sprintf("there is no OTLP receiver at %s (%s): %s is used as it is, %s", t.place(), f.said, t.Endpoint, t.Endpoint.to(u.String()))
 	case f.lookedAround:
-		return fmt.Sprintf("there is no OTLP receiver at %s (%s), nor at the usual paths of %s: correct host and port in %s", t.place(), f.said, t.Address, t.Endpoint)
+		return fmt.Sprintf("there is no OTLP receiver at %s (%s), nor at the usual paths of %s: correct the host and port in %s", t.place(), f.said, t.Address, t.Endpoint)
 	}
 	return fmt.Sprintf("there is no OTLP receiver at %s (%s): correct the path in %s, it is usually %s", t.place(), f.said, t.Endpoint, t.usualPath())
 }

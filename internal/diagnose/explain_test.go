@@ -70,24 +70,24 @@ func TestExplainNamesThePort(t *testing.T) {
 		},
 		{
 			overHTTP(t, closed), target(false, "http://collector:4318/v1/traces"), diagnose.Refused,
-			"nothing listens at collector:4318: start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
+			"nothing listens at collector:4318: start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
 		},
 		{
 			overGRPC(t, closed), target(true, "http://collector:4317"), diagnose.Refused,
-			"nothing listens at collector:4317: start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
+			"nothing listens at collector:4317: start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
 		},
 		{
 			errors.New("collector:4317 (traces): no answer in time (10s): no connection yet, 3 of 4 addresses of collector tried (2 attempts in 20s); gave up: context deadline exceeded"),
 			target(true, "http://collector:4317"), diagnose.Silent,
-			"no connection to collector:4317 comes about within 1s (3 of 4 addresses tried): a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
+			"cannot connect to collector:4317 within 1s (3 of 4 addresses tried): a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
 		},
 		{
 			errors.New("collector:4317 (traces): dial tcp 10.0.0.7:4317: i/o timeout"), target(true, "http://collector:4317"), diagnose.Silent,
-			"no connection to collector:4317 comes about within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
+			"cannot connect to collector:4317 within 1s: a firewall or network policy drops the packets, or the address in OTEL_EXPORTER_OTLP_ENDPOINT is wrong",
 		},
 		{
 			errors.New("collector:4317 (traces): dial tcp 10.0.0.7:4317: connect: connection refused (2 of 2 addresses of collector tried)"), target(true, "http://collector:4317"), diagnose.Refused,
-			"nothing listens at collector:4317 (2 of 2 addresses tried): start the collector, or correct host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
+			"nothing listens at collector:4317 (2 of 2 addresses tried): start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_ENDPOINT",
 		},
 	} {
 		f, ok := diagnose.Explain(tt.err, tt.target)

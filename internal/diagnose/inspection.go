@@ -24,13 +24,14 @@ type Result struct {
 type Description struct {
 	Start    []Choice // the start line; an origin is part of the value
 	Signals  []Way
-	Settings []Choice // those that are not default
+	Settings []Choice // those that differ from the defaults
 }
 
 // Way tells whether a signal leaves the process over OTLP.
 type Way struct {
-	Signal string
-	OTLP   bool
+	Signal  string
+	OTLP    bool
+	Address string // host and port; "" without OTLP
 }
 
 // Choice is a setting that somebody has chosen.

@@ -129,7 +129,7 @@ func (o *outlet) drain(limit time.Duration) error {
 	if o.idle == nil {
 		return nil
 	}
-	return fmt.Errorf("%s has blocked for %s: its goroutine is left behind with %s", o.called,
+	return fmt.Errorf("%s has blocked for %s: its goroutine was abandoned with %s", o.called,
 		time.Since(o.since).Round(time.Millisecond), Count(int64(len(o.waiting))+1, "line", "lines"))
 }
 

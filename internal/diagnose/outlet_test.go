@@ -70,7 +70,7 @@ func TestOutputThatBlocksCostsOneCallerAMoment(t *testing.T) {
 			require.Equal(t, 50*time.Millisecond, time.Since(begin), "the others know by then")
 
 			err := log.Drain(time.Second)
-			require.EqualError(t, err, name+" has blocked for 1.05s: its goroutine is left behind with 101 lines")
+			require.EqualError(t, err, name+" has blocked for 1.05s: its goroutine was abandoned with 101 lines")
 			require.Equal(t, 1050*time.Millisecond, time.Since(begin))
 
 			close(out.open)

@@ -47,6 +47,14 @@ func (s Setting) to(value string) string {
 	return fmt.Sprintf("set %s=%s", s, value)
 }
 
+// toFile is the advice to give the setting a file, in words.
+func (s Setting) toFile(words string) string {
+	if s == Argument || strings.HasPrefix(string(s), "With") {
+		return fmt.Sprintf("use %s with %s", s, words)
+	}
+	return fmt.Sprintf("set %s to %s", s, words)
+}
+
 func (t Target) secure() bool { return t.URL.Scheme == "https" }
 
 func (t Target) hasClientCertificate() bool {

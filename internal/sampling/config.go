@@ -56,7 +56,7 @@ func (c Config) complete() (Config, error) {
 			*value = standard
 		}
 		if !(*value > 0 && *value <= maxTarget) {
-			errs = append(errs, fmt.Errorf("%s is %v, want more than 0 and at most %v, or 0 for %v",
+			errs = append(errs, fmt.Errorf("%s is %v; it must be more than 0 and at most %v, or 0 for %v",
 				name, *value, float64(maxTarget), standard))
 		}
 	}
@@ -75,14 +75,14 @@ func (c Config) complete() (Config, error) {
 		c.HeldBytes = defaultHeldBytes
 	}
 	if c.HeldBytes < minHeldBytes {
-		errs = append(errs, fmt.Errorf("HeldBytes is %d, want at least %d, or 0 for %d", c.HeldBytes, minHeldBytes, defaultHeldBytes))
+		errs = append(errs, fmt.Errorf("HeldBytes is %d; it must be at least %d, or 0 for %d", c.HeldBytes, minHeldBytes, defaultHeldBytes))
 	}
 	slow := c.SlowThreshold
 	for _, r := range c.Rules {
 		slow = max(slow, r.SlowThreshold)
 	}
 	if slow > maxSlow {
-		errs = append(errs, fmt.Errorf("SlowThreshold is %v, want at most %v", slow, maxSlow))
+		errs = append(errs, fmt.Errorf("SlowThreshold is %v; it must be at most %v", slow, maxSlow))
 	}
 	if c.Seed == 0 {
 		c.Seed = rand.Uint64()

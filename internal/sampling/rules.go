@@ -37,13 +37,13 @@ func (r *Rule) validate() error {
 	}
 	switch {
 	case actions > 1:
-		return errors.New("want at most one of Drop, Keep, Ratio and TracesPerSecond")
+		return errors.New("set at most one of Drop, Keep, Ratio and TracesPerSecond")
 	case r.Ratio != 0 && !(r.Ratio >= 1.0/float64(whole) && r.Ratio <= 1):
-		return fmt.Errorf("the ratio is %v, want 2^-56 to 1, or Drop", r.Ratio)
+		return fmt.Errorf("the ratio is %v; it must be 2^-56 to 1, or Drop", r.Ratio)
 	case r.TracesPerSecond != 0 && !(r.TracesPerSecond > 0 && r.TracesPerSecond <= maxTarget):
-		return fmt.Errorf("the traces per second are %v, want more than 0 and at most %v, or Drop", r.TracesPerSecond, float64(maxTarget))
+		return fmt.Errorf("the traces per second are %v; they must be more than 0 and at most %v, or Drop", r.TracesPerSecond, float64(maxTarget))
 	case r.Kind < trace.SpanKindUnspecified || r.Kind > trace.SpanKindConsumer:
-		return fmt.Errorf("the span kind is %d, which there is none of", r.Kind)
+		return fmt.Errorf("the span kind is %d, which does not exist", r.Kind)
 	}
 	return nil
 }
