@@ -583,7 +583,7 @@ func TestPathOfAnotherSignalIsMentioned(t *testing.T) {
 		},
 		{
 			name: "gRPC has no paths", env: environment{general: "http://c:4318/v1/traces"}, opts: []Option{WithProtocol(ProtocolGRPC)},
-			urls: paths("/v1/traces", "/v1/traces", "/v1/traces"), want: []string{general + " has a path, which means nothing over gRPC"},
+			urls: paths("/v1/traces", "/v1/traces", "/v1/traces"), want: []string{general + " has a path, which is ignored over gRPC"},
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -824,7 +824,7 @@ func TestTLSFilesConcernSecureEndpointsOnly(t *testing.T) {
 				}
 				require.Equal(t, len(tt.off) > 0, r.err() != nil)
 				warnings := strings.Join(r.warnings(), "\n")
-				require.Equal(t, len(tt.plain) > 0, strings.Contains(warnings, `is "/nofile": open /nofile`), warnings)
+				require.Equal(t, len(tt.plain) > 0, strings.Contains(warnings, `="/nofile" cannot be read (no such file or directory)`), warnings)
 				require.Equal(t, len(tt.plain) > 0, strings.Contains(warnings, "it is not used: the endpoint is http://"), warnings)
 				for _, s := range tt.plain {
 					require.Equal(t, "http", r.cfg.signals[s].target.url.Scheme)

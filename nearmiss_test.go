@@ -40,10 +40,10 @@ func TestNearMissesOfVariables(t *testing.T) {
 		"OTEL_SERVICE_VERSION":              "is not supported here: set OTEL_RESOURCE_ATTRIBUTES=service.version=",
 		"OTEL_SERVICE_NAMESPACE":            "WithServiceNamespace",
 
-		"TELEMETRY_ENABLED":                 "TELEMETRY_ENABLED is not a known variable and is ignored",
-		"TELEMETRY_SERVICE_NAME":            "did you mean OTEL_SERVICE_NAME?",
-		"TELEMETRY_TRACES_SAMPLER":          "did you mean OTEL_TRACES_SAMPLER?",
-		"TELEMETRY_SAMPLE_EVERYTHING":       "TELEMETRY_SAMPLE_EVERYTHING is not a known variable and is ignored",
+		"TELEMETRY_ENABLED":           "TELEMETRY_ENABLED is not a known variable and is ignored",
+		"TELEMETRY_SERVICE_NAME":      "did you mean OTEL_SERVICE_NAME?",
+		"TELEMETRY_TRACES_SAMPLER":    "did you mean OTEL_TRACES_SAMPLER?",
+		"TELEMETRY_SAMPLE_EVERYTHING": "TELEMETRY_SAMPLE_EVERYTHING is not a known variable and is ignored",
 
 		// Not ours, and nothing to say about.
 		"OTEL_GO_X_OBSERVABILITY":                          "",
