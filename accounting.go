@@ -19,7 +19,7 @@ type accountedMetrics struct {
 	onError func(lost int64, err error)
 	spools  bool
 	unsent  *delivery.Unsent // what waits for the next export, or nil: no later export repeats increments
-	stop    context.Context  // ends exports whose own context nobody cancels
+	stop    context.Context  // ends exports whose own context is not canceled
 	abort   context.CancelFunc
 
 	mu    sync.Mutex

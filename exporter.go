@@ -37,7 +37,7 @@ type connections struct {
 	calls     credential.Calls
 	http      map[connectionKey]*http.Client
 	grpc      map[connectionKey]*grpc.ClientConn
-	unset     []*delivery.Endpoint // the specification's own, which nobody has set
+	unset     []*delivery.Endpoint // at the specification's default address
 }
 
 // connectionKey tells whether two signals may share a connection. Fixed headers travel with each request and do not matter.
@@ -48,7 +48,7 @@ type connectionKey struct {
 	headers     headerSource
 	timeout     time.Duration
 	compression Compression
-	unset       bool // nobody has set the address
+	unset       bool // the address is the specification's default
 }
 
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
@@ -84,7 +84,7 @@ func (c *connections) endpoint(s signalConfig) *delivery.Endpoint {
 	return e
 }
 
-// giveUp ends the wait for collectors that nobody has asked for and nobody has seen.
+// giveUp ends the wait for collectors at the default address that have never been there.
 func (c *connections) giveUp() {
 	for _, e := range c.unset {
 		e.GiveUp()

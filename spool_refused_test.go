@@ -14,7 +14,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// What the collector refuses for the credential or the place waits on disk until somebody has mended that, all signals.
+// What the collector refuses for the credential or the place waits on disk until that is mended, all signals.
 func TestSpoolKeepsWhatIsRefusedForThePlace(t *testing.T) {
 	faults := map[telemetry.Protocol][]otlptest.Fault{
 		telemetry.ProtocolHTTP: {{HTTPStatus: 401}, {HTTPStatus: 403}, {HTTPStatus: 404}, {HTTPStatus: 405}, {HTTPStatus: 407}},

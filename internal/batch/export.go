@@ -96,7 +96,7 @@ func contain[T any](ctx context.Context, export Export[T], items []T) (err error
 	return export(ctx, items)
 }
 
-// settled makes the parts of an outcome add up to n, whoever filled it: what it
+// settled makes the parts of an outcome add up to n, no matter who filled it: what it
 // names too often is cut, and what it does not name has failed.
 func settled(o delivery.Outcome, n int64) delivery.Outcome {
 	o.Items = n

@@ -56,8 +56,8 @@ func TestOutcomeIsBooked(t *testing.T) {
 		err     error // of the exporter
 		want    batch.Stats
 	}{
-		{"nobody fills it, no error", delivery.Outcome{}, nil, batch.Stats{Exported: 10}},
-		{"nobody fills it, error", delivery.Outcome{}, full, batch.Stats{Failed: 10, LastError: full}},
+		{"not filled, no error", delivery.Outcome{}, nil, batch.Stats{Exported: 10}},
+		{"not filled, error", delivery.Outcome{}, full, batch.Stats{Failed: 10, LastError: full}},
 		{"exported in spite of an error", delivery.Outcome{Filled: true, Exported: 10}, full, batch.Stats{Exported: 10}},
 		{"failed in spite of none", delivery.Outcome{Filled: true, Failed: 10, Err: full}, nil, batch.Stats{Failed: 10, LastError: full}},
 		{"partial success", delivery.Outcome{Filled: true, Exported: 7, Rejected: 3, Err: full}, nil, batch.Stats{Exported: 7, Rejected: 3, LastError: full}},

@@ -115,7 +115,7 @@ func (e *Engine[T]) ForceFlush(ctx context.Context) error {
 }
 
 // unfinished is the error of a flush that ran out of time, and nil if it has
-// finished after all. Nobody follows w any more.
+// finished after all. No waiter follows w any more.
 func (e *Engine[T]) unfinished(ctx context.Context, w *watch) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -27,7 +27,7 @@ func TestShutdownSpoolsTheQueue(t *testing.T) {
 		e := newEngine(t, batch.Config{Spool: true, MaxExportBatchSize: 10, MaxConcurrentExports: 2, OnError: func(_ int64, err error) { reported = append(reported, err) }},
 			func(ctx context.Context, items []int) error {
 				if time.Since(begin) < 4*time.Second {
-					<-ctx.Done() // an endpoint that hangs, and an exporter that asks nobody at the end
+					<-ctx.Done() // an endpoint that hangs, and an exporter that does not ask at the end
 					return context.Cause(ctx)
 				}
 				if ctx.Err() != nil {

@@ -1,5 +1,5 @@
-// Package credential keeps current what proves who is who: certificates and tokens in files that somebody else renews
-// while the process runs, as cert-manager, Vault and the kubelet do. Nothing runs in the background: files are read when
+// Package credential keeps credentials current: certificates and tokens in files that other programs renew while the
+// process runs, as cert-manager, Vault and the kubelet do. Nothing runs in the background: files are read when
 // they are needed, which is at each handshake and each request.
 package credential
 

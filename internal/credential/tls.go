@@ -10,7 +10,7 @@ import (
 // Files are the PEM files of a TLS client; each may be missing, certificate and key together.
 type Files struct {
 	Authority        string // whom to trust; "" means the system's roots
-	Certificate, Key string // who this process is
+	Certificate, Key string // of this process
 }
 
 // Renewing returns base with certificates that follow their files: a new connection is made with what the files hold by

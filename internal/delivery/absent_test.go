@@ -60,13 +60,13 @@ func TestGiveUpEndsTheWait(t *testing.T) {
 				require.Equal(t, given, time.Now())
 				require.Len(t, s.seen(), before+1)
 				s.set(ok)
-				require.EqualValues(t, 1, s.send(t.Context(), "logs").Exported, "somebody has come after all")
+				require.EqualValues(t, 1, s.send(t.Context(), "logs").Exported, "a server has come up after all")
 			})
 		})
 	}
 }
 
-// Whatever else than absence an attempt has met is waited for as if nobody had given up.
+// An endpoint that an attempt has found present is waited for, also after GiveUp.
 func TestGiveUpKeepsWaitingForWhoIsThere(t *testing.T) {
 	for name, sign := range map[string]func(*http.Request) (*http.Response, error){
 		"answer":                ok,
@@ -119,7 +119,7 @@ func TestGiveUpKnowsWhatWasAsked(t *testing.T) {
 	}
 }
 
-// gRPC keeps the words of an error only, and a server may say the same words about somebody else.
+// gRPC keeps the words of an error only, and a server may say the same words about another one.
 func TestGiveUpReadsTheWordsOfGRPC(t *testing.T) {
 	const dialing = `connection error: desc = "transport: Error while dialing: dial tcp `
 	for words, absent := range map[string]bool{

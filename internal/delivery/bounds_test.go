@@ -24,7 +24,7 @@ func answerOf(t *testing.T, size int) string {
 	return answer
 }
 
-// A collector, or whoever sits at its address, may answer without end.
+// A server may answer without end.
 func TestAnswerAtTheBoundAndOnePastIt(t *testing.T) {
 	for size, rejected := range map[int]int64{1 << 20: 3, 1<<20 + 1: 0} {
 		answer := answerOf(t, size)

@@ -260,7 +260,7 @@ func (r *race) won(number int, pending map[int]bool) {
 	r.connected = true
 }
 
-// failed is the error of a race that nobody has won.
+// failed is the error of a race without a winner.
 func (r *race) failed(err error) error {
 	r.dialer.mu.Lock()
 	defer r.dialer.mu.Unlock()
@@ -271,7 +271,7 @@ func (r *race) failed(err error) error {
 }
 
 // moreTelling returns the error that says more about a name: a closed port says
-// more than a way that does not exist, and silence may have somebody behind it.
+// more than a way that does not exist, and a silent address may have a server.
 func moreTelling(a, b error) error {
 	if a == nil || tells(b) > tells(a) {
 		return b

@@ -60,7 +60,7 @@ type Endpoint struct {
 	gates  map[string]*gate
 	dialer dialer
 
-	present atomic.Bool // an attempt has had another end than that nothing listens there
+	present atomic.Bool // an attempt has shown that something listens there
 	givenUp atomic.Bool
 }
 
@@ -132,8 +132,8 @@ type reply struct {
 	err      error
 }
 
-// misplaced reports whether the request is refused for a reason that a person can
-// remove, and that is not in the request: an endpoint that is none, a credential.
+// misplaced reports whether the request is refused for a reason outside of it that a
+// person can remove: a wrong endpoint or credential.
 func (r reply) misplaced() bool { return r.verdict == refused && r.place }
 
 // call is one request, as deliver sees it.
@@ -141,10 +141,10 @@ type call struct {
 	gate  *gate
 	where string                      // names the endpoint for an operator
 	size  int64                       // in bytes, before compression
-	items int64                       // 0 if nobody knows
+	items int64                       // 0 if it is not known
 	try   func(context.Context) reply // makes one attempt
 	keep  func() error                // puts the request on disk; nil if it cannot be
-	// unsent returns the request for its caller to keep; nil if nobody asks for it.
+	// unsent returns the request for its caller to keep; nil if it does not ask for it.
 	unsent func() *spool.Request
 }
 
@@ -154,8 +154,8 @@ var (
 	ErrAttemptTimeout = errors.New("no answer in time")
 	// errNoAnswer is the error of an attempt that the request's end cut short.
 	errNoAnswer = errors.New("no answer yet")
-	// errNobody is the reason why a request is not tried again after GiveUp.
-	errNobody = errors.New("nothing has ever listened there")
+	// errNeverThere is the reason why a request is not tried again after GiveUp.
+	errNeverThere = errors.New("nothing has ever listened there")
 )
 
 // deliver tries until a reply settles the request, the request is on disk, ctx

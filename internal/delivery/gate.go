@@ -62,7 +62,7 @@ func (g *gate) enter(ctx context.Context) (pass, error) {
 		}
 		if g.hopeless() {
 			g.mu.Unlock()
-			return pass{}, errNobody
+			return pass{}, errNeverThere
 		}
 		rest := time.Until(g.until)
 		if !g.probing && rest <= 0 {

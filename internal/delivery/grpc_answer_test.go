@@ -119,7 +119,7 @@ func TestTransportErrorsAreNamed(t *testing.T) {
 	}
 }
 
-// An HTTP status is an answer of somebody, also where gRPC was expected.
+// An HTTP status is an answer, also where gRPC was expected.
 func TestHTTPStatusesOverGRPC(t *testing.T) {
 	t.Parallel()
 	for status, verdict := range map[int]string{200: "failed", 301: "failed", 400: "failed", 401: "failed", 404: "failed", 413: "large", 500: "failed", 503: "retried"} {

@@ -53,7 +53,7 @@ func (a *grpcAnswer) failure(ctx context.Context, s *status.Status, secrets []st
 	return r
 }
 
-// statusReply judges a status that somebody has sent.
+// statusReply judges a status that the server or a proxy has sent.
 func statusReply(ctx context.Context, s *status.Status, secrets []string, limit time.Duration) reply {
 	if oversize(s) {
 		return reply{verdict: tooLarge, err: statusAnswer(s, secrets)}
@@ -127,7 +127,7 @@ func noListener(s *status.Status) bool {
 	return strings.Contains(msg, "name resolver error: produced zero addresses")
 }
 
-// statusAnswer words a status that somebody has sent.
+// statusAnswer words a status that the server or a proxy has sent.
 func statusAnswer(s *status.Status, secrets []string) error {
 	text := s.Code().String()
 	if msg := note(s.Message(), secrets); msg != "" {

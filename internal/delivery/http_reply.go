@@ -218,8 +218,8 @@ func misconfigured(err error) bool {
 	return false
 }
 
-// beginsHTTP reports whether what net/http quotes as no HTTP is the beginning of it: an
-// answer that was cut within its first word.
+// beginsHTTP reports whether the text that net/http quotes as malformed is the beginning of
+// an HTTP answer, which was cut within its first word.
 func beginsHTTP(quoted string) bool {
 	literal, err := strconv.QuotedPrefix(strings.TrimSpace(quoted))
 	if err != nil {

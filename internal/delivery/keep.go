@@ -49,7 +49,7 @@ func signalOf(req *http.Request) string {
 	return httpSignal(req.URL.Path)
 }
 
-// itemsOf returns how many items the request of ctx has, or 0 if nobody knows.
+// itemsOf returns how many items the request of ctx has, or 0 if it is not known.
 func itemsOf(ctx context.Context) int64 {
 	if replay := replayOf(ctx); replay != nil {
 		return replay.items
@@ -67,7 +67,7 @@ type encoded struct {
 }
 
 // keeper returns what puts a request on disk, or nil if it cannot be: there is no
-// spool, the request is from the spool, or nobody knows how many items it has.
+// spool, the request is from the spool, or it is not known how many items it has.
 func (e *Endpoint) keeper(ctx context.Context, signal string, encode func() (encoded, error)) func() error {
 	out := OutcomeFrom(ctx)
 	kind, known := spool.ParseSignal(signal)

@@ -35,7 +35,7 @@ func misplaced() map[string]func(string, *http.Request) (*http.Response, error) 
 }
 
 // What is refused for what the endpoint or the credential is waits on disk, and goes out when live requests find that
-// somebody has mended it.
+// it works again.
 func TestWhatIsRefusedForThePlaceIsSpooled(t *testing.T) {
 	for name, answer := range misplaced() {
 		t.Run(name, func(t *testing.T) {

@@ -94,7 +94,7 @@ func WithOutcome(ctx context.Context, o *Outcome) context.Context {
 }
 
 // OutcomeFrom returns the outcome to fill for the export of ctx, or nil if
-// nobody asked for it.
+// it has none.
 func OutcomeFrom(ctx context.Context) *Outcome {
 	o, _ := ctx.Value(outcomeKey{}).(*Outcome)
 	return o

@@ -14,7 +14,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
-// A segment that cannot even be put into a request stands in nobody's way.
+// A segment that cannot even be put into a request does not hold up the others.
 func TestSegmentThatCannotBeSentDoesNotStopTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDepot(t)
@@ -45,7 +45,7 @@ func plainSender(d *depot) delivery.Sender {
 }
 
 // While the replayer rests, because the endpoint refused its key, live requests may
-// shut the gate and go to disk: then nobody but the replayer can find out that the
+// shut the gate and go to disk: then only the replayer can find out that the
 // endpoint is back.
 func TestReplayerDoesNotRestWhileLiveRequestsGoToDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

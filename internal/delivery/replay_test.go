@@ -179,10 +179,10 @@ func TestOutageGoesStraightToDiskAndComesBackInOrder(t *testing.T) {
 		for _, name := range []string{"b", "c", "d"} {
 			begin := time.Now()
 			require.EqualValues(t, 1, d.send(t.Context(), name, 1).Spooled)
-			require.Equal(t, begin, time.Now(), "nobody waits for a door that is shut")
+			require.Equal(t, begin, time.Now(), "no request waits at a shut gate")
 		}
 		tries, _ := d.seen()
-		require.Equal(t, []string{"a a"}, tries, "while it is down, nobody knocks")
+		require.Equal(t, []string{"a a"}, tries, "while it is down, no request is sent")
 		d.start()
 		time.Sleep(3 * time.Second)
 		tries, _ = d.seen()

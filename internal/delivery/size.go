@@ -10,7 +10,7 @@ import (
 
 const (
 	// maxRequest is the most bytes of a request before compression, the default of the official exporters: more would be
-	// refused by whatever collector, after it had cost its size several times over here.
+	// refused by any collector, after it had cost several times its size in memory here.
 	maxRequest = 64 << 20
 	// forgetAfter is how long a size that was refused is remembered: after that time twice as much is tried. One request
 	// in ten minutes is what it costs to notice that a server's limit was raised.

@@ -53,7 +53,7 @@ func request(r *bufio.Reader) bool {
 
 // net/http logs what a server sends without being asked, into the log of the process, which is the service's. Not over
 // our transport: neither what comes while a connection is idle, nor what comes with an answer or before a request.
-func TestWhatNobodyAskedForIsNotLogged(t *testing.T) {
+func TestUnsolicitedAnswersAreNotLogged(t *testing.T) {
 	var logged bytes.Buffer
 	log.SetOutput(&logged)
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })

@@ -10,7 +10,7 @@ import (
 )
 
 // The ports that are handed out lie below those that systems give to sockets without one of their own (Linux from 32768,
-// others from 49152), so that nobody is given the port of a collector that is down.
+// others from 49152), so that no socket gets the port of a collector that is down.
 const (
 	firstPort = 10_000
 	lastPort  = 30_000

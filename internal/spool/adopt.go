@@ -193,7 +193,7 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 var errOverBound = errors.New("it is larger than the spool may be")
 
 // fit reports why a file of a dead process is not adopted. It reads the beginning of
-// a segment, so that what is none, or too large, does not displace what is one; the
+// a segment, so that a file that is no segment, or is too large, displaces no segment; the
 // checksum is looked at when it is sent.
 func (s *Store) fit(path string, size int64, unfinished bool) error {
 	head, err := readHead(path)
@@ -250,7 +250,7 @@ func (s *Store) setAside(path string, cause error) error {
 	s.mu.Unlock()
 	s.notice(fmt.Sprintf("a file of the spool is unreadable and set aside as %s: %v", to, cause))
 
-	entries, _ := os.ReadDir(s.root) // sorted, thus oldest first
+	entries, _ := os.ReadDir(s.root) // sorted, so oldest first
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
 		name, ok := strings.CutSuffix(e.Name(), aside)
 		_, _, _, ours := parseName(name)

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// staleAfter is how long a lock is honoured that nobody refreshes. The store
+// staleAfter is how long a lock is honored without a refresh. The store
 // refreshes its own every adoptEvery.
 const staleAfter = 10 * adoptEvery
 

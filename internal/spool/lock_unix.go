@@ -27,7 +27,7 @@ func tryLock(path string) (*lock, error) {
 		return nil, err
 	}
 	l := &lock{file}
-	if !l.refresh() { // whoever had it has removed the directory meanwhile
+	if !l.refresh() { // its last holder has removed the directory meanwhile
 		l.release()
 		return nil, os.ErrNotExist
 	}

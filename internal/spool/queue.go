@@ -11,7 +11,7 @@ import (
 )
 
 // Segment is one request on disk. The exported fields do not change, except those
-// that belong to whoever has claimed it.
+// that belong to the caller that has claimed it.
 type Segment struct {
 	Signal Signal
 	Items  int64

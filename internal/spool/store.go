@@ -124,7 +124,7 @@ func (s *Store) Close() {
 	s.closed, s.lock = true, nil
 	s.mu.Unlock()
 	if held != nil {
-		// While the lock is held, nobody else touches the subdirectory.
+		// While the lock is held, no other process touches the subdirectory.
 		removeEmpty(s.own)
 		held.release()
 	}
@@ -227,7 +227,7 @@ func (s *Store) noteWriting(err error) {
 	before := s.trouble
 	s.trouble = err
 	if errors.Is(err, fs.ErrNotExist) && s.lock != nil {
-		// Somebody has removed the subdirectory: the next Adopt makes a new one.
+		// Another program has removed the subdirectory: the next Adopt makes a new one.
 		s.lock.release()
 		s.lock = nil
 	}

@@ -257,10 +257,10 @@ func TestClaim(t *testing.T) {
 	require.Equal(t, []int64{1, 2, 3, 1, 2}, []int64{items(0), items(1), items(2), items(3), items(4)})
 
 	first, _, _ := s.Claim(spool.Traces, 0, now)
-	require.EqualValues(t, 2, items(0), "a claimed segment is nobody else's")
+	require.EqualValues(t, 2, items(0), "no other caller gets a claimed segment")
 	first.NotBefore = now.Add(time.Minute)
 	s.Release(first)
-	require.EqualValues(t, 2, items(0), "a postponed one stands in nobody's way")
+	require.EqualValues(t, 2, items(0), "a postponed one does not hold up the others")
 	for range 2 {
 		seg, _, _ := s.Claim(spool.Traces, 0, now)
 		s.Settle(seg, spool.Result{Exported: seg.Items})

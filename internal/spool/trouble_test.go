@@ -64,7 +64,7 @@ func TestDirectoryComesBack(t *testing.T) {
 	}
 }
 
-// Cleaners of temporary directories remove what nobody has touched for long: the
+// Cleaners of temporary directories remove what has not been touched for long: the
 // lock, or all of a subdirectory that holds nothing else.
 func TestLockIsRemovedMeanwhile(t *testing.T) {
 	dir := t.TempDir()
