@@ -16,8 +16,9 @@ import (
 )
 
 // Describe returns the effective configuration for a person: where each signal goes or why it is off, what was wrong, the
-// resource, every setting with its value, where that came from, and its default, and what options gave besides: each sampling
-// rule in at most 120 characters, views, processors and detectors as counts. Header values are redacted. The order is stable and what differs by nature from one process to the next is left out, so that two descriptions can be
+// resource, every setting with its value, where that came from, and its default, and what options gave besides: each
+// sampling rule in at most 120 characters, views, processors and detectors as counts. Header values are redacted. The
+// order is stable and what differs by nature from one process to the next is left out, so that two descriptions can be
 // compared.
 //
 // A guard that shares the one which holds the globals describes that one.

@@ -57,9 +57,16 @@ type Request struct {
 // Every question asked of it first flushes what was started with [Start], so that what has ended by then has arrived when
 // it answers; while it is down or misbehaves, that takes up to 15 s. Of a service that was started in another way, such as
 // a process of its own, it knows what has arrived so far; the Require methods wait for what is on its way.
+//
+// The Require methods wait up to 5 s for what is missing, since a span may begin at any time. They give up after 500 ms in
+// which nothing arrives if something of that name is there, with other attributes or in another trace, no span is open,
+// and all that has arrived is of services which were started with [Start]: then it was most likely recorded in another
+// way than the test expects. Where a worker pauses for longer between two spans of the same name, wait for the worker
+// before asking.
 type Collector struct {
 	server     *otlptest.Collector
 	tb         testing.TB
+	settleTime time.Duration // how long it must be quiet before what is missing is not waited for
 	flushLimit time.Duration // how long a question waits for a collector that is down, slow or hangs
 
 	mu        sync.Mutex
@@ -71,7 +78,7 @@ type Collector struct {
 // own; [Start] has one already.
 func NewCollector(tb testing.TB) *Collector {
 	tb.Helper()
-	return &Collector{server: otlptest.New(tb), tb: tb, flushLimit: flushLimit}
+	return &Collector{server: otlptest.New(tb), tb: tb, settleTime: settleTime, flushLimit: flushLimit}
 }
 
 // HTTPEndpoint returns the base URL for OTLP over HTTP, for OTEL_EXPORTER_OTLP_ENDPOINT.
@@ -124,6 +131,9 @@ func (c *Collector) Requests() []Request {
 		}
 	})
 }
+
+// settleTime is enough for a goroutine to begin what another one has left to it, also on a busy machine.
+const settleTime = 500 * time.Millisecond
 
 // flushLimit is long, because machines that run tests are busy.
 const flushLimit = 15 * time.Second

@@ -16,3 +16,13 @@ func Rebind(c *Collector, tb testing.TB) { c.tb = tb }
 
 // SetFlushLimit shortens what questions wait for a collector that is down; before the first of them.
 func SetFlushLimit(c *Collector, d time.Duration) { c.flushLimit = d }
+
+// SetSettleTime changes how long it must be quiet; before the first question.
+func SetSettleTime(c *Collector, d time.Duration) { c.settleTime = d }
+
+// Quiet is for its test in virtual time.
+type Quiet struct{ quiet }
+
+func (q *Quiet) Lasts(now time.Time, items int, moreToCome bool) time.Duration {
+	return q.lasts(now, items, moreToCome)
+}

@@ -42,7 +42,7 @@ func (c *Collector) Metrics() []Metric { return c.look().metrics }
 func (c *Collector) RequireSpan(tb testing.TB, name string, attributes ...attribute.KeyValue) *Span {
 	tb.Helper()
 	matches := func(s *Span) bool { return s.Name == name && has(s.Attributes, attributes) }
-	seen, found := await(c, func(s snapshot) []*Span { return filter(s.spans, matches) })
+	seen, found := await(c, func(s snapshot) []*Span { return filter(s.spans, matches) }, hasSpan(name))
 	if len(found) != 1 {
 		c.fail(tb, seen, "%s %s, want one", count(len(found), "span"), described(name, attributes))
 		return nil
@@ -54,7 +54,7 @@ func (c *Collector) RequireSpan(tb testing.TB, name string, attributes ...attrib
 // there is none, or more than one, the test fails with all that has arrived.
 func (c *Collector) RequireLog(tb testing.TB, message string, attributes ...attribute.KeyValue) LogRecord {
 	tb.Helper()
-	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) })
+	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) }, hasLog(message))
 	if len(found) != 1 {
 		c.fail(tb, seen, "%s %s, want one", count(len(found), "log record"), described(message, attributes))
 		return LogRecord{}
@@ -76,6 +76,8 @@ func (c *Collector) RequireMetric(tb testing.TB, name string, attributes ...attr
 			}
 		}
 		return found
+	}, func(s snapshot) bool {
+		return slices.ContainsFunc(s.metrics, func(m Metric) bool { return m.Name == name })
 	})
 	if len(found) == 0 {
 		fatal(tb, fmt.Sprintf("no metric %s%s\n\n%s", described(name, attributes), seen.circumstances(), drawMetrics(seen.metrics)))
@@ -93,7 +95,7 @@ func (c *Collector) RequireMetric(tb testing.TB, name string, attributes ...attr
 func (s *Span) RequireChild(tb testing.TB, name string, attributes ...attribute.KeyValue) *Span {
 	tb.Helper()
 	matches := func(child *Span) bool { return child.Name == name && has(child.Attributes, attributes) }
-	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) })
+	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) }, hasSpan(name))
 	if len(found) != 1 {
 		message := fmt.Sprintf("span %q has %s %s, want one%s%s", s.Name, count(len(found), "child"), described(name, attributes),
 			seen.circumstances(), s.in(seen).drawing())
@@ -149,7 +151,7 @@ func (s *Span) RequireEvent(tb testing.TB, name string, attributes ...attribute.
 // waits up to 5 s for it. If there is none, or more than one, the test fails with the whole trace.
 func (s *Span) RequireLog(tb testing.TB, message string, attributes ...attribute.KeyValue) LogRecord {
 	tb.Helper()
-	seen, found := await(s.trace.collector, func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) })
+	seen, found := await(s.trace.collector, func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) }, hasLog(message))
 	if len(found) != 1 {
 		s.in(seen).fail(tb, "span %q has %s %s, want one%s", s.Name, count(len(found), "log record"), described(message, attributes), seen.circumstances())
 		return LogRecord{}
@@ -164,6 +166,19 @@ func (s *Span) in(seen snapshot) *Span {
 		return s
 	}
 	return seen.spans[i]
+}
+
+// hasSpan and hasLog tell whether something of that name has arrived, whatever its attributes, trace and parent.
+func hasSpan(name string) func(snapshot) bool {
+	return func(seen snapshot) bool {
+		return slices.ContainsFunc(seen.spans, func(s *Span) bool { return s.Name == name })
+	}
+}
+
+func hasLog(message string) func(snapshot) bool {
+	return func(seen snapshot) bool {
+		return slices.ContainsFunc(seen.logs, func(r LogRecord) bool { return r.Body == message })
+	}
 }
 
 func matchingLogs(logs []LogRecord, message string, attributes []attribute.KeyValue) []LogRecord {

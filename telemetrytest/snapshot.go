@@ -20,6 +20,7 @@ type snapshot struct {
 	metrics  []Metric
 	flushErr error
 	waited   time.Duration // in vain; 0 if at all
+	settled  bool          // the wait was cut short: something like it was there, and nothing on its way
 }
 
 // look flushes and takes a snapshot.
@@ -62,19 +63,22 @@ func newest(metrics []otlptest.Metric) []Metric {
 }
 
 // await looks until something is found, or patience ends: it begins with the end of the first look, since a flush can take
-// long, and is over at once when a flush was given up.
-func await[T any](c *Collector, find func(snapshot) []T) (seen snapshot, found []T) {
-	begin, end := time.Now(), time.Time{}
+// long, and is over at once when a flush was given up. It ends early when something like it has arrived and nothing is
+// known to be on its way.
+func await[T any](c *Collector, find func(snapshot) []T, isLike func(snapshot) bool) (seen snapshot, found []T) {
+	begin, end, calm := time.Now(), time.Time{}, quiet{}
 	for {
 		seen = c.look()
 		if found = find(seen); len(found) > 0 {
 			return seen, found
 		}
+		now := time.Now()
 		if end.IsZero() {
-			end = time.Now().Add(patience)
+			end = now.Add(patience)
 		}
-		if time.Now().After(end) || errors.Is(seen.flushErr, context.DeadlineExceeded) {
-			seen.waited = time.Since(begin)
+		seen.settled = calm.lasts(now, seen.items(), seen.flushErr != nil || !isLike(seen) || c.mayHaveMore(seen)) >= c.settleTime
+		if seen.settled || now.After(end) || errors.Is(seen.flushErr, context.DeadlineExceeded) {
+			seen.waited = now.Sub(begin)
 			return seen, nil
 		}
 		requests := len(c.server.Requests())
@@ -84,11 +88,53 @@ func await[T any](c *Collector, find func(snapshot) []T) (seen snapshot, found [
 	}
 }
 
+// quiet knows since when nothing has arrived and nothing is known to be on its way.
+type quiet struct {
+	since time.Time
+	items int
+}
+
+// lasts is how long it has been quiet, given what has arrived by now; 0 when that has changed or more is on its way.
+func (q *quiet) lasts(now time.Time, items int, moreToCome bool) time.Duration {
+	if moreToCome || q.since.IsZero() || items != q.items {
+		q.since, q.items = now, items
+	}
+	return now.Sub(q.since)
+}
+
+// items is how much there is of all signals.
+func (s snapshot) items() int {
+	n := len(s.spans) + len(s.logs)
+	for _, m := range s.metrics {
+		n += len(m.Points)
+	}
+	return n
+}
+
+// mayHaveMore tells whether a span is open, or something has come from a service that [Start] has not started: of that one
+// it is not known what it holds.
+func (c *Collector) mayHaveMore(seen snapshot) bool {
+	known := map[any]bool{}
+	for _, r := range c.started() {
+		if r.open.count() > 0 {
+			return true
+		}
+		known[r.instance] = true
+	}
+	foreign := func(resource map[string]any) bool { return !known[resource["service.instance.id"]] }
+	return slices.ContainsFunc(seen.spans, func(s *Span) bool { return foreign(s.Resource) }) ||
+		slices.ContainsFunc(seen.logs, func(r LogRecord) bool { return foreign(r.Resource) }) ||
+		slices.ContainsFunc(seen.metrics, func(m Metric) bool { return foreign(m.Resource) })
+}
+
 // circumstances are what may explain that something is missing.
 func (s snapshot) circumstances() string {
 	var b strings.Builder
 	if s.waited > 0 {
 		fmt.Fprintf(&b, ", after %v", s.waited.Round(time.Second/10))
+	}
+	if s.settled {
+		b.WriteString(" (all that has ended has arrived, and no span is open)")
 	}
 	switch {
 	case s.flushErr != nil:

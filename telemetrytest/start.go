@@ -8,7 +8,10 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/google/uuid"
+	"go.opentelemetry.io/otel/sdk/resource"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/testenv"
@@ -20,7 +23,8 @@ type Recorder struct {
 	*Collector
 	Guard *telemetry.Guard // what a service gets from telemetry.Init
 
-	open *openSpans
+	open     *openSpans
+	instance string // service.instance.id, unless an option gives another
 }
 
 // Start starts telemetry for a test, over a collector of its own, and ends both with the test. It is [telemetry.Init] with
@@ -53,7 +57,7 @@ func Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 func (c *Collector) Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 	tb.Helper()
 	before := currentGlobals()
-	r := &Recorder{Collector: c, open: newOpenSpans()}
+	r := &Recorder{Collector: c, open: newOpenSpans(), instance: uuid.NewString()}
 	output := &testOutput{tb: tb}
 	guard, err := telemetry.Init(testenv.With(context.Background(), environment),
 		telemetry.WithSampler(sdktrace.AlwaysSample()),
@@ -62,6 +66,7 @@ func (c *Collector) Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 		telemetry.WithOptions(opts...),
 		telemetry.WithoutRuntimeMetrics(),
 		telemetry.WithSpanProcessors(r.open),
+		telemetry.WithResourceDetectors(resource.StringDetector("", semconv.ServiceInstanceIDKey, func() (string, error) { return r.instance, nil })),
 		c.destination())
 	tb.Cleanup(output.close)
 	if errors.Is(err, telemetry.ErrAlreadyInitialized) {
