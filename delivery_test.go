@@ -106,7 +106,7 @@ func TestOutageLosesNothing(t *testing.T) {
 			stop, offered := make(chan struct{}), make(chan int, 1)
 			go func() { offered <- offer(guard, stop) }()
 			noticed := func() bool {
-				return strings.Contains(console.String(), "cannot be delivered, they are kept and tried again")
+				return strings.Contains(console.String(), "cannot be delivered: each ")
 			}
 			err := c.of.play(t, collector, noticed)
 			close(stop)

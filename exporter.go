@@ -54,7 +54,7 @@ type connectionKey struct {
 func newConnections(cfg *config, selfLog *diagnose.Log) *connections {
 	explainer := newExplainer(cfg, selfLog.Mask())
 	c := &connections{
-		cfg: cfg, selfLog: selfLog, explainer: explainer, outages: &outages{selfLog: selfLog, explainer: explainer},
+		cfg: cfg, selfLog: selfLog, explainer: explainer, outages: &outages{selfLog: selfLog, explainer: explainer, retried: retried(cfg)},
 		http: map[connectionKey]*http.Client{}, grpc: map[connectionKey]*grpc.ClientConn{},
 	}
 	c.spool = c.openSpool()

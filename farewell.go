@@ -67,6 +67,7 @@ func (o *outages) endFarewell() {
 			o.sayLost(lost[0], l.items[lost[0]], l.cause, l.err) // and with it what was lost since its last line
 			continue
 		}
+		o.selfLog.Flush() // what was lost before is said before
 		o.selfLog.Say(slog.LevelError, fmt.Sprintf("%s were lost: %s", diagnose.Listed(counts), mask.TextOf(l.err)))
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"regexp"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -29,9 +30,9 @@ func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
 		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
 		load(g, 1000, 2*time.Minute)
 		said := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `(?m)^\+\d+s ERROR [\d,]+ spans were lost in the last minute, since \d\d:\d\d:\d\d: `, said)
+		require.Regexp(t, `(?m)^\+\d+s ERROR [\d,]+ more spans were lost in the last minute, since \d\d:\d\d:\d\d: `, said)
 		require.Equal(t, 1, strings.Count(said, "set OTEL_EXPORTER_OTLP_ENDPOINT"), "the remedy is said once, and at the end")
-		require.Regexp(t, `(?m)^\+\d+s WARN traces cannot be delivered, .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, said)
+		require.Regexp(t, `(?m)^\+\d+s WARN traces cannot be delivered: .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, said)
 		require.Error(t, g.Shutdown(t.Context()))
 		closing := withoutTimes(out.take(t, begin))
 		require.Len(t, closing, 2)
@@ -53,7 +54,7 @@ func TestLinesBetweenAreShort(t *testing.T) {
 		require.Len(t, said, 3, "%s", said)
 		require.Regexp(t, `^\+\ds ERROR \d+ spans were lost: `+regexp.QuoteMeta(reason+advice)+"$", said[0], "no line has said it before")
 		for _, line := range said[1:] {
-			require.Regexp(t, `^\+\d+s ERROR [\d,]+ spans were lost in the last minute, since .*: `+regexp.QuoteMeta(reason)+"$", line)
+			require.Regexp(t, `^\+\d+s ERROR [\d,]+ more spans were lost in the last minute, since .*: `+regexp.QuoteMeta(reason)+"$", line)
 		}
 		require.Error(t, g.ForceFlush(t.Context()))
 		out.take(t, begin)
@@ -88,6 +89,31 @@ func TestShutdownInAnOutageSaysTheReasonOnce(t *testing.T) {
 	})
 }
 
+// Each lost item is in one line, whether it was lost before the Shutdown or by it.
+func TestLinesAboutLossesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{down: errRefused}, &selfLines{}
+		g := startInBubble(t, w, out, environment{
+			"OTEL_TRACES_SAMPLER": "always_on", "OTEL_BSP_EXPORT_TIMEOUT": "3000", "OTEL_METRIC_EXPORT_TIMEOUT": "4000", "OTEL_METRIC_EXPORT_INTERVAL": "10000",
+		}, WithoutRuntimeMetrics())
+		load(g, 10, 20*time.Second)
+		require.Error(t, g.Shutdown(t.Context()))
+		lines := withoutTimes(out.take(t, time.Now()))
+		h := g.Health()
+		for unit, books := range map[string]SignalHealth{"span": h.Traces, "data point": h.Metrics, "log record": h.Logs} {
+			require.Positive(t, books.Lost(), unit)
+			said := int64(0)
+			for _, m := range regexp.MustCompile(`([\d,]+) (?:more )?`+unit+`s?\b`).FindAllStringSubmatch(strings.Join(lines, "\n"), -1) {
+				n, err := strconv.ParseInt(strings.ReplaceAll(m[1], ",", ""), 10, 64)
+				require.NoError(t, err)
+				said += n
+			}
+			require.Equal(t, books.Lost(), said, "%s: %s", unit, strings.Join(lines, "\n"))
+		}
+		require.Regexp(t, `ERROR \d+ spans, .* were lost: [^\n]*\nWARN stopped$`, strings.Join(lines, "\n"), "the Shutdown's own line is the last one about losses")
+	})
+}
+
 // Whoever handles the errors himself gets each with its reason.
 func TestErrorHandlerGetsEveryReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -103,7 +129,7 @@ func TestErrorHandlerGetsEveryReason(t *testing.T) {
 		require.Error(t, g.Shutdown(t.Context()))
 		all := strings.Join(handled, "\n")
 		for _, signal := range []string{"traces", "logs"} {
-			require.Regexp(t, `(?m)^telemetry: `+signal+` cannot be delivered, .*: nothing listens`, all)
+			require.Regexp(t, `(?m)^telemetry: `+signal+` cannot be delivered: .*: nothing listens`, all)
 		}
 		for _, unit := range []string{"spans", "log records"} {
 			require.Regexp(t, `(?m)^telemetry: \d+ `+unit+` were lost: nothing listens`, all)

@@ -22,6 +22,7 @@ type outages struct {
 	selfLog   *diagnose.Log
 	explainer *explainer
 	spools    bool
+	retried   [signalCount]setting[time.Duration] // see retried
 
 	mu      sync.Mutex
 	signals [signalCount]*running      // nil as long as the signal does not run
@@ -68,17 +69,39 @@ func (o *outages) down(name string, cause error) {
 	if known {
 		like = o.tell(s, cause)
 	}
-	reach := "the queue reaches"
-	if o.spools {
-		reach = "spool and queue reach"
-	}
 	o.explainer.tell(cause.Error())
-	line := fmt.Sprintf("%s cannot be delivered, they are kept and tried again as far as %s: %v", name, reach, cause)
+	line := fmt.Sprintf("%s cannot be delivered%s: %v", name, o.meanwhile(s, known), cause)
 	if like != "" && !o.selfLog.Forwards() {
 		o.selfLog.SayAs(line, slog.LevelWarn, fmt.Sprintf("%s cannot be delivered either, for the same reason as %s", name, like))
 		return
 	}
 	o.selfLog.Say(slog.LevelWarn, line)
+}
+
+// meanwhile is what becomes of a signal's items in an outage.
+func (o *outages) meanwhile(s signal, known bool) string {
+	switch {
+	case o.spools:
+		return " and wait on disk"
+	case !known || o.retried[s].value == 0:
+		return ""
+	}
+	what := "batch"
+	if s == metrics {
+		what = "export"
+	}
+	return fmt.Sprintf(": each %s is retried for %s (%s) and then lost, unless there is a spool (TELEMETRY_SPOOL_DIR)", what, o.retried[s].value, o.retried[s].origin)
+}
+
+// retried is for how long each batch of a signal is tried, and what a person sets to change that.
+func retried(cfg *config) (all [signalCount]setting[time.Duration]) {
+	all = [signalCount]setting[time.Duration]{traces: cfg.spanBatch.exportTimeout, metrics: cfg.metricTimeout, logs: cfg.logBatch.exportTimeout}
+	for s, variable := range [signalCount]string{traces: "OTEL_BSP_EXPORT_TIMEOUT", metrics: "OTEL_METRIC_EXPORT_TIMEOUT", logs: "OTEL_BLRP_EXPORT_TIMEOUT"} {
+		if !isOption(all[s].origin) {
+			all[s].origin = variable
+		}
+	}
+	return all
 }
 
 // tell takes down why a signal cannot be delivered, and returns the one whose line has just said the same, "" without one.
@@ -129,7 +152,7 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 		level, cause = slog.LevelWarn, name+" are answered again, and refused"
 		text = fmt.Sprintf("%s are answered again after %v, and refused: %v; %s in between", name, rounded(after), refusal, losses(*began, now))
 	}
-	if o.selfLog.SayAs(cause, level, text, slog.Duration("after", rounded(after)), slog.Int64("kept", kept), slog.Int64("lost", lost)) {
+	if o.selfLog.SayAs(cause, level, text, slog.String("after", rounded(after).String()), slog.Int64("kept", kept), slog.Int64("lost", lost)) {
 		o.selfLog.Settle(lostInOutage, s.unit())
 	}
 }

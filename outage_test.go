@@ -170,7 +170,7 @@ func TestOutageWritesAHandfulOfLines(t *testing.T) {
 		begin := time.Now()
 		n += load(g, 100, time.Minute)
 		away := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `^\+\d+s WARN (traces|logs|metrics) cannot be delivered, [^\n]*nothing listens at localhost:4318[^\n]*`+
+		require.Regexp(t, `^\+\d+s WARN (traces|logs|metrics) cannot be delivered: each (batch|export) is retried for [^\n]*nothing listens at localhost:4318[^\n]*`+
 			`(\n\+\d+s WARN (traces|logs|metrics) cannot be delivered either, for the same reason as (traces|logs|metrics)){2}$`, away,
 			"one line for each signal, in a minute of failing exports, and the reason once")
 		w.set(nil, 0)
@@ -227,12 +227,12 @@ func TestLateFailureHasItsReason(t *testing.T) {
 		log := func() { g.Logger().Info("worked") }
 		span()
 		time.Sleep(10 * time.Second)
-		require.Regexp(t, `^\+\ds WARN traces cannot be delivered, .*: nothing listens`, strings.Join(out.take(t, begin), "\n"))
+		require.Regexp(t, `^\+\ds WARN traces cannot be delivered: each batch is retried for 30s \(OTEL_BSP_EXPORT_TIMEOUT\) and then lost, unless there is a spool \(TELEMETRY_SPOOL_DIR\): nothing listens`, strings.Join(out.take(t, begin), "\n"))
 		time.Sleep(6 * time.Minute)
 		out.take(t, begin)
 		log()
 		time.Sleep(10 * time.Second)
-		require.Regexp(t, `^\+\d+s WARN logs cannot be delivered, .*: nothing listens`, strings.Join(out.take(t, begin), "\n"))
+		require.Regexp(t, `^\+\d+s WARN logs cannot be delivered: each batch is retried for 30s \(OTEL_BLRP_EXPORT_TIMEOUT\) and then lost, unless there is a spool \(TELEMETRY_SPOOL_DIR\): nothing listens`, strings.Join(out.take(t, begin), "\n"))
 
 		w.set(nil, 0)
 		span()
@@ -246,8 +246,8 @@ func TestLateFailureHasItsReason(t *testing.T) {
 		span()
 		time.Sleep(10 * time.Second)
 		said := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `WARN logs cannot be delivered, .*: the host name localhost does not resolve`, said)
-		require.Regexp(t, `WARN traces cannot be delivered, .*: nothing listens`, said, "another reason")
+		require.Regexp(t, `WARN logs cannot be delivered: .*: the host name localhost does not resolve`, said)
+		require.Regexp(t, `WARN traces cannot be delivered: .*: nothing listens`, said, "another reason")
 		w.set(nil, 0)
 	})
 }
@@ -267,7 +267,7 @@ func TestNextOutageHasItsReason(t *testing.T) {
 		w.set(errRefused, 0)
 		g.Logger().Info("worked")
 		time.Sleep(10 * time.Second)
-		require.Regexp(t, `^\+\d+s WARN logs cannot be delivered, .*: nothing listens`, strings.Join(out.take(t, begin), "\n"))
+		require.Regexp(t, `^\+\d+s WARN logs cannot be delivered: each batch is retried for 30s \(OTEL_BLRP_EXPORT_TIMEOUT\) and then lost, unless there is a spool \(TELEMETRY_SPOOL_DIR\): nothing listens`, strings.Join(out.take(t, begin), "\n"))
 		w.set(nil, 0)
 	})
 }
@@ -280,7 +280,7 @@ func TestOutageNamesTheSpool(t *testing.T) {
 		env := environment{"OTEL_TRACES_SAMPLER": "always_on", "TELEMETRY_SPOOL_DIR": t.TempDir()}
 		g := startInBubble(t, w, out, env, WithoutMetrics(), WithoutLogs())
 		load(g, 10, 10*time.Second)
-		require.Contains(t, strings.Join(out.take(t, begin), "\n"), "they are kept and tried again as far as spool and queue reach: ")
+		require.Contains(t, strings.Join(out.take(t, begin), "\n"), " cannot be delivered and wait on disk: ")
 		require.NoError(t, g.Shutdown(t.Context()), "it is on disk")
 	})
 }

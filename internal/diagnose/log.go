@@ -53,7 +53,7 @@ type cause struct {
 	sum   func(n int64, span, since string) string // words its repetitions
 	since time.Time                                // it first came
 	said  time.Time                                // it had its last line
-	count int64                                    // of the minute after that line; the first line's own counts too
+	count int64                                    // of the minute after that line; see counted
 	more  bool                                     // some of count have not been said
 	timer *time.Timer                              // to the end of the minute; runs while more is set
 }
@@ -143,7 +143,7 @@ func (l *Log) SayAs(cause string, level slog.Level, message string, args ...any)
 		return true
 	}
 	cause = l.line(cause)
-	return l.say(Cause(cause), 1, level, message, args, func(n int64, span, since string) string {
+	return l.say(Cause(cause), counted{1, 1}, level, message, args, func(n int64, span, since string) string {
 		return fmt.Sprintf("%s: %s in the last %s, since %s", cause, Count(n, "time", "times"), span, since)
 	})
 }
@@ -162,8 +162,12 @@ func (l *Log) Lost(cause string, n int64, unit string, reason error) {
 	if cause == "" {
 		cause = Cause(called)
 	}
-	l.say("lost "+unit+" "+cause, n, slog.LevelError, message, nil, func(n int64, span, since string) string {
-		return fmt.Sprintf("%s lost in the last %s, since %s: %s", were(n, unit), span, since, called)
+	l.say("lost "+unit+" "+cause, counted{n, 0}, slog.LevelError, message, nil, func(n int64, span, since string) string {
+		more := unit + " were"
+		if n == 1 {
+			more = strings.TrimSuffix(unit, "s") + " was"
+		}
+		return fmt.Sprintf("%s more %s lost in the last %s, since %s: %s", Thousands(n), more, span, since, called)
 	})
 }
 
@@ -182,6 +186,13 @@ func (l *Log) Settle(cause, unit string) {
 func (l *Log) Close() {
 	l.mu.Lock()
 	l.closed = true
+	l.mu.Unlock()
+	l.Flush()
+}
+
+// Flush says what has repeated and was not said yet, before its minute is over.
+func (l *Log) Flush() {
+	l.mu.Lock()
 	var due []*cause
 	for _, c := range l.causes {
 		if c.more {
@@ -199,7 +210,11 @@ func (l *Log) Close() {
 	}
 }
 
-func (l *Log) say(key string, n int64, level slog.Level, message string, args []any, sum func(int64, string, string) string) bool {
+// counted is how often a line's cause has come, and how much of that the count after the first line begins with: occurrences
+// include the first one; items that a line has said to be lost are in no other line, so that the lines add up.
+type counted struct{ n, first int64 }
+
+func (l *Log) say(key string, n counted, level slog.Level, message string, args []any, sum func(int64, string, string) string) bool {
 	if level < l.level || !l.admit(key, n, level, sum) {
 		return false
 	}
@@ -210,7 +225,7 @@ func (l *Log) say(key string, n int64, level slog.Level, message string, args []
 }
 
 // admit reports whether a line may be written, and counts it if not.
-func (l *Log) admit(key string, n int64, level slog.Level, sum func(int64, string, string) string) bool {
+func (l *Log) admit(key string, n counted, level slog.Level, sum func(int64, string, string) string) bool {
 	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -225,11 +240,11 @@ func (l *Log) admit(key string, n int64, level slog.Level, sum func(int64, strin
 		}
 	}
 	if c == nil || now.Sub(c.said) >= quiet && !c.more {
-		l.causes[key] = &cause{level: level, sum: sum, since: now, said: now, count: n}
+		l.causes[key] = &cause{level: level, sum: sum, since: now, said: now, count: n.first}
 		return true
 	}
 	c.level, c.sum = level, sum
-	c.count += n
+	c.count += n.n
 	if !c.more && !l.closed {
 		c.more = true
 		c.timer = time.AfterFunc(quiet-now.Sub(c.said), func() { l.minuteOver(c) })

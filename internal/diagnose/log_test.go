@@ -125,7 +125,7 @@ func TestLossesAreAddedUp(t *testing.T) {
 		require.Equal(t, []string{"1,024 spans were lost: connection refused (0 attempts)", "1 log record was lost: connection refused"}, out.messages())
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, []string{"37,888 spans were lost in the last minute, since " + began + ": connection refused (36 attempts)"}, out.messages())
+		require.Equal(t, []string{"36,864 more spans were lost in the last minute, since " + began + ": connection refused (36 attempts)"}, out.messages())
 
 		for range 2 {
 			log.Lost("outage", 10, "spans", errors.New("queue full"))
@@ -139,7 +139,7 @@ func TestLossesAreAddedUp(t *testing.T) {
 		require.Empty(t, out.messages(), "still the same minute")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		require.Equal(t, []string{"7 spans were lost in the last minute, since " + began[:4] + "1:00: queue full"}, out.messages(), "what is settled is not said again")
+		require.Equal(t, []string{"7 more spans were lost in the last minute, since " + began[:4] + "1:00: queue full"}, out.messages(), "what is settled is not said again")
 	})
 }
 
