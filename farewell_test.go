@@ -36,7 +36,7 @@ func TestShutdownInAnOutageSaysWhatIsPending(t *testing.T) {
 		require.Error(t, g.Shutdown(t.Context()))
 		closing := withoutTimes(out.take(t, begin))
 		require.Len(t, closing, 2)
-		require.Regexp(t, `^ERROR [\d,]+ spans were lost in the last \d+s, since .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, closing[0])
+		require.Regexp(t, `^ERROR [\d,]+ more spans were lost in the last \d+s, since .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, closing[0])
 		require.Equal(t, "WARN stopped", closing[1])
 	})
 }
