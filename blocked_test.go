@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log"
+	"log/slog"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -115,4 +118,80 @@ func TestInitSaysWhatIsWrongBeforeItReturns(t *testing.T) {
 	}
 	require.ErrorContains(t, errors.Join(handled...), "OTEL_BSP_SCHEDULE_DELAY")
 	require.Contains(t, log.String(), "OTEL_BSP_SCHEDULE_DELAY")
+}
+
+// The log package holds its lock while it writes, so a line of net/http's server can hold that lock for good.
+func TestLogPackageThatBlocks(t *testing.T) {
+	stuck := make(blockedWriter)
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	begin := func(out io.Writer) *telemetry.Guard {
+		var guard *telemetry.Guard
+		soonDone(t, "Init", func() {
+			var err error
+			guard, err = telemetry.Init(testenv.With(context.Background(), map[string]string{"OTEL_LOG_LEVEL": "error"}),
+				telemetry.WithDisabled(true), telemetry.WithLogOutput(out))
+			require.NoError(t, err)
+		})
+		return guard
+	}
+	first := begin(stuck)
+	written := make(chan struct{})
+	go func() { defer close(written); log.Print("http: TLS handshake error") }()
+	require.Eventually(t, func() bool { return holdsLogPackage() }, waitFor, tick)
+	var err error
+	soonDone(t, "Shutdown", func() { err = first.Shutdown(context.Background()) })
+	require.EqualError(t, err, "telemetry: shutdown: a line of the log package has blocked for 250ms: "+
+		"the log package gets its output back after that line")
+
+	out := &syncBuffer{}
+	second := begin(out)
+	close(stuck)
+	<-written
+	require.Eventually(t, func() bool {
+		log.Print("after the line")
+		return strings.Contains(out.String(), `"msg":"after the line"`)
+	}, waitFor, tick, "the second guard has the log package in the end")
+	slog.Info("through slog")
+	require.Contains(t, out.String(), `"msg":"through slog"`)
+	require.NoError(t, second.Shutdown(context.Background()))
+}
+
+// holdsLogPackage tells whether a line of the log package is being written.
+func holdsLogPackage() bool {
+	free := make(chan struct{})
+	go func() { defer close(free); log.Writer() }()
+	select {
+	case <-free:
+		return false
+	case <-time.After(100 * time.Millisecond):
+		return true
+	}
+}
+
+// What Run itself logs does not keep main from starting, nor its telemetry from arriving.
+func TestRunWithALogOutputThatBlocks(t *testing.T) {
+	t.Parallel()
+	for name, fail := range map[string]func(){
+		"an error": func() {},
+		"a panic":  func() { panic("no stock") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := otlptest.New(t)
+			stuck := make(blockedWriter)
+			t.Cleanup(func() { close(stuck) })
+			soonDone(t, "Run", func() {
+				defer func() { _ = recover() }()
+				_ = telemetry.Run(context.Background(), func(ctx context.Context) error {
+					_, span := telemetry.GuardFromContext(ctx).TracerProvider().Tracer("test").Start(ctx, "x")
+					span.End()
+					fail()
+					return errors.New("no stock")
+				}, telemetry.WithoutGlobals(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(stuck),
+					telemetry.WithMetricInterval(-1)) // an error of Init
+			})
+			require.Equal(t, []string{"x"}, spanNames(c))
+			require.Contains(t, strings.Join(logBodies(c), "\n"), map[string]string{"an error": "the program failed", "a panic": "panic: no stock"}[name])
+		})
+	}
 }

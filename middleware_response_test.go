@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -180,6 +181,17 @@ func TestHandlerOutcome(t *testing.T) {
 			w.WriteHeader(http.StatusOK)
 			panic(http.ErrAbortHandler)
 		}, outcome{"GET", "200", "", codes.Unset}},
+		"a source without a byte leaves the answer to the handler": {func(w http.ResponseWriter, _ *http.Request) {
+			if _, err := io.Copy(w, iotest.ErrReader(errors.New("upstream"))); err != nil {
+				http.Error(w, "bad gateway", http.StatusBadGateway)
+			}
+		}, outcome{"GET", "502", "502", codes.Error}},
+		"a source that fails behind its first byte": {func(w http.ResponseWriter, _ *http.Request) {
+			_, err := io.Copy(w, io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errors.New("upstream"))))
+			if err != nil {
+				w.WriteHeader(http.StatusBadGateway)
+			}
+		}, outcome{"GET", "200", "", codes.Unset}},
 		"Goexit": {func(http.ResponseWriter, *http.Request) { runtime.Goexit() }, outcome{"GET", "", "", codes.Unset}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -323,6 +335,7 @@ func TestHandlerUpgradedConnection(t *testing.T) {
 			_ = buffer.Flush()
 			_, _ = w.Write([]byte("goes nowhere"))
 			echo(conn, buffer)
+			w.WriteHeader(http.StatusInternalServerError) // goes nowhere either
 		},
 		"answered by the server": func(w http.ResponseWriter, _ *http.Request) {
 			w.Header().Set("Upgrade", "echo")

@@ -72,6 +72,8 @@ type (
 		Value int
 		Next  *list
 	}
+	errorOfMany    struct{ all []error }
+	errorOfNames   map[string]error
 	valuerOfItself struct{}
 	selfPointer    *selfPointer
 )
@@ -81,6 +83,8 @@ func (s textsItself) MarshalText() ([]byte, error)     { return []byte("own text
 func (m mapOfItself) MarshalJSON() ([]byte, error)     { return []byte(`"own JSON of a map"`), nil }
 func (p *pointerNamed) String() string                 { return fmt.Sprintf("pointer to %v", p.Self) }
 func (e *errorOfItself) Error() string                 { return "inner: " + e.inner.Error() }
+func (e *errorOfMany) Error() string                   { return errors.Join(e.all...).Error() }
+func (e errorOfNames) Error() string                   { return fmt.Sprint(map[string]error(e)) }
 func (v valuerOfItself) LogValue() slog.Value {
 	return slog.GroupValue(slog.Any("l", v), slog.Any("r", v))
 }
@@ -99,6 +103,13 @@ func selfHolding() map[string]any {
 	named.Self = []any{named}
 	wrapped := &errorOfItself{}
 	wrapped.inner = &errorOfItself{inner: wrapped}
+	many := &errorOfMany{}
+	for range 3000 {
+		many.all = append(many.all, errors.New("no stock"))
+	}
+	many.all = append(many.all, many)
+	names := errorOfNames{}
+	names["self"] = names
 	wide := []any{make([]any, 200), nil}
 	wide[1] = wide
 	ring := &list{Value: 1}
@@ -118,7 +129,7 @@ func selfHolding() map[string]any {
 	group = slog.GroupValue(members...)
 	return map[string]any{
 		"MarshalJSON": marshaler, "MarshalText": texts, "MarshalText by value": byValue, "a map with MarshalJSON": ofMap,
-		"String of a pointer": named, "that pointer's value": *named, "an error inside": []any{wrapped}, "a wide slice": wide,
+		"String of a pointer": named, "that pointer's value": *named, "an error inside": []any{wrapped}, "an error of many": []any{many}, "an error that is a map": []any{names}, "a wide slice": wide,
 		"a ring": ring, "shared subtrees": shared, "keys": keys, "a pointer to itself": pointer, "groups": group,
 		"LogValue": valuerOfItself{}, "reached by a pointer": &wide, "in a group": slog.GroupValue(slog.Any("g", wide)),
 		"in a struct": struct {

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 // Logs is a slog handler that writes a compact line for each record and repeats it in the tree of its span. It is safe
@@ -197,7 +199,7 @@ func (h *Logs) flatten(attrs []attr, groups []string, a slog.Attr) []attr {
 func valueText(v slog.Value) (text string) {
 	defer func() {
 		if p := recover(); p != nil {
-			text = fmt.Sprintf("!PANIC: %v", p)
+			text = "!PANIC: " + logs.Text(p)
 		}
 	}()
 	switch v.Kind() {

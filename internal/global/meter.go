@@ -12,6 +12,8 @@ import (
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/embedded"
 	"go.opentelemetry.io/otel/metric/noop"
+
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 type meterProvider struct {
@@ -127,7 +129,7 @@ func instrument[H interface {
 func created[I any](create func() (I, error)) (i I, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %v", p)
+			err = fmt.Errorf("panic: %s", logs.Text(p))
 		}
 	}()
 	return create()

@@ -35,8 +35,12 @@ func panicText(p any) (s string) {
 	return "a value of type " + reflect.TypeOf(p).String()
 }
 
-// maxCallVisits bounds the look at a value before one of its methods is called that encoding/json would not call.
-const maxCallVisits = 500
+// maxCallVisits bounds the look at a value before one of its methods is called that encoding/json would not call. An error
+// may hold a whole response, so more of it is looked at.
+const (
+	maxCallVisits  = 500
+	maxErrorVisits = 5_000
+)
 
 // isTree tells whether a value holds nothing twice on a way down, and is small: its methods can follow it to its end.
 func isTree(v reflect.Value) bool {
@@ -44,23 +48,36 @@ func isTree(v reflect.Value) bool {
 	return !s.recurs(v, nil) && s.visits >= 0
 }
 
-// failsForever tells whether an error leads back to itself through other errors, so that its text never ends. What else
-// it holds, such as a connection, may well be part of cycles.
+// failsForever tells whether an error leads back to itself through other errors, so that its text never ends, or is too
+// large to tell. What else it holds, such as a connection, may well be part of cycles.
 func failsForever(v reflect.Value) bool {
-	s := search{visits: maxCallVisits, errors: true}
-	return s.recurs(v, nil)
+	s := search{visits: maxErrorVisits, errors: true, seen: map[visit]bool{}}
+	return s.recurs(v, nil) || s.visits < 0
 }
 
 type search struct {
 	visits int
 	errors bool // only errors count
+	seen   map[visit]bool
+}
+
+// ref is a pointer, a map or a slice.
+type ref struct {
+	at   uintptr
+	size int
+	kind reflect.Type
 }
 
 // way is the references on the way down to a value.
 type way struct {
-	at    uintptr
-	kind  reflect.Type
+	ref
 	outer *way
+}
+
+// visit is the look at an error, or at what an error holds.
+type visit struct {
+	ref
+	by *way // nil for an error
 }
 
 func (s *search) recurs(v reflect.Value, outer *way) bool {
@@ -72,13 +89,20 @@ func (s *search) recurs(v reflect.Value, outer *way) bool {
 		if v.IsNil() {
 			return false
 		}
+		r, by := refOf(v), outer
 		if !s.errors || v.Type().Implements(errorType) {
 			for w := outer; w != nil; w = w.outer {
-				if w.at == v.Pointer() && w.kind == v.Type() {
+				if w.at == r.at && w.kind == r.kind {
 					return true
 				}
 			}
-			outer = &way{v.Pointer(), v.Type(), outer}
+			outer, by = &way{r, outer}, nil
+		}
+		if s.errors {
+			if s.seen[visit{r, by}] {
+				return false
+			}
+			s.seen[visit{r, by}] = true
 		}
 	}
 	switch v.Kind() {
@@ -100,8 +124,11 @@ func (s *search) recurs(v reflect.Value, outer *way) bool {
 			}
 		}
 	case reflect.Map:
-		if s.errors || !v.CanInterface() { // somebody may write to it at this moment
+		if !v.CanInterface() { // another goroutine may write to it at this moment
 			return !s.errors
+		}
+		if s.errors && !v.Type().Elem().Implements(errorType) {
+			return false
 		}
 		for entries := v.MapRange(); s.visits > 0 && entries.Next(); {
 			if s.recurs(entries.Key(), outer) || s.recurs(entries.Value(), outer) {
@@ -110,6 +137,14 @@ func (s *search) recurs(v reflect.Value, outer *way) bool {
 		}
 	}
 	return false
+}
+
+func refOf(v reflect.Value) ref {
+	r := ref{at: v.Pointer(), kind: v.Type()}
+	if v.Kind() == reflect.Slice {
+		r.size = v.Len()
+	}
+	return r
 }
 
 // nests tells which kinds hold other values, and count a level of depth.

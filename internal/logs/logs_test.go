@@ -269,6 +269,16 @@ func TestBoundsOfARecordsValues(t *testing.T) {
 		require.Equal(t, cutNote, past.items[1].text)
 		require.Len(t, walked(t, errors.New(strings.Repeat("x", MaxValueBytes+1))).Any().(error).Error(), MaxValueBytes+len("…"))
 	})
+	t.Run("a number behind the last byte", func(t *testing.T) {
+		almost := strings.Repeat("x", MaxValueBytes-3)
+		for name, value := range map[string]any{
+			"of encoding/json": []any{almost, json.Number("1234567")},
+			"of a marshaler":   json.RawMessage(`["` + almost + `",1234567]`),
+		} {
+			_, ours := lines(t, value)
+			require.Contains(t, ours, almost+`","123…"]`, name)
+		}
+	})
 	t.Run("of all attributes of a record", func(t *testing.T) {
 		k := &keeper{}
 		r := slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0)
@@ -321,4 +331,30 @@ func BenchmarkValues(b *testing.B) {
 			})
 		}
 	}
+}
+
+// circular is what a connection is to the error that holds it.
+type circular struct {
+	next *circular
+	more [200]any
+}
+
+type heldError struct {
+	conn *circular
+	err  error
+}
+
+func (e *heldError) Error() string { return "send: " + e.err.Error() }
+
+// An error below the top is asked for its text, whatever it holds beside other errors.
+func TestErrorsHoldConnections(t *testing.T) {
+	conn := &circular{next: &circular{}}
+	conn.next.next = conn
+	shared := errors.New("reset by peer")
+	err := error(&heldError{conn, shared})
+	for range 5 {
+		err = &heldError{conn, err}
+	}
+	_, ours := lines(t, []any{err, err})
+	require.Equal(t, 12, strings.Count(ours, "send: "), ours)
 }

@@ -50,7 +50,7 @@ func (w *walk) decoded(decoder *json.Decoder, levels int) (Node, error) {
 		}
 		return n, nil
 	case json.Number:
-		return Node{kind: number, text: w.text(string(token))}, nil
+		return w.number(string(token)), nil
 	case string:
 		return w.textNode(token), nil
 	case json.Delim:

@@ -142,6 +142,14 @@ func (w *walk) text(s string) string {
 
 func (w *walk) textNode(s string) Node { return Node{kind: text, text: w.text(s)} }
 
+// number is a JSON number, or a text if it has to be cut.
+func (w *walk) number(s string) Node {
+	if len(s) > w.bytes {
+		return w.textNode(s)
+	}
+	return Node{kind: number, text: w.text(s)}
+}
+
 // any walks a value that is none of slog's kinds.
 func (w *walk) any(value any, levels int) Node {
 	switch value := value.(type) {
@@ -235,7 +243,7 @@ func (w *walk) special(value any, levels int) Node {
 		return Node{kind: duration, bits: uint64(value)}
 	case json.Number:
 		if json.Valid([]byte(value)) {
-			return Node{kind: number, text: w.text(string(value))}
+			return w.number(string(value))
 		}
 		return w.textNode(string(value))
 	}

@@ -3,6 +3,8 @@ package mask
 import (
 	"errors"
 	"fmt"
+
+	"github.com/fleetotel/telemetry/internal/logs"
 )
 
 // Error returns err with its text masked; nil for nil. It unwraps to err, for those who classify errors.
@@ -21,7 +23,7 @@ func (m Mask) Error(err error) error {
 func TextOf(err error) (text string) {
 	defer func() {
 		if p := recover(); p != nil {
-			text = fmt.Sprintf("an error of type %T, whose Error panics: %v", err, p)
+			text = fmt.Sprintf("an error of type %T, whose Error panics: %s", err, logs.Text(p))
 		}
 	}()
 	return err.Error()

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -156,4 +157,20 @@ func FuzzNoFormShowsASecret(f *testing.F) {
 			}
 		}
 	})
+}
+
+// errorThatPanics does so when it is asked for its text.
+type errorThatPanics struct{ value any }
+
+func (e errorThatPanics) Error() string { panic(e.value) }
+
+func TestTextOfErrorsThatPanic(t *testing.T) {
+	debug.SetMaxStack(32 << 20)
+	var itself any
+	holder := map[string]any{"k": &itself}
+	itself = []any{holder}
+	holder["k"] = itself
+	for _, value := range []any{"boom", holder} {
+		require.Contains(t, mask.TextOf(errorThatPanics{value}), "an error of type mask_test.errorThatPanics, whose Error panics: ")
+	}
 }

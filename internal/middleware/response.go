@@ -92,11 +92,19 @@ func (w *Response) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadFrom lets the server's writer use sendfile.
-func (w *Response) ReadFrom(src io.Reader) (int64, error) {
-	w.implicitHeader()
-	n, err := io.Copy(w.ResponseWriter, src)
-	w.size.Add(n)
+// ReadFrom lets the server's writer use sendfile. The header goes out with the first byte: a source without any leaves it
+// to the handler, which may answer 502.
+func (w *Response) ReadFrom(src io.Reader) (n int64, err error) {
+	w.Prepare()
+	deserted, returned := clientIsGone(w.request.Context()), false
+	defer func() {
+		w.size.Add(n)
+		if n > 0 || !returned { // how much a source that panics has given is not known
+			w.settle(http.StatusOK, deserted)
+		}
+	}()
+	n, err = io.Copy(w.ResponseWriter, src)
+	returned = true
 	return n, err
 }
 
@@ -119,15 +127,15 @@ func (w *Response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 // implicitHeader is what the server does at the first byte of a body.
 func (w *Response) implicitHeader() {
-	if w.status.Load() == 0 && !w.hijacked.Load() {
+	if w.status.Load() == 0 {
 		w.Prepare()
 		w.settle(http.StatusOK, clientIsGone(w.request.Context()))
 	}
 }
 
-// settle keeps the first final status; the server sends no other.
+// settle keeps the first final status. The server sends no other, and none on a connection that was taken over.
 func (w *Response) settle(status int, deserted bool) {
-	if w.status.CompareAndSwap(0, int32(status)) {
+	if !w.hijacked.Load() && w.status.CompareAndSwap(0, int32(status)) {
 		w.deserted.Store(deserted)
 	}
 }
