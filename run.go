@@ -90,14 +90,28 @@ func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Opti
 	defer stop.release()
 	guard, err := Init(ctx, opts...)
 	if err != nil {
-		guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", err)
+		logged(func() { guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", err) })
 	}
 	defer guard.deliver(stop)
 	defer logPanic(ctx, guard.Logger())
 
 	err = main(context.WithValue(ctx, guardKey{}, guard))
-	logEnd(ctx, guard.Logger(), err)
+	logged(func() { logEnd(ctx, guard.Logger(), err) })
 	return err
+}
+
+// logged runs what logs a line of Run's own, and waits a moment for it: an output that blocks keeps neither main nor the
+// delivery. The collector gets the record at once.
+func logged(line func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = contained(func() error { line(); return nil })
+	}()
+	select {
+	case <-done:
+	case <-time.After(logGrace):
+	}
 }
 
 type guardKey struct{}
@@ -146,10 +160,13 @@ func logPanic(ctx context.Context, logger *slog.Logger) {
 		return
 	}
 	kind, message := describePanic(value)
-	logger.LogAttrs(ctx, slog.LevelError, "panic: "+message,
-		slog.String(string(semconv.ExceptionTypeKey), kind),
-		slog.String(string(semconv.ExceptionMessageKey), message),
-		slog.String(string(semconv.ExceptionStacktraceKey), panicStack()))
+	stack := panicStack()
+	logged(func() {
+		logger.LogAttrs(ctx, slog.LevelError, "panic: "+message,
+			slog.String(string(semconv.ExceptionTypeKey), kind),
+			slog.String(string(semconv.ExceptionMessageKey), message),
+			slog.String(string(semconv.ExceptionStacktraceKey), stack))
+	})
 	panic(value)
 }
 

@@ -31,6 +31,8 @@ const (
 	tooShort = 50 * time.Millisecond
 	// graceAfterEnd is how long a signal may take at most to come back when its share is over.
 	graceAfterEnd = 250 * time.Millisecond
+	// logGrace is how long Run waits for its own lines, and Init and Shutdown for one that the log package is writing.
+	logGrace = 250 * time.Millisecond
 	// graceForNobody is how long Shutdown waits for an endpoint that nobody has set and at which nothing has ever listened.
 	// A program without a collector ends as it would without telemetry; a collector that was started with it has a moment.
 	graceForNobody = time.Second
@@ -54,8 +56,8 @@ type Guard struct {
 	running     []running
 	prober      *prober // nil if nothing is probed
 	connections *connections
-	release     func() // gives the globals back
-	owner       *Guard // of a refused Init: the guard that holds the globals
+	release     func() error // gives the globals back
+	owner       *Guard       // of a refused Init: the guard that holds the globals
 
 	earlyLoggerOnce sync.Once // see earlyLogger
 
@@ -204,7 +206,7 @@ func (g *Guard) shutdown(ctx context.Context) error {
 		err = errors.Join(err, fmt.Errorf("telemetry: shutdown: %w", blocked))
 	}
 	if g.release != nil {
-		g.release()
+		err = errors.Join(err, g.release())
 	}
 	return err
 }
@@ -307,7 +309,7 @@ func inParallel(signals []running, do func(running) error) error {
 
 // giveBack puts the globals back that Init set, and the plain logger in the place of the guard's, each unless somebody else
 // has set it since.
-func giveBack(before globals, mine globals) {
+func giveBack(before, mine *globals) error {
 	if otel.GetTracerProvider() == mine.tracerProvider {
 		otel.SetTracerProvider(before.tracerProvider)
 	}
@@ -323,13 +325,22 @@ func giveBack(before globals, mine globals) {
 	if otel.GetErrorHandler() == mine.errorHandler {
 		otel.SetErrorHandler(before.errorHandler)
 	}
-	if slog.Default() == mine.logger {
-		theirs := stdLog{stdlog.Writer(), stdlog.Flags()}
-		slog.SetDefault(before.logger) // and with it the log package's output
-		stdlog.SetOutput(internallogs.NewStdWriter(stdlog.Writer(), before.logger.Handler(), func(string) {}))
-		if theirs != mine.stdLog {
-			stdlog.SetOutput(theirs.writer)
-			stdlog.SetFlags(theirs.flags)
-		}
+	if process.logTurns.Take(logGrace, func() { giveBackLog(before, mine) }) {
+		return nil
+	}
+	return fmt.Errorf("telemetry: shutdown: a line of the log package has blocked for %s: "+
+		"the log package gets its output back after that line", logGrace)
+}
+
+func giveBackLog(before, mine *globals) {
+	if slog.Default() != mine.logger {
+		return
+	}
+	theirs := stdLog{stdlog.Writer(), stdlog.Flags()}
+	slog.SetDefault(before.logger) // and with it the log package's output
+	stdlog.SetOutput(internallogs.NewStdWriter(stdlog.Writer(), before.logger.Handler(), func(string) {}))
+	if theirs != mine.stdLog {
+		stdlog.SetOutput(theirs.writer)
+		stdlog.SetFlags(theirs.flags)
 	}
 }

@@ -41,6 +41,7 @@ var process = struct {
 	providers  *global.Providers
 	propagator *propagator
 	relay      *diagnose.Relay
+	logTurns   internallogs.Turns // of slog's default and the log package
 }{
 	providers:  global.New(),
 	propagator: &propagator{},
@@ -168,11 +169,12 @@ func (g *Guard) start(ctx context.Context, b *builder) error {
 	return errors.Join(errs...)
 }
 
-// branches are the console, and OTLP where log records leave the process.
+// branches are the console, and OTLP where log records leave the process. OTLP comes first: a console that blocks does not
+// keep a record from the collector.
 func (g *Guard) branches(console slog.Handler) []slog.Handler {
 	sc := g.cfg.signals[logs]
 	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
-		return []slog.Handler{console, newOTLPHandler(g.loggerProvider, g.cfg.otlpLevel.value)}
+		return []slog.Handler{newOTLPHandler(g.loggerProvider, g.cfg.otlpLevel.value), console}
 	}
 	return []slog.Handler{console}
 }
@@ -235,7 +237,7 @@ func currentGlobals() globals {
 
 // install sets the globals, once and last, and returns what gives them back. plain takes the place of slog's default then:
 // the last lines of a service are of the form and as masked as all others.
-func install(g *Guard, plain *slog.Logger) (release func()) {
+func install(g *Guard, plain *slog.Logger) (release func() error) {
 	before := currentGlobals()
 	before.logger = plain
 	mine := globals{
@@ -254,16 +256,22 @@ func install(g *Guard, plain *slog.Logger) (release func()) {
 	otel.SetLoggerProvider(mine.loggerProvider)
 	process.propagator.use(g.propagator)
 	otel.SetTextMapPropagator(mine.propagator)
-	slog.SetDefault(mine.logger)
-	log.SetOutput(internallogs.NewStdWriter(log.Writer(), mine.logger.Handler(), g.earlyLogger))
-	mine.stdLog = stdLog{log.Writer(), log.Flags()} // as slog has set it
+	if !process.logTurns.Take(logGrace, func() {
+		slog.SetDefault(mine.logger)
+		log.SetOutput(internallogs.NewStdWriter(log.Writer(), mine.logger.Handler(), g.earlyLogger))
+		mine.stdLog = stdLog{log.Writer(), log.Flags()} // as slog has set it
+	}) {
+		g.selfLog.Say(slog.LevelWarn, fmt.Sprintf("a line of the log package has blocked for %s: slog's default and the log package "+
+			"come here after that line", logGrace))
+	}
 	process.owner = g
-	return func() {
+	return func() error {
 		process.Lock()
 		defer process.Unlock()
-		giveBack(before, mine)
+		err := giveBack(&before, &mine)
 		process.providers.Use(nil, nil, nil)
 		process.relay.Use(nil)
 		process.owner = nil
+		return err
 	}
 }
