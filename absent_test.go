@@ -61,7 +61,7 @@ func TestShutdownDoesNotWaitForNobody(t *testing.T) {
 		time.Sleep(time.Minute)
 		load(g, 10_000, time.Second)
 		took, err := stopped(g)
-		require.Equal(t, graceForNobody, took)
+		require.Equal(t, graceForDefault, took)
 		for _, s := range allSignals() {
 			require.ErrorContains(t, err, " "+s.one())
 			h := g.healthOf(s)
@@ -79,7 +79,7 @@ func TestShutdownWaitsAMomentForTheDefaultEndpoint(t *testing.T) {
 		w := &wire{down: errRefused}
 		g := startInBubble(t, w, io.Discard, alwaysOn)
 		one(g)
-		time.AfterFunc(graceForNobody/4, func() { w.set(nil, 0) })
+		time.AfterFunc(graceForDefault/4, func() { w.set(nil, 0) })
 		_, err := stopped(g)
 		require.NoError(t, err)
 		require.Equal(t, []int{1, 1}, []int{w.spans, w.records})
@@ -123,10 +123,10 @@ func TestShutdownWaitsForSomebody(t *testing.T) {
 				}
 				w.set(c.down, c.status)
 				one(g)
-				time.AfterFunc(2*graceForNobody, func() { w.set(nil, 0) })
+				time.AfterFunc(2*graceForDefault, func() { w.set(nil, 0) })
 				took, err := stopped(g)
 				require.NoError(t, err)
-				require.GreaterOrEqual(t, took, 2*graceForNobody)
+				require.GreaterOrEqual(t, took, 2*graceForDefault)
 				for _, s := range allSignals() {
 					h := g.healthOf(s)
 					require.Positive(t, h.Exported)
@@ -152,7 +152,7 @@ func TestGraceIsOfEachSignal(t *testing.T) {
 					w := &wire{down: errRefused}
 					g := startInBubble(t, w, io.Discard, alwaysOn, append(opts, WithShutdownTimeout(time.Minute))...)
 					one(g)
-					time.AfterFunc(10*graceForNobody, func() { w.set(nil, 0) })
+					time.AfterFunc(10*graceForDefault, func() { w.set(nil, 0) })
 					_, err := stopped(g)
 					for _, s := range allSignals() {
 						h := g.healthOf(s)
@@ -184,7 +184,7 @@ func TestShutdownSpoolsWhatNobodyTakes(t *testing.T) {
 			one(g)
 			took, err := stopped(g)
 			require.NoError(t, err)
-			require.Equal(t, hangs, took > graceForNobody, took)
+			require.Equal(t, hangs, took > graceForDefault, took)
 			for _, s := range allSignals() {
 				h := g.healthOf(s)
 				require.Positive(t, h.Spooled, s)

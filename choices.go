@@ -20,7 +20,7 @@ const (
 	exporterNil     = "nil"
 )
 
-// absentExporters are names that the specification or other libraries have. Whoever writes one does not expect OTLP in its
+// absentExporters are names that the specification or other libraries have. A service that names one does not expect OTLP in its
 // place.
 var absentExporters = []string{"zipkin", "prometheus", "jaeger", "logging", "otlp/stdout"}
 

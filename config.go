@@ -191,7 +191,7 @@ func isDefaultOrigin(origin string) bool {
 }
 
 // problem is a setting that cannot be used as it was given. It is an error of Init when an option is wrong or when a
-// fallback would send data to a place nobody meant; else it is a warning.
+// fallback would send data to a place that was not meant; else it is a warning.
 type problem struct {
 	setting string
 	origin  string

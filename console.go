@@ -164,7 +164,7 @@ func (b *builder) consoleSpans(export, add func(sdktrace.SpanProcessor)) error {
 	return nil
 }
 
-// metricExporter is the view's, or writes JSON. Neither has what nobody has asked for.
+// metricExporter is the view's, or writes JSON. Neither has what was not asked for.
 func (v *consoleView) metricExporter(cfg *config) (sdkmetric.Exporter, error) {
 	aggregation := aggregationSelector(cfg.histogramAggregation.value)
 	if v == nil {

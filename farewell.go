@@ -39,7 +39,7 @@ func (f *farewell) add(s signal, items int64, err error) {
 	f.losses[i].items[s] += items
 }
 
-// beginFarewell holds the lines about losses back until endFarewell. Whoever handles errors himself gets them at once.
+// beginFarewell holds the lines about losses back until endFarewell. A service's own error handler gets them at once.
 func (o *outages) beginFarewell() {
 	if o.selfLog.Forwards() {
 		return

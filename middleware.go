@@ -28,7 +28,7 @@ import (
 //     span is named "{method} {route}" and has http.route from its start, so that a sampler can go by them; see
 //     [WithRoute] for other handlers. A request that matches no route is named by its method alone, so that a scan for
 //     weak spots does not fill the backend with names. A panic sets the status to Error, is recorded with its stack and
-//     goes on; http.ErrAbortHandler is none. A status of 500 and above is an error, with one deviation from the semantic
+//     goes on; http.ErrAbortHandler does not count as a panic. A status of 500 and above is an error, with one deviation from the semantic
 //     conventions: not when the client had gone away (net/http has cancelled the request's context, and no deadline or
 //     cause of the service's own has) before the handler wrote the header. What is then written reaches no client, and a
 //     5xx sets neither status nor error.type, and is no reason to keep the trace.

@@ -130,7 +130,7 @@ func (h *methodHandler) isKnown(method string) bool {
 	return true
 }
 
-// learn remembers a method that somebody serves without such a file, as long as there is room.
+// learn remembers a method that is served without such a file, as long as there is room.
 func (h *methodHandler) learn(method string) bool {
 	if _, known := h.known.Load(method); known {
 		return true

@@ -494,3 +494,26 @@ func TestClientThatGoesAwayIsNoReasonToKeepTheTrace(t *testing.T) {
 	require.Len(t, c.Spans(), 1)
 	require.Equal(t, "GET", c.Spans()[0].Name)
 }
+
+// gin's Context.Stream asks the writer for CloseNotify without looking whether it is there.
+func TestHandlerTellsThatTheClientIsGone(t *testing.T) {
+	overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
+		recordGlobals(t)
+		begun, told := make(chan struct{}), make(chan bool, 1)
+		server := start(telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			gone := w.(interface{ CloseNotify() <-chan bool }).CloseNotify()
+			close(begun)
+			select {
+			case told <- <-gone:
+			case <-time.After(waitFor):
+			}
+		})))
+		ctx, cancel := context.WithCancel(t.Context())
+		r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+		require.NoError(t, err)
+		go func() { <-begun; cancel() }()
+		_, err = server.Client().Do(r)
+		require.ErrorIs(t, err, context.Canceled)
+		require.True(t, <-told)
+	})
+}

@@ -275,7 +275,7 @@ func WithShutdownTimeout(d time.Duration) Option {
 
 // WithSpool keeps requests that cannot be delivered in files below dir, and sends them when the collector is back: by this
 // process, or after a crash or kill -9 by the next one that uses the directory, with the endpoint and headers it has then
-// (TELEMETRY_SPOOL_DIR; default none, thus no spool). A request goes there when its first attempt fails in a way that may
+// (TELEMETRY_SPOOL_DIR; default: no spool). A request goes there when its first attempt fails in a way that may
 // pass, when it is refused for the endpoint or the credential (401, 403, 404, 405, 407, redirects, web pages, Unauthenticated,
 // PermissionDenied, Unimplemented, certificates), when it comes while the collector is down, and when [Guard.Shutdown] runs
 // out of time. What is refused for its data (400, 413, InvalidArgument) does not. The directory is made if it is missing,

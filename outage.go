@@ -133,7 +133,7 @@ func (o *outages) up(name string, after time.Duration, refusal error) {
 	o.began[s], o.told[s] = nil, reason{}
 	o.mu.Unlock()
 	now := o.books(s)
-	if began == nil { // nobody said when
+	if began == nil { // the beginning is not known
 		began = &now
 	}
 	kept, lost := now.Queued+now.Spooled, now.Lost()-began.Lost()

@@ -136,7 +136,7 @@ func startInBubble(t *testing.T, w http.RoundTripper, out io.Writer, env environ
 	}
 	require.NoError(t, g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog, console: console}))
 	if cfg.signals[logs].on {
-		g.logger = slog.New(g.branches(console)[1])
+		g.logger = slog.New(g.branches(console)[0])
 	} else {
 		g.logger = slog.New(slog.DiscardHandler)
 	}

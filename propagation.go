@@ -27,7 +27,7 @@ import (
 // process. A nil carrier is left alone.
 //
 // The global propagator rules: after [Init] that is what OTEL_PROPAGATORS or [WithPropagators] says, "none" included.
-// As long as nobody has set one, the headers are those of W3C Trace Context and W3C Baggage. Inject is safe for
+// As long as none was set, the headers are those of W3C Trace Context and W3C Baggage. Inject is safe for
 // concurrent use as far as carrier is.
 //
 // Of the baggage, as many whole members go out as W3C Baggage lets the next service count on: at most 64 members and
@@ -86,7 +86,7 @@ func ExtractHTTP(ctx context.Context, header http.Header) context.Context {
 
 // ExtractEnv is [Extract] from the environment of this process: TRACEPARENT, TRACESTATE and BAGGAGE, as the
 // OpenTelemetry specification's "Environment Variables as Context Propagation Carriers" defines them. It is how a batch
-// job, a CI step or a command joins the trace of whoever started it; call it once, at the start of main.
+// job, a CI step or a command joins the trace of the process that started it; call it once, at the start of main.
 func ExtractEnv(ctx context.Context) context.Context {
 	return Extract(ctx, readEnviron(os.Environ()))
 }
@@ -172,7 +172,7 @@ var (
 
 func handleLine(line string) { otel.Handle(errors.New(line)) }
 
-// currentPropagator tells a propagator that nobody has set, which has no fields, from one that was set to do nothing,
+// currentPropagator tells a propagator that was not set, which has no fields, from one that was set to do nothing,
 // which has none either but is an operator's decision (OTEL_PROPAGATORS=none).
 func currentPropagator() propagation.TextMapPropagator {
 	p := otel.GetTextMapPropagator()

@@ -23,7 +23,7 @@ import (
 // and passphrases, PINs and one-time codes, authorization, cookies, tokens, JWTs, secrets and credentials, API, private and
 // other secret keys, card numbers, CVVs, cardholders and track data, IBANs, bank accounts and social security numbers. A
 // key is split into words at everything that is neither letter nor digit, between userPassword's lower and upper case, and
-// between letters and digits; it is sensitive when its last words are a term of the list, in any case. Thus user.password,
+// between letters and digits; it is sensitive when its last words are a term of the list, in any case. So user.password,
 // X-Api-Key and http.request.header.cookie are, token_count, tokens and password_reset_sent are not; words such as value,
 // hash and numbers may follow. Booleans and empty texts stay. session.id, an identifier of the semantic conventions, stays,
 // and so do names, mail addresses and phone numbers, and what a key of pass, auth or code alone has: Keys adds them.

@@ -182,7 +182,7 @@ func (r *resolution) sendsOTLP(s signal) bool {
 	return !r.cfg.disabled.value && slices.Contains(r.cfg.signals[s].exporters.value, exporterOTLP) && !r.staysOnConsole(s)
 }
 
-// staysOnConsole tells whether the development profile decides where a signal goes: nobody has set an endpoint, right or
+// staysOnConsole tells whether the development profile decides where a signal goes: no endpoint is set, right or
 // wrong.
 func (r *resolution) staysOnConsole(s signal) bool {
 	set := firstNonNil(r.opts.signals[s].endpoint, r.opts.export.endpoint) != nil ||
@@ -242,7 +242,7 @@ func isOption(origin string) bool {
 }
 
 // checkBatch keeps a batch within its queue. Whichever of the two was set stands; a queue and a batch that contradict
-// each other are a mistake of whoever set them.
+// each other are a mistake in the settings.
 func (r *resolution) checkBatch(name string, s signal, b *batchConfig) {
 	if b.maxExportBatchSize.value <= b.maxQueueSize.value {
 		return

@@ -18,9 +18,9 @@ import (
 )
 
 const (
-	// patience is how long Run delivers without a word. It is a little longer than the second that Shutdown waits for an
-	// endpoint that nobody has set: a program without a collector ends in silence.
-	patience = graceForNobody + 250*time.Millisecond
+	// patience is how long Run delivers without a line about it. It is a little longer than the second that Shutdown waits for an
+	// endpoint that was not set: a program without a collector ends without one.
+	patience = graceForDefault + 250*time.Millisecond
 	// sameSignal is how soon after the first signal a second one may be the same one, sent twice: timeout(1) sends it to the
 	// process and to its group, and a program that watches another one passes a Ctrl-C on that the terminal has sent to both.
 	// A person takes longer.
@@ -64,7 +64,7 @@ const (
 //
 // # What no library can catch
 //
-// Go ends the process without a word to anybody at [os.Exit], at log.Fatal, at a panic in another goroutine than that of
+// Go ends the process without running deferred calls at [os.Exit], at log.Fatal, at a panic in another goroutine than that of
 // main, and at SIGKILL. What telemetry holds at that moment is lost: usually the last seconds. Instead of os.Exit and
 // log.Fatal, log the error and return it from main. A goroutine returns its error to main over a channel or with
 // golang.org/x/sync/errgroup, and recovers from its panics:
@@ -213,7 +213,7 @@ func (g *Guard) sayDelivering(stop *signalStop) {
 // signalStop ends a context at the first signal and the process at the second.
 type signalStop struct {
 	signals  chan os.Signal
-	over     chan struct{} // closed when Run is through
+	over     chan struct{} // closed at the end of Run
 	done     chan struct{} // closed when no goroutine is left
 	cancel   context.CancelCauseFunc
 	received chan struct{} // closed at the first signal

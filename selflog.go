@@ -190,8 +190,8 @@ func identityOrigin(cfg *config, key attribute.Key) string {
 	return ""
 }
 
-// mask hides what no line may show, whoever's words it repeats: header values, well-formed or not, and credentials in an
-// endpoint. What the library shows anyway, as a part of an endpoint or a name, is none.
+// mask hides what no line may show, also where a line repeats what others have said: header values, well-formed or not, and credentials in an
+// endpoint. What the library shows anyway, as a part of an endpoint or a name, is not a secret.
 func (r *resolution) mask() mask.Mask {
 	var secrets []string
 	add := func(text string) { secrets = append(secrets, text) }

@@ -33,9 +33,9 @@ const (
 	graceAfterEnd = 250 * time.Millisecond
 	// logGrace is how long Run waits for its own lines, and Init and Shutdown for one that the log package is writing.
 	logGrace = 250 * time.Millisecond
-	// graceForNobody is how long Shutdown waits for an endpoint that nobody has set and at which nothing has ever listened.
+	// graceForDefault is how long Shutdown waits for an endpoint that was not set and at which nothing has ever listened.
 	// A program without a collector ends as it would without telemetry; a collector that was started with it has a moment.
-	graceForNobody = time.Second
+	graceForDefault = time.Second
 )
 
 // Guard holds what Init started. All methods are safe for concurrent use, and safe on a nil Guard, which does nothing.
@@ -131,7 +131,7 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 // costs the others nothing. With a spool ([WithSpool]) what cannot be delivered in that time goes to disk and is not lost;
 // the error is about what is neither delivered nor spooled.
 //
-// An endpoint that nobody has set (the specification's http://localhost:4318, or 4317 over gRPC) is waited for no longer than
+// An endpoint that was not set (the specification's http://localhost:4318, or 4317 over gRPC) is waited for no longer than
 // 1 s if nothing has listened there since Init: connections are refused, or the name does not resolve. One that was set, if
 // only to the same address, or that has answered before, has the whole time.
 //
@@ -178,12 +178,12 @@ func (g *Guard) awaitStop(ctx context.Context) error {
 	case <-g.stopped:
 		return g.stopErr
 	case <-time.After(graceAfterEnd):
-		return fmt.Errorf("telemetry: shutdown: an earlier call is not through yet: %w", ctx.Err())
+		return fmt.Errorf("telemetry: shutdown: an earlier call has not returned yet: %w", ctx.Err())
 	}
 }
 
 func (g *Guard) shutdown(ctx context.Context) error {
-	grace := time.AfterFunc(graceForNobody, g.connections.giveUp)
+	grace := time.AfterFunc(graceForDefault, g.connections.giveUp)
 	defer grace.Stop()
 	g.prober.stop()
 	var first, last []running
@@ -307,8 +307,8 @@ func inParallel(signals []running, do func(running) error) error {
 	return joined(errs...)
 }
 
-// giveBack puts the globals back that Init set, and the plain logger in the place of the guard's, each unless somebody else
-// has set it since.
+// giveBack puts the globals back that Init set, and the plain logger in the place of the guard's, each unless it
+// was set to something else since.
 func giveBack(before, mine *globals) error {
 	if otel.GetTracerProvider() == mine.tracerProvider {
 		otel.SetTracerProvider(before.tracerProvider)

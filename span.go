@@ -47,7 +47,7 @@ func Do(ctx context.Context, name string, fn func(context.Context) error, opts .
 var randomRoot = trace.NewSpanContext(trace.SpanContextConfig{TraceFlags: trace.FlagsRandom})
 
 // withRandomRoot makes the next span started from ctx a random root, unless ctx has a trace already. It asks for the
-// trace id alone: the SDK continues a trace id that comes without a span id, and such an id is somebody else's.
+// trace id alone: the SDK continues a trace id that comes without a span id, and such an id comes from elsewhere.
 func withRandomRoot(ctx context.Context) context.Context {
 	parent := trace.SpanContextFromContext(ctx)
 	if parent.HasTraceID() || parent.Equal(randomRoot) {

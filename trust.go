@@ -19,7 +19,7 @@ import (
 // A host is written as in a URL, without a port and in any case: "checkout", "api.example.com". A leading dot stands for
 // the domain and everything below it (".svc.cluster.local"), and addresses may be given as a prefix ("10.0.0.0/8").
 // Several options add up; no host at all means none is trusted. Without the option every host is. Each hop of a
-// redirect is judged anew. What is not a host is reported to OpenTelemetry's error handler and trusts nobody.
+// redirect is judged anew. What is not a host is reported to OpenTelemetry's error handler and is not trusted.
 //
 // [ClientHandler] is not told where its connection leads. With this option it hands nothing on, whatever the hosts: give
 // it to the connections that leave the fleet.

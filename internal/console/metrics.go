@@ -50,7 +50,7 @@ type reading struct {
 }
 
 // NewMetrics returns an exporter that prints to the screen all but what hide names. The series that it hides are those
-// which change at each collection without anybody having done anything.
+// which change at each collection even if the service does nothing.
 func NewMetrics(screen *Screen, aggregation sdkmetric.AggregationSelector, hide func(scope, name string) bool) *Metrics {
 	return &Metrics{screen: screen, aggregation: aggregation, hide: hide, last: map[seriesKey]reading{}}
 }
@@ -66,7 +66,7 @@ func (m *Metrics) Aggregation(kind sdkmetric.InstrumentKind) sdkmetric.Aggregati
 }
 
 // AtTheEnd makes the exporter print when it is flushed or shut down, and not at each collection: a table between the log
-// lines interrupts whoever reads them. It is for the time before the first collection.
+// lines interrupts the reader. It is for the time before the first collection.
 func (m *Metrics) AtTheEnd() { m.atTheEnd = true }
 
 // Export prints what has changed, or holds it for the end.

@@ -26,7 +26,7 @@ func (l *lockedWriter) Write(p []byte) (int, error) {
 	return l.w.Write(p)
 }
 
-// Locked returns a writer that writes to w, one Write at a time, whoever else writes to w through this function.
+// Locked returns a writer that writes to w, one Write at a time, with all others that write to w through this function.
 func Locked(w io.Writer) io.Writer {
 	if locked, ok := w.(*lockedWriter); ok {
 		return locked

@@ -34,7 +34,7 @@ type Way struct {
 	Address string // host and port; "" without OTLP
 }
 
-// Choice is a setting that somebody has chosen.
+// Choice is a setting and its value.
 type Choice struct{ Name, Value, Origin string }
 
 type inspectionKey struct{}

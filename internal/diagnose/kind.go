@@ -26,7 +26,7 @@ const (
 	Refused                       // nothing listens
 	Silent                        // no answer, or no connection, in time
 	Broken                        // the connection ends before an answer: often another protocol
-	Authority                     // TLS: signed by nobody we trust
+	Authority                     // TLS: signed by an authority that is not trusted
 	HostName                      // TLS: the certificate is another host's
 	Expired                       // TLS: the certificate is not valid now
 	ClientCertificate             // TLS: the server wants a certificate of ours
@@ -35,7 +35,7 @@ const (
 	GRPCPort                      // HTTP spoken to gRPC
 	HTTPPort                      // gRPC spoken to HTTP
 	Unauthorized                  // 401, 403 and their like
-	NotFound                      // 404 and its like: somebody answers, but not for OTLP
+	NotFound                      // 404 and its like: a server answers, but not for OTLP
 	NoService                     // gRPC without this signal's service
 	NoGzip                        // gRPC that cannot decompress
 	Redirected                    // 3xx
@@ -88,7 +88,7 @@ func proxyKind(err error, proxy string) Kind {
 	return Unknown
 }
 
-// answerKind classifies what somebody has answered.
+// answerKind classifies what a server has answered.
 func answerKind(a *delivery.Answer, t Target, proxied bool) Kind {
 	text := a.Error()
 	switch a.GRPCCode {

@@ -33,7 +33,7 @@ const (
 // Log writes each cause at once, and from then on at most once a minute how often it came: the count of a cause that
 // repeats is said when its minute is over, or by [Log.Close]. It is safe for concurrent use.
 //
-// An output that blocks holds nobody up: lines wait for it in a bounded buffer, a caller for 50 ms at most. Those that do
+// An output that blocks does not block the caller: lines wait for it in a bounded buffer, a caller for 50 ms at most. Those that do
 // not fit are counted, and the next line that gets through has the count as lines_lost.
 type Log struct {
 	out     outlet
@@ -73,8 +73,8 @@ func New(write func(slog.Record), level slog.Level, secrets mask.Mask) *Log {
 	return l
 }
 
-// NewForwarding returns a log that hands every error to handle, without a limit: whoever counts or classifies errors
-// wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends there.
+// NewForwarding returns a log that hands every error to handle, without a limit: a handler that counts or classifies
+// errors wants them all. Lines of its own it hands over as errors from the level of a warning. A panic of handle ends there.
 func NewForwarding(handle func(error), level slog.Level, secrets mask.Mask) *Log {
 	l := &Log{level: level, mask: secrets}
 	l.out.called = "the error handler"
@@ -90,8 +90,8 @@ func NewForwarding(handle func(error), level slog.Level, secrets mask.Mask) *Log
 	return l
 }
 
-// Drain waits until all lines are written. If that takes longer than limit, the error names what blocks: its goroutine
-// is left behind.
+// Drain waits until all lines are written. If that takes longer than limit, the error names what blocks, and its
+// goroutine goes on waiting.
 func (l *Log) Drain(limit time.Duration) error { return l.out.drain(limit) }
 
 // ShutdownBegins tells the log that its guard is being shut down. If its own handler has called for that, Drain does not

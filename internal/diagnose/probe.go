@@ -61,7 +61,7 @@ func (t Target) probe(ctx context.Context, ask Ask) *Finding {
 	answer := (*delivery.Answer)(nil)
 	answered := errors.As(err, &answer)
 	if ctx.Err() != nil || answered && (f.Kind == Unknown || f.Kind == Broken) {
-		return nil // somebody is there who does not like an empty request: what that means will be seen with a real one
+		return nil // a server is there that refuses an empty request: what that means will be seen with a real one
 	}
 	f.Text = sentence(f.Kind, t, f.known)
 	return f

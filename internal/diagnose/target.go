@@ -21,7 +21,7 @@ type Target struct {
 	TLS     *tls.Config // for https
 	Timeout time.Duration
 
-	DefaultEndpoint bool // nobody has set one
+	DefaultEndpoint bool // none was set
 	OwnURL          bool // the URL is the signal's own and used as it is; else the signal's path was added to a base
 	HasHeaders      bool
 

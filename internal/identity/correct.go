@@ -15,7 +15,7 @@ import (
 )
 
 // Correction takes away what providers have added to their resource. A provider has one resource, which all it makes
-// points to; it is overwritten before anybody sees it. The nil Correction has nothing to do.
+// points to; it is overwritten before anything sees it. The nil Correction has nothing to do.
 type Correction struct{ decided *resource.Resource }
 
 // Correct is nil if the SDK would add nothing to the resource.

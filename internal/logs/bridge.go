@@ -19,7 +19,7 @@ type Bridge struct {
 // NewBridge returns a bridge to next, an otelslog handler.
 func NewBridge(next slog.Handler, level slog.Leveler) *Bridge { return &Bridge{next, level} }
 
-// Enabled compares levels first: a record that nobody wants should not take the SDK's locks.
+// Enabled compares levels first: a record below the level should not take the SDK's locks.
 func (b *Bridge) Enabled(ctx context.Context, level slog.Level) bool {
 	return level >= b.level.Level() && b.next.Enabled(ctx, level)
 }

@@ -8,8 +8,8 @@ import (
 	"reflect"
 )
 
-// Failure stands for an error that is an attribute of a record. Its text and type are known, so that nobody asks the
-// error itself again.
+// Failure stands for an error that is an attribute of a record. Its text and type are known, so the error itself is
+// not asked again.
 type Failure struct {
 	text string
 	kind string

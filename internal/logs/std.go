@@ -15,7 +15,7 @@ import (
 )
 
 // StdWriter is the output of package log while a service's slog default is this library's. What log.Print writes goes
-// where slog sends it. A line of a logger that somebody took from slog.Default before Init comes this way, too: slog's
+// where slog sends it. A line of a logger that was taken from slog.Default before Init comes this way, too: slog's
 // first handler writes level, message and attributes into one text and hands it to package log. From it the record is made
 // anew, as far as the text tells: levels, whole numbers and booleans, and groups as parts of a key. The context is lost,
 // and with it the ids of the span.

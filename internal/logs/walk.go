@@ -150,7 +150,7 @@ func (w *walk) number(s string) Node {
 	return Node{kind: number, text: w.text(s)}
 }
 
-// any walks a value that is none of slog's kinds.
+// any walks a value of another kind than slog's own.
 func (w *walk) any(value any, levels int) Node {
 	switch value := value.(type) {
 	case nil:

@@ -19,7 +19,7 @@ func (m Mask) Error(err error) error {
 	return err
 }
 
-// TextOf survives an Error method that panics, such as that of a nil pointer: the error may be anybody's.
+// TextOf survives an Error method that panics, such as that of a nil pointer: the error may be the service's.
 func TextOf(err error) (text string) {
 	defer func() {
 		if p := recover(); p != nil {

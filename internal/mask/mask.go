@@ -48,8 +48,8 @@ type Mask struct {
 	public  string   // folded
 }
 
-// New hides the given header values. What stands in public is shown anyway: a value that does is none, and a part of one
-// stays.
+// New hides the given header values. What stands in public is shown anyway: such a value is not a secret, and such
+// a part of one stays.
 func New(values []string, public ...string) Mask {
 	m := Mask{public: folded(strings.Join(public, " "))}
 	for _, value := range values {

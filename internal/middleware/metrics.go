@@ -170,7 +170,7 @@ func Route(pattern string) string {
 	return ""
 }
 
-// OtherMethod is what a method that is none is called in metrics.
+// OtherMethod is the name of unknown methods in metrics.
 const OtherMethod = "_OTHER"
 
 // knownMethods are constants: the method of a request is a part of its whole line.

@@ -46,7 +46,7 @@ func (w *Response) Writer() http.ResponseWriter {
 }
 
 // Status is the status that the client gets when the handler ends now: 0 if it gets none, or if the handler has written
-// it past the server. A handler that has returned without a word has answered 200; one that panicked has not.
+// it past the server. A handler that has returned without writing has answered 200; one that panicked has not.
 func (w *Response) Status(returned bool) int {
 	switch status := int(w.status.Load()); {
 	case status != 0:
@@ -120,6 +120,13 @@ func (w *Response) FlushError() error {
 		w.settle(http.StatusOK, deserted)
 	}
 	return err
+}
+
+// CloseNotify implements the deprecated http.CloseNotifier, which gin's Context.Stream asks for without looking.
+func (w *Response) CloseNotify() <-chan bool {
+	gone := make(chan bool, 1)
+	context.AfterFunc(w.request.Context(), func() { gone <- true })
+	return gone
 }
 
 // Unwrap is for [http.ResponseController].

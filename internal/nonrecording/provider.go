@@ -67,7 +67,7 @@ func (t tracer) Start(ctx context.Context, _ string, opts ...trace.SpanStartOpti
 	case Made(parent):
 		own.TraceID, own.SpanID = parent.TraceID(), t.provider.ids.NewSpanID(ctx, parent.TraceID())
 	default:
-		ctx = trace.ContextWithSpanContext(ctx, parent) // a span whose end is none of this provider's business
+		ctx = trace.ContextWithSpanContext(ctx, parent) // it cannot be ended here
 		return ctx, trace.SpanFromContext(ctx)
 	}
 	s := span{sc: trace.NewSpanContext(own), provider: t.provider}

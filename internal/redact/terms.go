@@ -1,6 +1,6 @@
 package redact
 
-// What is masked under its key by default: what lets somebody in, what lets somebody pay (PCI DSS: account data and
+// What is masked under its key by default: what opens an account, what pays (PCI DSS: account data and
 // sensitive authentication data), and the numbers that states and banks identify a person by. Names, mail addresses and
 // phone numbers are personal data, too, but what a service's telemetry is searched by: who must not have them there adds
 // their keys. session.id is an identifier of the semantic conventions and not the cookie; "tokens" are counted.
