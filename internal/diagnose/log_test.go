@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -291,4 +292,20 @@ func TestHandlerThatPanicsEndsNoProcess(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		require.NotPanics(t, log.Close)
 	})
+}
+
+// An exporter of the service's may return a whole page as its error. A line shows 600 characters of it.
+func TestLogLooksAtTheFrontOfALongMessage(t *testing.T) {
+	const size = 16 << 20
+	out := &lines{}
+	log := diagnose.New(out.write, slog.LevelInfo, mask.New([]string{"abcd1234efgh"}))
+	page := errors.New("abcd1234efgh " + strings.Repeat("<p>", size/3))
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	log.Handle(page)
+	runtime.ReadMemStats(&after)
+	require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(size/2))
+	shown := out.messages()
+	require.Len(t, shown, 1)
+	require.True(t, strings.HasPrefix(shown[0], "<redacted> <p><p>"), shown[0])
 }

@@ -55,6 +55,7 @@ func TestFormsOfASecret(t *testing.T) {
 		{"user and password of Basic", "Basic " + basic, "no mary with pw42 (mary:pw42)", "no <redacted> with <redacted> (<redacted>)"},
 		{"Basic without padding", "basic " + strings.TrimRight(basic, "="), "no pw42", "no <redacted>"},
 		{"the encoded form of Basic", "Basic " + basic, "no " + basic, "no <redacted>"},
+		{"a space, as a form has it", "k y1+z", "no token=k+y1%2Bz", "no token=<redacted>"},
 		{"a prefix of eight", "0123456789abcdef", "key 01234567…", "key <redacted>…"},
 		{"a prefix of seven", "0123456789abcdef", "key 0123456…", "key 0123456…"},
 		{"a prefix of a token", "Bearer 0123456789abcdef", "bad 0123456789ab", "bad <redacted>"},

@@ -15,7 +15,7 @@ type view struct {
 	from []int // where each byte comes from; one more for the end
 }
 
-// views are the text as it is, percent-decoded, unescaped, and both in either order; folded. Forms that do not differ
+// views are the text as it is, percent-decoded, unescaped, both in either order, and as a form has it; folded. Forms that do not differ
 // are left out.
 func views(text string) []view {
 	plain := view{[]byte(text), make([]int, len(text)+1)}
@@ -38,10 +38,21 @@ func views(text string) []view {
 		grow(escapes, unescaped) // a quotation in a quotation
 		grow(percent, percentDecoded)
 	}
+	if strings.ContainsRune(text, '+') {
+		all = append(all, plain.decoded(formDecoded))
+	}
 	for i := range all {
 		all[i] = all[i].folded()
 	}
 	return all
+}
+
+// formDecoded is percent-decoding as of queries and forms, where a plus is a space.
+func formDecoded(text []byte) (decoded []byte, used int) {
+	if text[0] == '+' {
+		return []byte{' '}, 1
+	}
+	return percentDecoded(text)
 }
 
 // find adds where the secret stands in the text of which v is a view, or a prefix of it.
