@@ -26,8 +26,6 @@ const (
 	maxCauses = 256
 	// maxLine is in characters.
 	maxLine = 600
-	// maxLooked is how much of a message is looked at for secrets, in bytes: an exporter of the service's may return a page.
-	maxLooked = 64 << 10
 	// further is what the causes beyond maxCauses are called.
 	further = "further troubles, each different"
 )
@@ -298,11 +296,7 @@ func (l *Log) forget(now time.Time) {
 // line makes a message fit for one line: without secrets, without line breaks, short. An error may carry the whole page
 // with which a proxy answered.
 func (l *Log) line(message string) string {
-	message = trimmed(message)
-	if len(message) > maxLooked {
-		message = message[:maxLooked]
-	}
-	message = strings.Join(strings.Fields(l.mask.Text(message)), " ")
+	message = strings.Join(strings.Fields(l.mask.Text(trimmed(message))), " ")
 	if runes := []rune(message); len(runes) > maxLine {
 		return string(runes[:maxLine]) + "…"
 	}

@@ -42,6 +42,9 @@ const maxSaid = 300
 // maxRead is how much of what a server says is looked at, in bytes.
 const maxRead = 16 << 10
 
+// maxText is how much of any other text is looked at, and kept, in bytes.
+const maxText = 64 << 10
+
 // Mask hides secrets. The zero value knows those of URLs only. It is safe for concurrent use.
 type Mask struct {
 	secrets []string // folded
@@ -129,8 +132,14 @@ func set(names ...string) map[string]bool {
 	return all
 }
 
-// Text returns text without the secrets, and without user and query of the URLs in it.
-func (m Mask) Text(text string) string { return m.cut(text, len(text)) }
+// Text returns text without the secrets, and without user and query of the URLs in it. Beyond 64 KiB it is cut: a service's
+// own exporter may return a page as its error.
+func (m Mask) Text(text string) string {
+	if len(text) <= maxText {
+		return m.cut(text, len(text))
+	}
+	return strings.ToValidUTF8(m.cut(text[:maxText], maxText-minPrefix), "") + "…"
+}
 
 // Said makes what a server has said fit to be shown and kept: without secrets, on one line, printable, and at most 300
 // bytes long.

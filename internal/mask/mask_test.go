@@ -175,3 +175,15 @@ func TestTextOfErrorsThatPanic(t *testing.T) {
 		require.Contains(t, mask.TextOf(errorThatPanics{value}), "an error of type mask_test.errorThatPanics, whose Error panics: ")
 	}
 }
+
+func TestLongTextsAreCut(t *testing.T) {
+	const most = 64 << 10
+	m := mask.New([]string{"abcd1234efgh"})
+	require.Len(t, m.Text(strings.Repeat("x", most)), most)
+	for size := most - 20; size < most+20; size++ {
+		text := m.Text(strings.Repeat("x", size) + " abcd1234efgh " + strings.Repeat("y", 1<<20))
+		require.LessOrEqual(t, len(text), most+len(mask.Hidden)+len("…"))
+		require.NotContains(t, text, "abcd1234", size)
+	}
+	require.LessOrEqual(t, len(m.Error(errors.New(strings.Repeat("x", 1<<20))).Error()), most+len("…"))
+}
