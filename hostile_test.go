@@ -387,7 +387,9 @@ func TestARecordThatIsTooLargeCostsNoOther(t *testing.T) {
 			guard.Logger().Info("large", args...)
 			ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 			defer cancel()
-			require.ErrorContains(t, guard.ForceFlush(ctx), "1 log record")
+			if err := guard.ForceFlush(ctx); err != nil { // nil if the batch was full, and gone, before
+				require.ErrorContains(t, err, "1 log record")
+			}
 			require.Len(t, c.LogRecords(), 10)
 			health := guard.Health().Logs
 			require.EqualValues(t, 1, health.Dropped)

@@ -128,8 +128,9 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 // Shutdown delivers what is still held and stops everything Init started: traces and logs at the same time, then
 // metrics, then the connections. It takes at most until the deadline of ctx or the shutdown timeout
 // ([WithShutdownTimeout], default 10 s), whichever is earlier; each signal has its own share, so that one that hangs
-// costs the others nothing. With a spool ([WithSpool]) what cannot be delivered in that time goes to disk and is not lost;
-// the error is about what is neither delivered nor spooled.
+// costs the others nothing. A log output that blocks takes half a second more, and the error names it. With a spool
+// ([WithSpool]) what cannot be delivered in that time goes to disk and is not lost; the error is about what is neither
+// delivered nor spooled.
 //
 // An endpoint that was not set (the specification's http://localhost:4318, or 4317 over gRPC) is waited for no longer than
 // 1 s if nothing has listened there since Init: connections are refused, or the name does not resolve. One that was set, if

@@ -51,7 +51,7 @@ type besideKey struct{}
 func (p traceContext) Inject(ctx context.Context, carrier propagation.TextMapCarrier) {
 	p.TraceContext.Inject(ctx, carrier)
 	beside, _ := ctx.Value(besideKey{}).(*w3c.Beside)
-	if list, ok := beside.Merged(trace.SpanContextFromContext(ctx)); ok {
+	if list, ok := beside.Merged(trace.SpanContextFromContext(ctx)); ok && list != "" {
 		carrier.Set(tracestateKey, list)
 	}
 }

@@ -277,3 +277,14 @@ func recordW3C(t *testing.T) {
 	t.Cleanup(func() { require.NoError(t, guard.Shutdown(context.Background())) })
 	setPropagator(t, guard.Propagator())
 }
+
+// A member that leaves no room for itself makes no header without a value.
+func TestTraceStateOfOneMemberThatIsTooLong(t *testing.T) {
+	in := http.Header{}
+	in.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	in.Set("tracestate", "1"+strings.Repeat("a", 255)+"="+strings.Repeat("v", 256))
+	out := http.Header{}
+	telemetry.InjectHTTP(telemetry.ExtractHTTP(t.Context(), in), out)
+	require.NotEmpty(t, out.Get("traceparent"))
+	require.NotContains(t, out, "Tracestate")
+}
