@@ -43,7 +43,7 @@ func TestSignalWithoutReplayIsUndone(t *testing.T) {
 
 	_, _, err := (&builder{cfg: cfg, resource: resourceOf(), connections: c}).traces(t.Context())
 	require.ErrorContains(t, err, "gRPC connection to no")
-	require.True(t, own.stopped.Load())
+	require.Eventually(t, own.stopped.Load, 5*time.Second, time.Millisecond)
 }
 
 // spans is an exporter that tells whether it was shut down.
