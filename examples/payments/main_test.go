@@ -95,7 +95,7 @@ func TestDemoFailsWhenTelemetryIsDegraded(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_LOGS_ENDPOINT", "carrier-pigeon://x")
 	var out bytes.Buffer
 	require.ErrorContains(t, run(t.Context(), &out, []string{"-requests", "5"}), "telemetry is degraded")
-	require.Equal(t, 1, strings.Count(out.String(), `is "carrier-pigeon://x"`), "%s", &out)
+	require.Equal(t, 1, strings.Count(out.String(), `="carrier-pigeon://x"`), "%s", &out)
 	require.Contains(t, out.String(), "5 paid", "payments go on")
 }
 
