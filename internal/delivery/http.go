@@ -230,7 +230,7 @@ func (e *Endpoint) NewTransport(tlsConfig *tls.Config, inFlight int) *http.Trans
 		},
 		DialContext:           e.dialer.dialAsked,
 		ReadBufferSize:        readBuffer,
-		TLSClientConfig:       tlsConfig,
+		TLSClientConfig:       tlsConfig.Clone(), // net/http adds protocols to it
 		ForceAttemptHTTP2:     true,
 		MaxIdleConnsPerHost:   max(inFlight, http.DefaultMaxIdleConnsPerHost),
 		IdleConnTimeout:       90 * time.Second,
