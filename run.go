@@ -1,6 +1,7 @@
 package telemetry
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,6 +10,7 @@ import (
 	"os"
 	ossignal "os/signal"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -27,6 +29,8 @@ const (
 	sameSignal = 100 * time.Millisecond
 	// sameSignalGrace is how long after the first signal such a second one ends the process: it may be meant after all.
 	sameSignalGrace = 500 * time.Millisecond
+	// lastWords is how long a second signal waits at most for the line about what is lost.
+	lastWords = 50 * time.Millisecond
 )
 
 // Run is the whole life of a program: [Init] with opts, main, and [Guard.Shutdown].
@@ -52,9 +56,11 @@ const (
 // "SIGTERM received (terminated)". main should stop taking work, finish what has begun, and return: only then does Run
 // deliver. Leave time for that: Kubernetes kills the process 30 s after the signal.
 //
-// A second signal ends the process at once, as signals do by default, whatever main or the delivery is doing. That also
-// holds for PID 1 of a container, where the kernel ignores the default. A second signal within 100 ms of the first may be
-// the same one, which timeout(1) sends twice; it ends the process half a second after the first, unless Run returns sooner.
+// One line says that a signal was received and that a second one ends the process at once. A second signal does so, as
+// signals do by default, whatever main or the delivery is doing, after a line about what was not delivered (within 50
+// ms). That also holds for PID 1 of a container, where the kernel ignores the default. A second signal within 100 ms of
+// the first may be the same one, which timeout(1) sends twice; it ends the process half a second after the first,
+// unless Run returns sooner.
 //
 // # Delivery
 //
@@ -92,6 +98,7 @@ func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Opti
 	if err != nil {
 		logged(func() { guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", err) })
 	}
+	stop.guard.Store(guard)
 	defer guard.deliver(stop)
 	defer logPanic(ctx, guard.Logger())
 
@@ -173,6 +180,7 @@ func logPanic(ctx context.Context, logger *slog.Logger) {
 // deliver is Shutdown with its own budget, which says so when it takes long. What was not delivered has been logged by
 // then; what else went wrong is logged here, since Run does not return it.
 func (g *Guard) deliver(stop *signalStop) {
+	stop.returned.Store(true)
 	if g.owner != nil {
 		return
 	}
@@ -194,14 +202,7 @@ func (g *Guard) deliver(stop *signalStop) {
 
 // sayDelivering tells the person who waits for the program to end what it waits for.
 func (g *Guard) sayDelivering(stop *signalStop) {
-	var items [signalCount]int64
-	for _, r := range g.running {
-		items[r.signal] = r.health().Queued
-	}
-	what := "telemetry"
-	if _, counts := counted(items); counts != nil {
-		what = diagnose.Listed(counts)
-	}
+	what := cmp.Or(g.held(), "telemetry")
 	howToEnd := "press Ctrl-C again to stop at once"
 	if !stop.signaled() {
 		howToEnd = "press Ctrl-C twice to stop at once"
@@ -210,13 +211,58 @@ func (g *Guard) sayDelivering(stop *signalStop) {
 	g.selfLog.Say(slog.LevelInfo, fmt.Sprintf("still delivering %s; this may take another %s (%s)", what, max(left, time.Second), howToEnd))
 }
 
+// held is what waits to be delivered, "" if nothing does.
+func (g *Guard) held() string {
+	var items [signalCount]int64
+	for _, r := range g.running {
+		items[r.signal] = r.health().Queued
+	}
+	_, counts := counted(items)
+	return diagnose.Listed(counts)
+}
+
+// saySignal says what a first signal leads to.
+func (g *Guard) saySignal(sig os.Signal, mainReturned bool) {
+	if g == nil || g.owner != nil { // during Init, or the Run around this one says it
+		return
+	}
+	waiting := "waiting for the program to return"
+	if mainReturned {
+		waiting = "still delivering"
+	}
+	g.selfLog.Say(slog.LevelInfo, fmt.Sprintf("%s received: %s; a second signal ends it at once", signalName(sig), waiting))
+}
+
+// lastLine says what a second signal costs, within lastWords: the process is to end now.
+func (g *Guard) lastLine(sig os.Signal) {
+	if g == nil || g.owner != nil {
+		return
+	}
+	said := make(chan struct{})
+	go func() {
+		defer close(said)
+		lost := "nothing was waiting to be delivered"
+		if held := g.held(); held != "" {
+			lost = held + " not delivered"
+		}
+		g.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s received again: ending at once, %s", signalName(sig), lost))
+		_ = g.selfLog.Drain(lastWords)
+	}()
+	select {
+	case <-said:
+	case <-time.After(lastWords):
+	}
+}
+
 // signalStop ends a context at the first signal and the process at the second.
 type signalStop struct {
 	signals  chan os.Signal
 	over     chan struct{} // closed at the end of Run
 	done     chan struct{} // closed when no goroutine is left
 	cancel   context.CancelCauseFunc
-	received chan struct{} // closed at the first signal
+	received chan struct{}         // closed at the first signal
+	guard    atomic.Pointer[Guard] // nil before Init has returned
+	returned atomic.Bool           // main has
 }
 
 func stopBySignal(parent context.Context) (context.Context, *signalStop) {
@@ -239,6 +285,7 @@ func (s *signalStop) watch() {
 	began := time.Now()
 	close(s.received)
 	s.cancel(receivedSignal{first})
+	s.guard.Load().saySignal(first, s.returned.Load())
 	second, ok := s.next()
 	if !ok {
 		return
@@ -250,6 +297,7 @@ func (s *signalStop) watch() {
 			return
 		}
 	}
+	s.guard.Load().lastLine(second)
 	endBy(second)
 }
 
@@ -297,8 +345,11 @@ func endBy(sig os.Signal) {
 type receivedSignal struct{ signal os.Signal }
 
 func (r receivedSignal) Error() string {
-	name := map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM"}[r.signal]
-	return fmt.Sprintf("%s received (%s)", name, r.signal)
+	return fmt.Sprintf("%s received (%s)", signalName(r.signal), r.signal)
+}
+
+func signalName(sig os.Signal) string {
+	return map[os.Signal]string{os.Interrupt: "SIGINT", syscall.SIGTERM: "SIGTERM"}[sig]
 }
 
 func (r receivedSignal) Is(target error) bool { return target == context.Canceled }

@@ -61,6 +61,8 @@ func TestRunEndsAtTheSecondSignalAsFirstProcess(t *testing.T) {
 			var exit *exec.ExitError
 			require.ErrorAs(t, child.Wait(), &exit, output)
 			require.NotZero(t, exit.ExitCode())
+			require.Contains(t, output, "SIGTERM received: waiting for the program to return; a second signal ends it at once")
+			require.Contains(t, output, "SIGTERM received again: ending at once, ")
 		})
 	}
 }

@@ -121,6 +121,8 @@ func requireEndedBy(t *testing.T, sig syscall.Signal, err error, output string) 
 	require.Equal(t, sig, status.Signal())
 }
 
+var signalName = map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM"}
+
 func TestRunEndsAtTheSecondSignalWhateverMainDoes(t *testing.T) {
 	t.Parallel()
 	for name, pause := range map[string]time.Duration{"at once": 0, "later": 300 * time.Millisecond} {
@@ -136,6 +138,8 @@ func TestRunEndsAtTheSecondSignalWhateverMainDoes(t *testing.T) {
 				require.NoError(t, child.Process.Signal(syscall.SIGTERM))
 				output := out.rest()
 				requireEndedBy(t, syscall.SIGTERM, child.Wait(), output)
+				require.Equal(t, 1, strings.Count(output, signalName[first]+" received: waiting for the program to return; a second signal ends it at once"), output)
+				require.Equal(t, 1, strings.Count(output, "SIGTERM received again: ending at once, "), output)
 			})
 		}
 	}
@@ -178,6 +182,8 @@ func TestRunEndsAtTheSecondCtrlC(t *testing.T) {
 	pressed := time.Now()
 	output := out.rest()
 	requireEndedBy(t, syscall.SIGINT, child.Wait(), output)
+	require.Contains(t, output, "SIGINT received: waiting for the program to return; a second signal ends it at once")
+	require.Regexp(t, `SIGINT received again: ending at once, 1 span.* not delivered`, output)
 	require.Less(t, time.Since(pressed), 20*time.Second, "of the 59 s that the delivery may take")
 }
 
