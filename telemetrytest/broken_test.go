@@ -18,7 +18,7 @@ func TestABrokenServiceFailsWithItsTrace(t *testing.T) {
 	if !isChild() {
 		output := failingChild(t)
 		require.Regexp(t, `--- FAIL: TestABrokenServiceFailsWithItsTrace \(.*s\)
-(    time=.*\n)*    broken_test.go:\d+: telemetrytest: span "POST /orders/\{id\}" has no child "charge card", want one, after \S+s \(all that has ended has arrived, and no span is open\)
+(    time=.*\n)*    broken_test.go:\d+: telemetrytest: span "POST /orders/\{id\}" has no child "charge card" within \S+s \(all that has ended has arrived, and no span is open\)
 \s+trace [0-9a-f]{32}
         POST /orders/\{id\}  server  \S+s  <--
 (             .*\n)*             log INFO "order placed" order.id=7

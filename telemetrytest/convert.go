@@ -1,6 +1,7 @@
 package telemetrytest
 
 import (
+	"fmt"
 	"maps"
 	"reflect"
 	"slices"
@@ -81,6 +82,40 @@ func missing(attributes map[string]any, wanted []attribute.KeyValue) []attribute
 		value, there := attributes[string(kv.Key)]
 		return there && reflect.DeepEqual(value, arrived(kv.Value))
 	})
+}
+
+// otherTypes says which of the wanted attributes one of these has with the same text and another type: a drawing does not
+// tell them apart.
+func otherTypes[T any](all []T, attributesOf func(T) map[string]any, wanted []attribute.KeyValue) string {
+	for _, one := range all {
+		var lines []string
+		for _, kv := range missing(attributesOf(one), wanted) {
+			value, there := attributesOf(one)[string(kv.Key)]
+			want := arrived(kv.Value)
+			if there && fmt.Sprint(value) == fmt.Sprint(want) {
+				lines = append(lines, fmt.Sprintf("\n    %s=%s; there is one with %s=%s", kv.Key, typed(want), kv.Key, typed(value)))
+			}
+		}
+		if lines != nil {
+			return strings.Join(lines, "")
+		}
+	}
+	return ""
+}
+
+// typed is a value with its type, as package attribute calls it.
+func typed(value any) string {
+	switch v := value.(type) {
+	case string:
+		return fmt.Sprintf("%q (STRING)", v)
+	case int64:
+		return fmt.Sprintf("%d (INT64)", v)
+	case float64:
+		return fmt.Sprintf("%v (FLOAT64)", v)
+	case bool:
+		return fmt.Sprintf("%t (BOOL)", v)
+	}
+	return fmt.Sprintf("%s (%T)", show(value), value)
 }
 
 // arrived is what the other end of OTLP makes of a value.

@@ -35,7 +35,7 @@ func (r *Recorder) RequireNoLeakedSpans(tb testing.TB) {
 	}
 	seen := r.look()
 	seen.waited = time.Since(begin)
-	r.fail(tb, seen, "%s not ended, add defer span.End() after each Start%s", count(len(leaked), "span"), &b)
+	r.fail(tb, seen, "%s not ended%s: add defer span.End() after each Start%s", count(len(leaked), "span"), seen.within(), &b)
 }
 
 // openSpans is a span processor that knows the spans that have not ended.

@@ -29,9 +29,9 @@ func TestLeakedSpansAreNamedWithTheirPlace(t *testing.T) {
 		leak(ctx, r, "refund")
 		r.RequireNoLeakedSpans(tb)
 	})
-	require.Regexp(t, `^telemetrytest: 2 spans not ended, add defer span.End\(\) after each Start
+	require.Regexp(t, `^telemetrytest: 2 spans not ended within \S+s: add defer span.End\(\) after each Start
     "charge card", started at \S+/leaks_test.go:17 in telemetrytest_test.leak
-    "refund", started at \S+/leaks_test.go:17 in telemetrytest_test.leak, after \S+s
+    "refund", started at \S+/leaks_test.go:17 in telemetrytest_test.leak
 
 trace [0-9a-f]{32}
 charge card  internal  not ended, started at \S+/leaks_test.go:17 in telemetrytest_test.leak
@@ -52,7 +52,7 @@ func TestLeaksBehindMiddleware(t *testing.T) {
 		defer response.Body.Close() // too late: the span of a client lasts until then
 		r.RequireNoLeakedSpans(tb)
 	})
-	require.Regexp(t, `1 span not ended, .*\n    "GET", started at \S+/leaks_test.go:\d+ in telemetrytest_test.TestLeaksBehindMiddleware`, message)
+	require.Regexp(t, `1 span not ended within .*\n    "GET", started at \S+/leaks_test.go:\d+ in telemetrytest_test.TestLeaksBehindMiddleware`, message)
 
 	ended := make(chan struct{})
 	message = failure(t, func(tb testing.TB) {
@@ -68,7 +68,7 @@ func TestLeaksBehindMiddleware(t *testing.T) {
 		require.Eventually(t, func() bool { return r.HasOpenSpans() }, waitFor, tick)
 		r.RequireNoLeakedSpans(tb)
 	})
-	require.Regexp(t, `1 span not ended, .*\n    "GET", started at \S+/net/http/server.go:\d+ in http\.`, message)
+	require.Regexp(t, `1 span not ended within .*\n    "GET", started at \S+/net/http/server.go:\d+ in http\.`, message)
 }
 
 // TestASpanThatIsOpenIsShown explains why what is asked for has not arrived.
@@ -81,7 +81,7 @@ func TestASpanThatIsOpenIsShown(t *testing.T) {
 		root.End()
 		r.RequireSpan(tb, "order").RequireChild(tb, "charge card")
 	})
-	require.Regexp(t, `span "order" has no child "charge card", want one, after \S+s
+	require.Regexp(t, `span "order" has no child "charge card" within \S+s
 
 trace \S+
 order  internal  \S+s  <--

@@ -44,7 +44,8 @@ func (c *Collector) RequireSpan(tb testing.TB, name string, attributes ...attrib
 	matches := func(s *Span) bool { return s.Name == name && has(s.Attributes, attributes) }
 	seen, found := await(c, func(s snapshot) []*Span { return filter(s.spans, matches) }, hasSpan(name))
 	if len(found) != 1 {
-		c.fail(tb, seen, "%s %s, want one", count(len(found), "span"), described(name, attributes))
+		of := filter(seen.spans, func(s *Span) bool { return s.Name == name })
+		c.fail(tb, seen, "%s%s", seen.missed(len(found), "span", name, attributes), otherTypes(of, func(s *Span) map[string]any { return s.Attributes }, attributes))
 		return nil
 	}
 	return found[0]
@@ -56,7 +57,8 @@ func (c *Collector) RequireLog(tb testing.TB, message string, attributes ...attr
 	tb.Helper()
 	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) }, hasLog(message))
 	if len(found) != 1 {
-		c.fail(tb, seen, "%s %s, want one", count(len(found), "log record"), described(message, attributes))
+		of := filter(seen.logs, func(r LogRecord) bool { return r.Body == message })
+		c.fail(tb, seen, "%s%s", seen.missed(len(found), "log record", message, attributes), otherTypes(of, func(r LogRecord) map[string]any { return r.Attributes }, attributes))
 		return LogRecord{}
 	}
 	return found[0]
@@ -80,7 +82,12 @@ func (c *Collector) RequireMetric(tb testing.TB, name string, attributes ...attr
 		return slices.ContainsFunc(s.metrics, func(m Metric) bool { return m.Name == name })
 	})
 	if len(found) == 0 {
-		fatal(tb, fmt.Sprintf("no metric %s%s\n\n%s", described(name, attributes), seen.circumstances(), drawMetrics(seen.metrics)))
+		var of []Point
+		for _, m := range filter(seen.metrics, func(m Metric) bool { return m.Name == name }) {
+			of = append(of, m.Points...)
+		}
+		fatal(tb, fmt.Sprintf("%s%s%s\n\n%s", seen.missed(0, "metric", name, attributes),
+			otherTypes(of, func(p Point) map[string]any { return p.Attributes }, attributes), seen.circumstances(), drawMetrics(seen.metrics)))
 		return Metric{}
 	}
 	merged := found[0]
@@ -97,8 +104,9 @@ func (s *Span) RequireChild(tb testing.TB, name string, attributes ...attribute.
 	matches := func(child *Span) bool { return child.Name == name && has(child.Attributes, attributes) }
 	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) }, hasSpan(name))
 	if len(found) != 1 {
-		message := fmt.Sprintf("span %q has %s %s, want one%s%s", s.Name, count(len(found), "child"), described(name, attributes),
-			seen.circumstances(), s.in(seen).drawing())
+		of := filter(s.in(seen).Children, func(child *Span) bool { return child.Name == name })
+		message := fmt.Sprintf("span %q has %s%s%s%s", s.Name, seen.had(len(found), "child", name, attributes),
+			otherTypes(of, func(s *Span) map[string]any { return s.Attributes }, attributes), seen.circumstances(), s.in(seen).drawing())
 		// The commonest bug is a context that was not handed on.
 		if lost := filter(seen.spans, func(other *Span) bool { return other.TraceID != s.TraceID && matches(other) }); len(lost) > 0 {
 			message += "\n\nanother trace has such a span" + lost[0].drawing()
@@ -141,7 +149,8 @@ func (s *Span) RequireEvent(tb testing.TB, name string, attributes ...attribute.
 	tb.Helper()
 	found := filter(s.Events, func(e Event) bool { return e.Name == name && has(e.Attributes, attributes) })
 	if len(found) == 0 {
-		s.fail(tb, "span %q has no event %s", s.Name, described(name, attributes))
+		of := filter(s.Events, func(e Event) bool { return e.Name == name })
+		s.fail(tb, "span %q has no event %s%s", s.Name, described(name, attributes), otherTypes(of, func(e Event) map[string]any { return e.Attributes }, attributes))
 		return Event{}
 	}
 	return found[0]
@@ -153,7 +162,9 @@ func (s *Span) RequireLog(tb testing.TB, message string, attributes ...attribute
 	tb.Helper()
 	seen, found := await(s.trace.collector, func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) }, hasLog(message))
 	if len(found) != 1 {
-		s.in(seen).fail(tb, "span %q has %s %s, want one%s", s.Name, count(len(found), "log record"), described(message, attributes), seen.circumstances())
+		of := filter(s.in(seen).Logs, func(r LogRecord) bool { return r.Body == message })
+		s.in(seen).fail(tb, "span %q has %s%s%s", s.Name, seen.had(len(found), "log record", message, attributes),
+			otherTypes(of, func(r LogRecord) map[string]any { return r.Attributes }, attributes), seen.circumstances())
 		return LogRecord{}
 	}
 	return found[0]

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
+
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
@@ -127,20 +129,41 @@ func (c *Collector) mayHaveMore(seen snapshot) bool {
 		slices.ContainsFunc(seen.metrics, func(m Metric) bool { return foreign(m.Resource) })
 }
 
+// missed says that something did not arrive, or arrived more than once.
+func (s snapshot) missed(found int, what, name string, attributes []attribute.KeyValue) string {
+	if found == 0 {
+		return fmt.Sprintf("no %s %s arrived%s", what, described(name, attributes), s.within())
+	}
+	return fmt.Sprintf("%s %s arrived; exactly one was expected", count(found, what), described(name, attributes))
+}
+
+// had is the same of what a span has.
+func (s snapshot) had(found int, what, name string, attributes []attribute.KeyValue) string {
+	if found == 0 {
+		return fmt.Sprintf("no %s %s%s", what, described(name, attributes), s.within())
+	}
+	return fmt.Sprintf("%s %s; exactly one was expected", count(found, what), described(name, attributes))
+}
+
+// within is how long something was waited for, and why no longer.
+func (s snapshot) within() (text string) {
+	if s.waited > 0 {
+		text = fmt.Sprintf(" within %v", s.waited.Round(time.Second/10))
+	}
+	if s.settled {
+		text += " (all that has ended has arrived, and no span is open)"
+	}
+	return text
+}
+
 // circumstances are what may explain that something is missing.
 func (s snapshot) circumstances() string {
 	var b strings.Builder
-	if s.waited > 0 {
-		fmt.Fprintf(&b, ", after %v", s.waited.Round(time.Second/10))
-	}
-	if s.settled {
-		b.WriteString(" (all that has ended has arrived, and no span is open)")
-	}
 	switch {
 	case s.flushErr != nil:
 		fmt.Fprintf(&b, "\nnot everything could be delivered: %v", s.flushErr)
 	case len(s.spans)+len(s.logs)+len(s.metrics) == 0:
-		b.WriteString("\nnothing has arrived: does the service use this test's guard or, if the test has the globals, those?")
+		b.WriteString("\nnothing has arrived. Does the service use this test's guard, or the globals if the test holds them?")
 	}
 	return b.String()
 }
