@@ -54,13 +54,16 @@ func TestGRPCFollowsTheName(t *testing.T) {
 	}
 }
 
-// serveNames makes all names of the process have the addresses that are stored.
-// There is no such name while there are none.
-func serveNames(t *testing.T) *atomic.Pointer[[]netip.Addr] {
-	addresses := new(atomic.Pointer[[]netip.Addr])
-	before := net.DefaultResolver
-	t.Cleanup(func() { net.DefaultResolver = before })
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(context.Context, string, string) (net.Conn, error) {
+// served are the addresses of all names of the process, nil as long as no test serves them. The resolver is set once and
+// before every test: a lookup of an earlier test may still read net.DefaultResolver.
+var served atomic.Pointer[atomic.Pointer[[]netip.Addr]]
+
+func init() {
+	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+		addresses := served.Load()
+		if addresses == nil {
+			return new(net.Dialer).DialContext(ctx, network, address)
+		}
 		client, server := net.Pipe()
 		go func() {
 			defer server.Close()
@@ -76,6 +79,14 @@ func serveNames(t *testing.T) *atomic.Pointer[[]netip.Addr] {
 		}()
 		return client, nil
 	}}
+}
+
+// serveNames makes all names of the process have the addresses that are stored. There is no such name while there are none.
+func serveNames(t *testing.T) *atomic.Pointer[[]netip.Addr] {
+	addresses := new(atomic.Pointer[[]netip.Addr])
+	addresses.Store(&[]netip.Addr{})
+	served.Store(addresses)
+	t.Cleanup(func() { served.Store(nil) })
 	return addresses
 }
 
