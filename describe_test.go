@@ -75,7 +75,7 @@ func TestWhyASignalIsOff(t *testing.T) {
 		want string
 	}{
 		{environment{"OTEL_SDK_DISABLED": "true"}, nil, "off: OTEL_SDK_DISABLED is true"},
-		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER is none; spans have ids, and the sampler decides for the services that are called"},
+		{environment{"OTEL_TRACES_EXPORTER": "None"}, nil, "off: OTEL_TRACES_EXPORTER=none; spans have ids, and the sampler decides for the services that are called"},
 		{environment{"OTEL_SDK_DISABLED": "false", "OTEL_TRACES_EXPORTER": "none"}, []Option{WithDisabled(true)}, "off: WithDisabled"},
 		{environment{"OTEL_SDK_DISABLED": "true"}, []Option{WithDisabled(false)}, "off: OTEL_SDK_DISABLED is true"},
 		{nil, []Option{WithOptions(WithDisabled(true)), WithDisabled(false), WithoutTraces()}, "off: WithoutTraces"},
@@ -118,7 +118,7 @@ func TestStartLine(t *testing.T) {
 		"service.name": "checkout", "service.name.origin": "OTEL_SERVICE_NAME", "service.version": "v1.2.3", "service.instance.id": "me",
 		"service.version.origin": "OTEL_RESOURCE_ATTRIBUTES",
 		"traces":                 "grpc https://c:1 (OTEL_EXPORTER_OTLP_ENDPOINT, OTEL_EXPORTER_OTLP_TRACES_PROTOCOL)",
-		"metrics":                "off: OTEL_METRICS_EXPORTER is none",
+		"metrics":                "off: OTEL_METRICS_EXPORTER=none",
 		"logs":                   "http/protobuf https://d/v1/logs (WithEndpoint) and console (OTEL_LOGS_EXPORTER)",
 		"sampler":                "traceidratio 0.1 (OTEL_TRACES_SAMPLER, OTEL_TRACES_SAMPLER_ARG)",
 		"spool":                  "/var/spool/x, at most 67108864 bytes (TELEMETRY_SPOOL_DIR)",

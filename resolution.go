@@ -159,7 +159,7 @@ func (r *resolution) whyOff(s signal) string {
 	case slices.Contains(exporters.value, exporterNone) && isOption(exporters.origin):
 		return exporters.origin
 	case slices.Contains(exporters.value, exporterNone):
-		return exporters.origin + " is none"
+		return exporters.origin + "=none"
 	}
 	var wrong []string
 	for _, p := range r.problems {

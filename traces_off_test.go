@@ -307,7 +307,7 @@ func TestExporterNoneHoldsNothing(t *testing.T) {
 	require.Positive(t, health.Sampling.Started)
 	require.Zero(t, health.Sampling.HeldTraces)
 	require.Zero(t, health.Sampling.HeldBytes)
-	const traces = "off: OTEL_TRACES_EXPORTER is none; spans have ids, and the sampler decides for the services that are called"
+	const traces = "off: OTEL_TRACES_EXPORTER=none; spans have ids, and the sampler decides for the services that are called"
 	require.Contains(t, console.String(), `"traces":"`+traces+`","metrics"`)
 	require.Contains(t, console.String(), `"sampler":"adaptive 50/s`)
 	require.Regexp(t, `(?m)^  traces +`+traces+`$`, guard.Describe())
