@@ -3,6 +3,7 @@ package recipes_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -46,6 +47,20 @@ func TestSnippetsOfTheDocumentsCompile(t *testing.T) {
 			"settle":             "func settle(context.Context) error { return nil }",
 		},
 	})
+}
+
+// TestNoPlaceholderIsLeft knows only the comments between which tables are generated.
+func TestNoPlaceholderIsLeft(t *testing.T) {
+	files, err := filepath.Glob("../docs/*.md")
+	require.NoError(t, err)
+	comment := regexp.MustCompile(`<!--.*?-->`)
+	for _, file := range append(files, "../README.md", "../CONTRIBUTING.md") {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		for _, found := range comment.FindAllString(string(text), -1) {
+			require.Regexp(t, `^<!-- [a-z-]+:(begin \(generated: make update\)|end) -->$`, found, file)
+		}
+	}
 }
 
 // TestLinksLeadSomewhere looks at the links between the documents of the repository.
