@@ -94,15 +94,15 @@ func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Opti
 	}
 	ctx, stop := stopBySignal(orBackground(ctx))
 	defer stop.release()
-	guard, err := Init(ctx, opts...)
-	if err != nil {
-		logged(func() { guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", err) })
+	guard, degraded := Init(ctx, opts...)
+	if degraded != nil {
+		logged(func() { guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", degraded) })
 	}
 	stop.guard.Store(guard)
 	defer guard.deliver(stop)
 	defer logPanic(ctx, guard.Logger())
 
-	err = main(context.WithValue(ctx, guardKey{}, guard))
+	err := main(context.WithValue(ctx, guardKey{}, guard))
 	logged(func() { logEnd(ctx, guard.Logger(), err) })
 	return err
 }

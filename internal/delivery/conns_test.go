@@ -78,8 +78,10 @@ func TestConnectionThatAnswersIsKept(t *testing.T) {
 				_ = send(soon(t), "logs")
 			}
 			_, conns := server.counts()
-			require.Equal(t, 1, conns)
-			require.Greater(t, silent.Load(), int64(2))
+			require.Greater(t, silent.Load(), int64(4))
+			// One, and one more where the machine was too busy for an answer in time. Without the rule, every other silence
+			// costs a connection.
+			require.LessOrEqual(t, conns, 2)
 		})
 	}
 }
