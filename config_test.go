@@ -763,7 +763,7 @@ func TestPairsWrittenWithAColon(t *testing.T) {
 	r := resolve(environment{"OTEL_RESOURCE_ATTRIBUTES": "team: pay,region=eu"})
 	require.Contains(t, r.warnings()[0], "in pair 1 `:` should be `=`")
 	r = resolve(environment{"OTEL_EXPORTER_OTLP_HEADERS": "a=x:y", "OTEL_RESOURCE_ATTRIBUTES": "aws:tag=1"})
-	require.Empty(t, r.warnings(), "a colon elsewhere is nobody's mistake")
+	require.Empty(t, r.warnings(), "a colon elsewhere is not a mistake")
 }
 
 func TestClientCertificateNeedsItsKey(t *testing.T) {

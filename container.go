@@ -7,7 +7,7 @@ import (
 )
 
 // The container id is 64 hexadecimal digits. It counts only where a path says that a container runtime made it: a pod's
-// sandbox, a systemd scope or a user session has ids of the same form and is none.
+// sandbox, a systemd scope or a user session has ids of the same form and is not a container.
 //
 // cgroup v1, and v2 without a namespace of its own, name the container in /proc/self/cgroup. Else cgroup v2 shows "/" there,
 // and the id is only in /proc/self/mountinfo, in the paths of the files that the runtime mounts over /etc/hostname and its

@@ -50,7 +50,7 @@ func loopbackInterface(t *testing.T) string {
 	return ""
 }
 
-// forwardFrom listens at an address and connects whoever comes to another one.
+// forwardFrom listens at an address and forwards every connection to another one.
 func forwardFrom(t *testing.T, from, to string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", from)

@@ -255,7 +255,7 @@ func init() {
 	}
 }
 
-// A server that repeats what it was sent, in the line in which nobody looks for it.
+// A server that repeats what it was sent in its status line, an unexpected place for a secret.
 func TestCheckShowsNoSecretOfAReasonPhrase(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

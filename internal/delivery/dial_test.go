@@ -118,7 +118,7 @@ func TestDialWithoutTime(t *testing.T) {
 	}
 }
 
-// Closed ports cost no time, and one that nobody listens at is told from silence.
+// Closed ports cost no time, and a closed port is told apart from silence.
 func TestClosedPortsAreNotWaitedFor(t *testing.T) {
 	_, port, err := net.SplitHostPort(otlptest.FreeAddress(t))
 	require.NoError(t, err)

@@ -229,7 +229,7 @@ func rawServer(t *testing.T, bad answers) (address string) {
 	return fmt.Sprint(l.Addr())
 }
 
-// Wherever an answer is cut before its end of the headers, there is none, and the request is sent again.
+// An answer that is cut anywhere before its headers end does not count, and the request is sent again.
 func TestAnswerThatIsCutAnywhereIsNone(t *testing.T) {
 	t.Parallel()
 	const answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"

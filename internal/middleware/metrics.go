@@ -135,7 +135,7 @@ func LongRequest(r *http.Request) bool {
 	return false
 }
 
-// splitHost takes a Host header apart; the port is 0 if there is none.
+// splitHost splits a Host header into host and port; the port is 0 if the header has no port.
 func splitHost(hostport string) (host string, port int) {
 	host, text, err := net.SplitHostPort(hostport)
 	if err != nil {

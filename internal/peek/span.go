@@ -33,7 +33,7 @@ func (v *Spans) Status(s sdktrace.ReadOnlySpan) (sampled, failed bool) {
 	return at[trace.SpanContext](data, w.context).IsSampled(), at[sdktrace.Status](data, w.status).Code == codes.Error
 }
 
-// Parts are what a span holds. They are the span's own: nobody may change them.
+// Parts are what a span holds. They are the span's own: do not change them.
 type Parts struct {
 	Name, Description string // Description is the status's
 	Attributes        []attribute.KeyValue

@@ -50,7 +50,7 @@ func KindAndText(v *attribute.Value) (attribute.Type, string) {
 	return v.Type(), v.AsString()
 }
 
-// Members are the attributes of a set. They are the set's own: nobody may change them.
+// Members are the attributes of a set. They are the set's own: do not change them.
 func Members(s *attribute.Set) []attribute.KeyValue {
 	if !setInPlace {
 		return s.ToSlice()

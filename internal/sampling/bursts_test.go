@@ -242,7 +242,7 @@ func TestFirstBurstOfAnIdleOperation(t *testing.T) {
 	assert.Equal(t, totals{truth: 150, kept: 150, estimate: 150, heaviest: 1}, burst)
 }
 
-// TestBurstsAreUnbiased plays bursts of an operation that nobody knows, again and again, beside a steady one.
+// TestBurstsAreUnbiased plays bursts of a new operation, again and again, beside a steady one.
 func TestBurstsAreUnbiased(t *testing.T) {
 	var all, first stats
 	for run := range runsOf(t, 1000, 20_000) {

@@ -28,8 +28,8 @@ type batch struct {
 	then      *batch
 }
 
-// unknown is the threshold of what was kept by chance. It is none, so that the spans say nothing of how many they stand
-// for.
+// unknown stands in for the threshold of traces that were drawn by lot. Their spans carry no weight, because how many they
+// stand for is not known.
 const unknown = whole
 
 // keep decides a fragment that is interesting. Its threshold is the highest that it has had to pass: the tail's own,
