@@ -18,6 +18,27 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
+// TestAnotherModuleCanUseTheLibrary builds the three-line program in a module of its own, as go get
+// would set it up, and runs it with nothing but an endpoint.
+func TestAnotherModuleCanUseTheLibrary(t *testing.T) {
+	root, err := os.Getwd()
+	require.NoError(t, err)
+	builds := map[string]func(*testing.T) string{
+		"through a replace": func(t *testing.T) string {
+			return buildConsumer(t, "v0.0.0", "replace "+modulePath+" => "+root)
+		},
+		"through a module proxy": func(t *testing.T) string {
+			version, proxy := fileSystemProxy(t, root)
+			upstream := strings.TrimSpace(goCommand(t, ".", nil, "env", "GOPROXY"))
+			return buildConsumer(t, version, "", "GOPROXY="+proxy+","+upstream, "GONOSUMDB="+modulePath)
+		},
+	}
+	atOnce(t, slices.Collect(maps.Keys(builds)), func(how string) string { return how },
+		func(t *testing.T, how string) {
+			requireThreeSignals(t, builds[how](t))
+		})
+}
+
 const modulePath = "github.com/fleetotel/telemetry"
 
 const threeLineProgram = `package main
@@ -44,26 +65,6 @@ func main() {
 }
 `
 
-// TestAnotherModuleCanUseTheLibrary builds the three-line program in a module of its own, as go get would set it up, and
-// runs it with nothing but an endpoint.
-func TestAnotherModuleCanUseTheLibrary(t *testing.T) {
-	root, err := os.Getwd()
-	require.NoError(t, err)
-	builds := map[string]func(*testing.T) string{
-		"through a replace": func(t *testing.T) string {
-			return buildConsumer(t, "v0.0.0", "replace "+modulePath+" => "+root)
-		},
-		"through a module proxy": func(t *testing.T) string {
-			version, proxy := fileSystemProxy(t, root)
-			upstream := strings.TrimSpace(goCommand(t, ".", nil, "env", "GOPROXY"))
-			return buildConsumer(t, version, "", "GOPROXY="+proxy+","+upstream, "GONOSUMDB="+modulePath)
-		},
-	}
-	atOnce(t, slices.Collect(maps.Keys(builds)), func(how string) string { return how }, func(t *testing.T, how string) {
-		requireThreeSignals(t, builds[how](t))
-	})
-}
-
 // buildConsumer returns the program's path.
 func buildConsumer(t *testing.T, version, replace string, env ...string) string {
 	t.Helper()
@@ -73,7 +74,8 @@ func buildConsumer(t *testing.T, version, replace string, env ...string) string 
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.sum"), sums, 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "main.go"), []byte(threeLineProgram), 0o644))
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "go.mod"), fmt.Appendf(nil,
-		"module example.com/consumer\n\ngo 1.26.0\n\nrequire (\n\t%s %s\n\tgo.opentelemetry.io/otel v1.47.0\n)\n\n%s\n", modulePath, version, replace), 0o644))
+		"module example.com/consumer\n\ngo 1.26.0\n\nrequire (\n\t%s %s\n\tgo.opentelemetry.io/otel v1.47.0\n)\n\n%s\n",
+		modulePath, version, replace), 0o644))
 	goCommand(t, dir, env, "build", "-ldflags=-w", "-o", "consumer", ".") // linking without DWARF takes half the time
 	return filepath.Join(dir, "consumer")
 }
@@ -100,8 +102,9 @@ func requireThreeSignals(t *testing.T, program string) {
 	}
 }
 
-// fileSystemProxy lays the repository out as a module proxy would serve it, under a version made from its content and its
-// place: a run in another copy must not remove it from the module cache that both use.
+// fileSystemProxy lays the repository out as a module proxy would serve it. The version is made
+// from the content and the path, so that a run in another copy does not remove it from the module
+// cache that both use.
 func fileSystemProxy(t *testing.T, root string) (version, url string) {
 	t.Helper()
 	files := moduleFiles(t)
@@ -116,7 +119,8 @@ func fileSystemProxy(t *testing.T, root string) (version, url string) {
 	dir := t.TempDir()
 	base := filepath.Join(dir, modulePath, "@v", version)
 	require.NoError(t, os.MkdirAll(filepath.Dir(base), 0o755))
-	require.NoError(t, os.WriteFile(base+".info", fmt.Appendf(nil, `{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, version), 0o644))
+	require.NoError(t, os.WriteFile(base+".info",
+		fmt.Appendf(nil, `{"Version":%q,"Time":"2026-01-01T00:00:00Z"}`, version), 0o644))
 	mod, err := os.ReadFile("go.mod")
 	require.NoError(t, err)
 	require.NoError(t, os.WriteFile(base+".mod", mod, 0o644))
@@ -132,7 +136,8 @@ func fileSystemProxy(t *testing.T, root string) (version, url string) {
 	return version, "file://" + filepath.ToSlash(dir)
 }
 
-// moduleFiles are those of a version of the module that another one builds: tests are not, and nested modules are their own.
+// moduleFiles are the files of the module that another module builds, without tests and nested
+// modules.
 func moduleFiles(t *testing.T) []string {
 	t.Helper()
 	var files []string

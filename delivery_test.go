@@ -4,104 +4,130 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"net/http"
+	"net/http/httptest"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/log"
+	otellog "go.opentelemetry.io/otel/log"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
-	"google.golang.org/grpc/codes"
+	grpccodes "google.golang.org/grpc/codes"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// The outages below are those of benchmarks/outage, in which 1,000 spans and 1,000 records a second meet a collector
-// that misbehaves for 10 s of 15 s: time, rate, queue and batch are a tenth and less of it.
-const (
-	outageLasts = time.Second
-	outageRate  = 500 // of each signal, in a second
-	// outageItems leave room in the queue: how much is in flight beside it depends on how full the batches are. A test that
-	// gets no processor for seconds goes on with a trickle, so that there is always something to fail.
-	outageItems = 1000
-	trickle     = 10
-)
+func TestTLSFromFilesAndOption(t *testing.T) {
+	certs, err := otlptest.TestCertificates(t.TempDir())
+	require.NoError(t, err)
+	for _, protocol := range protocols {
+		t.Run(string(protocol), func(t *testing.T) {
+			t.Run("certificate files", func(t *testing.T) {
+				c := otlptest.New(t, otlptest.WithTLS(certs.MutualServer))
+				t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", certs.CAFile)
+				t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certs.ClientCertFile)
+				t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", certs.ClientKeyFile)
+				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+					telemetry.WithProtocol(protocol))
+				record(t.Context(), guard, "x")
+				require.NoError(t, guard.Shutdown(t.Context()))
+				require.Equal(t, []string{"x"}, spanNames(c))
+				require.Equal(t, []string{"x"}, logBodies(c))
+				require.Contains(t, metricNames(c), "x")
+			})
+			t.Run("option", func(t *testing.T) {
+				c := otlptest.New(t, otlptest.WithTLS(certs.MutualServer))
+				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+					telemetry.WithProtocol(protocol), telemetry.WithTLSConfig(certs.Client))
+				record(t.Context(), guard, "x")
+				require.NoError(t, guard.Shutdown(t.Context()))
+				require.Equal(t, []string{"x"}, spanNames(c))
+			})
+			t.Run("https is never downgraded", func(t *testing.T) {
+				c := otlptest.New(t, otlptest.WithTLS(certs.Server))
+				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.Endpoint(string(protocol)))
+				t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", string(protocol))
+				t.Setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
+				t.Setenv("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true")
+				t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", certs.CAFile)
+				guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(),
+					telemetry.WithLogOutput(&syncBuffer{}))
+				require.NoError(t, err)
+				record(t.Context(), guard, "x")
+				require.NoError(t, guard.Shutdown(t.Context()))
+				require.Equal(t, []string{"x"}, spanNames(c))
+				require.Zero(t, c.PlaintextBytes())
 
-var outageBatch = telemetry.Batch{MaxQueueSize: 1024, MaxExportBatchSize: 128, ScheduleDelay: 100 * time.Millisecond}
-
-// atOnce runs subtests at the same time. They wait most of the time, so the bound that -parallel sets by the number of
-// processors would only make them take turns in waiting.
-func atOnce[C any](t *testing.T, cases []C, name func(C) string, run func(*testing.T, C)) {
-	var wg sync.WaitGroup
-	for _, c := range cases {
-		wg.Go(func() { t.Run(name(c), func(t *testing.T) { run(t, c) }) })
+				t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "")
+				guard, err = telemetry.Init(t.Context(), telemetry.WithoutGlobals(),
+					telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithShutdownTimeout(time.Second))
+				require.NoError(t, err)
+				record(t.Context(), guard, "y")
+				require.Error(t, guard.Shutdown(t.Context()), "an unknown authority is refused")
+				require.Equal(t, []string{"x"}, spanNames(c))
+				require.Zero(t, c.PlaintextBytes())
+			})
+		})
 	}
-	wg.Wait()
 }
 
-// overProtocols is each case over HTTP and over gRPC.
-func overProtocols[C any](cases ...C) (all []protocolCase[C]) {
-	for _, c := range cases {
-		for _, protocol := range protocols {
-			all = append(all, protocolCase[C]{protocol, c})
+func TestRedirectsAreNotFollowed(t *testing.T) {
+	c := otlptest.New(t)
+	redirect := httptest.NewServer(http.RedirectHandler(c.HTTPEndpoint()+"/v1/traces", http.StatusTemporaryRedirect))
+	defer redirect.Close()
+	guard, _ := start(t, c, telemetry.WithEndpoint(redirect.URL),
+		telemetry.WithHeaders(map[string]string{"api-key": "s3cr3t"}), telemetry.WithoutMetrics(),
+		telemetry.WithoutLogs())
+	record(t.Context(), guard, "x")
+	_ = guard.Shutdown(t.Context())
+	require.Empty(t, c.Requests(), "the headers' secrets stay with the configured host")
+}
+
+func TestHeadersTravelWithEachSignal(t *testing.T) {
+	for _, protocol := range protocols {
+		c := otlptest.New(t)
+		guard, console := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+			telemetry.WithProtocol(protocol),
+			telemetry.WithHeaders(map[string]string{"api-key": "s3cr3t"}),
+			telemetry.ForLogs(telemetry.WithHeaders(map[string]string{"api-key": "other"})))
+		record(t.Context(), guard, "x")
+		require.NoError(t, guard.Shutdown(t.Context()))
+		for _, request := range c.Requests() {
+			want := "s3cr3t"
+			if request.Signal == otlptest.Logs {
+				want = "other"
+			}
+			require.Equal(t, want, request.Header.Get("api-key"), request.Signal)
 		}
-	}
-	return all
-}
-
-type protocolCase[C any] struct {
-	protocol telemetry.Protocol
-	of       C
-}
-
-// outage is a way in which a collector fails for a while.
-type outage struct {
-	name  string
-	begin func(c *otlptest.Collector) error
-	end   func(c *otlptest.Collector) error
-	// cutsAnswers says that a request may have been taken although its answer never came: to send it again is then
-	// unavoidable. Over gRPC that concerns all requests that share the connection.
-	cutsAnswers func(protocol telemetry.Protocol) bool
-	// patient says that nothing fails: it only takes long.
-	patient bool
-}
-
-func always(telemetry.Protocol) bool { return true }
-func never(telemetry.Protocol) bool  { return false }
-func overGRPC(p telemetry.Protocol) bool {
-	return p == telemetry.ProtocolGRPC
-}
-
-func outages() []outage {
-	fault := func(f otlptest.Fault) func(*otlptest.Collector) error {
-		return func(c *otlptest.Collector) error { c.SetFault(f); return nil }
-	}
-	heal := fault(otlptest.Fault{})
-	return []outage{
-		{"down", (*otlptest.Collector).Down, (*otlptest.Collector).Up, always, false},
-		{"cut mid-request", fault(otlptest.Fault{Cut: true}), heal, overGRPC, false},
-		{"unavailable", fault(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable}), heal, never, false},
-		{"asks to wait", fault(otlptest.Fault{
-			HTTPStatus: http.StatusTooManyRequests, GRPCCode: codes.ResourceExhausted, RetryAfter: time.Second,
-		}), heal, never, false},
-		{"slow", fault(otlptest.Fault{Delay: 400 * time.Millisecond}), func(*otlptest.Collector) error { return nil }, never, true},
+		require.NotContains(t, console.String(), "s3cr3t")
 	}
 }
 
-func TestOutageLosesNothing(t *testing.T) {
+func TestMissingEndpointDoesNotDelayTheStart(t *testing.T) {
+	begin := time.Now()
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}),
+		telemetry.WithEndpoint("http://127.0.0.1:1"), telemetry.WithShutdownTimeout(500*time.Millisecond))
+	require.NoError(t, err)
+	require.Less(t, time.Since(begin), 2*time.Second)
+	require.ErrorContains(t, guard.Shutdown(t.Context()), "metrics", "the runtime metrics could not be delivered")
+}
+
+func TestAnOutageLosesNothing(t *testing.T) {
 	atOnce(t, overProtocols(outages()...),
 		func(c protocolCase[outage]) string { return c.of.name + " " + string(c.protocol) },
 		func(t *testing.T, c protocolCase[outage]) {
 			collector := otlptest.New(t)
 			guard, console := start(t, collector,
 				telemetry.WithEndpoint(collector.Endpoint(string(c.protocol))), telemetry.WithProtocol(c.protocol),
-				telemetry.WithSampler(sdktrace.AlwaysSample()), telemetry.WithShutdownTimeout(time.Minute), // for a busy machine
+				// for a busy machine
+				telemetry.WithSampler(sdktrace.AlwaysSample()), telemetry.WithShutdownTimeout(time.Minute),
 				telemetry.WithSpanBatch(outageBatch), telemetry.WithLogBatch(outageBatch))
 			stop, offered := make(chan struct{}), make(chan int, 1)
 			go func() { offered <- offer(guard, stop) }()
@@ -126,7 +152,84 @@ func TestOutageLosesNothing(t *testing.T) {
 		})
 }
 
-// play lets the collector fail under load, for outageLasts and until the library has noticed, and a moment longer work.
+// TestAnIPv6AddressWithAZone delivers to an IPv6 address that says on which interface it is.
+func TestAnIPv6AddressWithAZone(t *testing.T) {
+	zone := loopbackInterface(t)
+	for _, protocol := range []telemetry.Protocol{telemetry.ProtocolHTTP, telemetry.ProtocolGRPC} {
+		t.Run(string(protocol), func(t *testing.T) {
+			c := otlptest.New(t)
+			_, port, err := net.SplitHostPort(forwardFrom(t, "[::1]:0", address(c.Endpoint(string(protocol)))))
+			require.NoError(t, err)
+			console := &syncBuffer{}
+			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithServiceName("x"),
+				telemetry.WithLogOutput(console),
+				telemetry.WithEndpoint("http://[::1%25"+zone+"]:"+port), telemetry.WithProtocol(protocol))
+			require.NoError(t, err)
+			record(t.Context(), guard, "x")
+			require.NoError(t, guard.Shutdown(t.Context()))
+			require.Equal(t, []string{"x"}, spanNames(c))
+			require.Len(t, c.LogRecords(), 1)
+			require.NotEmpty(t, c.Metrics())
+			require.NotContains(t, console.String(), `"WARN"`)
+		})
+	}
+}
+
+// The outages below are those of benchmarks/outage, in which 1,000 spans and 1,000 records a second
+// meet a collector that misbehaves for 10 s of 15 s. Here time, rate, queue and batch are a tenth
+// or less.
+const (
+	outageLasts = time.Second
+	outageRate  = 500 // of each signal, in a second
+	// outageItems leave room in the queue, because what is in flight beside it depends on how full
+	// the batches are. A test that gets no processor for seconds goes on with a trickle, so that
+	// there is always something to fail.
+	outageItems = 1000
+	trickle     = 10
+)
+
+var outageBatch = telemetry.Batch{MaxQueueSize: 1024, MaxExportBatchSize: 128, ScheduleDelay: 100 * time.Millisecond}
+
+// outage is a way in which a collector fails for a while.
+type outage struct {
+	name  string
+	begin func(c *otlptest.Collector) error
+	end   func(c *otlptest.Collector) error
+	// cutsAnswers says that a request may have been accepted although its answer never arrived. A
+	// duplicate is then unavoidable. Over gRPC this concerns all requests on the connection.
+	cutsAnswers func(protocol telemetry.Protocol) bool
+	// patient says that nothing fails: it only takes long.
+	patient bool
+}
+
+func always(telemetry.Protocol) bool { return true }
+
+func never(telemetry.Protocol) bool { return false }
+
+func overGRPC(p telemetry.Protocol) bool {
+	return p == telemetry.ProtocolGRPC
+}
+
+func outages() []outage {
+	fault := func(f otlptest.Fault) func(*otlptest.Collector) error {
+		return func(c *otlptest.Collector) error { c.SetFault(f); return nil }
+	}
+	heal := fault(otlptest.Fault{})
+	return []outage{
+		{name: "down", begin: (*otlptest.Collector).Down, end: (*otlptest.Collector).Up, cutsAnswers: always},
+		{name: "cut mid-request", begin: fault(otlptest.Fault{Cut: true}), end: heal, cutsAnswers: overGRPC},
+		{name: "unavailable", begin: fault(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable,
+			GRPCCode: grpccodes.Unavailable}), end: heal, cutsAnswers: never},
+		{name: "asks to wait", begin: fault(otlptest.Fault{
+			HTTPStatus: http.StatusTooManyRequests, GRPCCode: grpccodes.ResourceExhausted, RetryAfter: time.Second,
+		}), end: heal, cutsAnswers: never},
+		{name: "slow", begin: fault(otlptest.Fault{Delay: 400 * time.Millisecond}),
+			end: func(*otlptest.Collector) error { return nil }, cutsAnswers: never, patient: true},
+	}
+}
+
+// play lets the collector fail under load, for outageLasts and until the library has noticed, and
+// then work for a moment.
 func (o outage) play(t *testing.T, c *otlptest.Collector, noticed func() bool) error {
 	err := c.Wait(t.Context(), func(c *otlptest.Collector) bool { return len(c.Requests()) > 0 })
 	err = errors.Join(err, o.begin(c))
@@ -139,7 +242,8 @@ func (o outage) play(t *testing.T, c *otlptest.Collector, noticed func() bool) e
 	return err
 }
 
-// offer makes numbered spans and records at a steady rate until it is stopped, and returns how many of each.
+// offer makes numbered spans and records at a steady rate until it is stopped, and returns how many
+// of each.
 func offer(guard *telemetry.Guard, stop <-chan struct{}) (n int) {
 	tracer, logger := guard.TracerProvider().Tracer("test"), guard.LoggerProvider().Logger("test")
 	begin := time.Now()
@@ -147,7 +251,7 @@ func offer(guard *telemetry.Guard, stop <-chan struct{}) (n int) {
 		seconds := time.Since(begin).Seconds()
 		for ; n < int(min(seconds*outageRate, outageItems+seconds*trickle)); n++ {
 			ctx, span := tracer.Start(context.Background(), "span", trace.WithAttributes(attribute.Int("number", n)))
-			var r log.Record
+			var r otellog.Record
 			r.SetBody(attribute.IntValue(n))
 			logger.Emit(ctx, r)
 			span.End()
@@ -160,10 +264,12 @@ func offer(guard *telemetry.Guard, stop <-chan struct{}) (n int) {
 	}
 }
 
-func number(s otlptest.Span) string            { return fmt.Sprint(s.Attributes["number"]) }
+func number(s otlptest.Span) string { return fmt.Sprint(s.Attributes["number"]) }
+
 func recordNumber(r otlptest.LogRecord) string { return fmt.Sprint(r.Body) }
 
-// requireComplete asserts that each of n numbers has arrived, and once unless an answer may have been cut.
+// requireComplete asserts that each of n numbers has arrived, exactly once unless an answer may
+// have been cut.
 func requireComplete(t *testing.T, arrived []string, n int, twiceIsFine bool) {
 	t.Helper()
 	require.Positive(t, n)
@@ -181,17 +287,38 @@ func requireComplete(t *testing.T, arrived []string, n int, twiceIsFine bool) {
 	require.Len(t, times, n)
 }
 
-// requireBooks asserts the accounting identity for all signals, with nothing left in the queues.
-func requireBooks(t *testing.T, guard *telemetry.Guard) {
+func loopbackInterface(t *testing.T) string {
 	t.Helper()
-	health := guard.Health()
-	for signal, h := range map[string]telemetry.SignalHealth{"traces": health.Traces, "metrics": health.Metrics, "logs": health.Logs} {
-		require.Equal(t, h.Accepted+h.Recovered, h.Exported+h.Dropped+h.Failed+h.Rejected+h.Queued+h.Spooled, "%s: %+v", signal, h)
-		require.Zero(t, h.Queued, "%s: %+v", signal, h)
-		var byReason int64
-		for _, n := range h.DroppedBy {
-			byReason += n
+	all, err := net.Interfaces()
+	require.NoError(t, err)
+	for _, i := range all {
+		addresses, _ := i.Addrs()
+		for _, a := range addresses {
+			if i.Flags&net.FlagLoopback != 0 && strings.HasPrefix(a.String(), "::1/") {
+				return i.Name
+			}
 		}
-		require.Equal(t, h.Dropped, byReason, "%s: %+v", signal, h)
 	}
+	t.Skip("there is no IPv6 here")
+	return ""
+}
+
+// forwardFrom listens at an address and forwards every connection to another one.
+func forwardFrom(t *testing.T, from, to string) string {
+	t.Helper()
+	l, err := net.Listen("tcp", from)
+	require.NoError(t, err)
+	return accept(t, l, func(near net.Conn) {
+		far, err := net.Dial("tcp", to)
+		if err != nil {
+			_ = near.Close()
+			return
+		}
+		join := func(a, b net.Conn) {
+			_, _ = io.Copy(a, b)
+			_ = a.Close()
+		}
+		go join(near, far)
+		go join(far, near)
+	})
 }

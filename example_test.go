@@ -21,7 +21,8 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// A whole program. Run starts telemetry, ends the context of main at SIGINT and SIGTERM, and delivers what is left.
+// A whole program. Run starts telemetry, ends the context of main at SIGINT and SIGTERM, and
+// delivers what is left.
 func ExampleRun() {
 	err := telemetry.Run(context.Background(), func(ctx context.Context) error {
 		return telemetry.Do(ctx, "settle accounts", func(ctx context.Context) error {
@@ -57,7 +58,8 @@ func ExampleHandler() {
 	log.Fatal(server.ListenAndServe())
 }
 
-// At the edge of the fleet, strangers decide neither what is sampled nor which trace a request belongs to.
+// At the edge of the fleet, untrusted callers decide neither what is sampled nor which trace a
+// request belongs to.
 func ExampleWithPublicEndpoint() {
 	mux := http.NewServeMux()
 	http.Handle("/", telemetry.Handler(mux, telemetry.WithPublicEndpoint()))
@@ -66,7 +68,8 @@ func ExampleWithPublicEndpoint() {
 // Transport makes client spans and passes the context on.
 func ExampleTransport() {
 	client := &http.Client{Transport: telemetry.Transport(http.DefaultTransport), Timeout: 5 * time.Second}
-	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://inventory:8080/items/7", nil)
+	request, err := http.NewRequestWithContext(context.Background(), http.MethodGet, "http://inventory:8080/items/7",
+		nil)
 	if err != nil {
 		return
 	}
@@ -190,7 +193,8 @@ func ExampleWithSpool() {
 	defer guard.Shutdown(context.Background())
 }
 
-// Logs go to a collector of their own, warnings and errors only; the console shows everything from info on.
+// Logs go to a collector of their own, warnings and errors only; the console shows everything from
+// info on.
 func ExampleForLogs() {
 	guard, err := telemetry.Init(context.Background(),
 		telemetry.ForLogs(telemetry.WithEndpoint("https://logs.example.com"), telemetry.WithLogLevel(slog.LevelWarn)))
@@ -204,7 +208,8 @@ func ExampleForLogs() {
 func ExampleForTraces() {
 	guard, err := telemetry.Init(context.Background(),
 		telemetry.WithEndpoint("http://collector:4318"),
-		telemetry.ForTraces(telemetry.WithProtocol(telemetry.ProtocolGRPC), telemetry.WithEndpoint("http://collector:4317")))
+		telemetry.ForTraces(telemetry.WithProtocol(telemetry.ProtocolGRPC),
+			telemetry.WithEndpoint("http://collector:4317")))
 	if err != nil {
 		slog.Error("telemetry is degraded", "error", err)
 	}

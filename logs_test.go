@@ -1,232 +1,451 @@
-package telemetry
+package telemetry_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
+	"log"
 	"log/slog"
+	"math"
+	"os"
 	"strings"
 	"testing"
-	"testing/slogtest"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
-	sdklog "go.opentelemetry.io/otel/sdk/log"
+	otellog "go.opentelemetry.io/otel/log"
+	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/trace"
 
-	internallogs "github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-func withSpan(ctx context.Context) context.Context {
-	return trace.ContextWithSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: trace.TraceID{0xab}, SpanID: trace.SpanID{0xcd}, TraceFlags: trace.FlagsSampled,
-	}))
-}
-
-func decodeLines(t *testing.T, output string) []map[string]any {
-	t.Helper()
-	var lines []map[string]any
-	for line := range strings.Lines(output) {
-		var fields map[string]any
-		require.NoError(t, json.Unmarshal([]byte(line), &fields), line)
-		lines = append(lines, fields)
+// Both branches handle in every format what slog.JSONHandler handles, and also values that crash
+// it. No record is lost.
+func TestCyclicValuesLoseNoRecord(t *testing.T) {
+	if inOwnProcess(t, 200) {
+		return
 	}
-	return lines
-}
-
-func TestConsoleHandlerConformsToSlog(t *testing.T) {
-	var buf bytes.Buffer
-	slogtest.Run(t, func(*testing.T) slog.Handler {
-		buf.Reset()
-		return newConsoleHandler(&buf, LogFormatJSON, slog.LevelDebug, nil)
-	}, func(t *testing.T) map[string]any { return decodeLines(t, buf.String())[0] })
-}
-
-func TestConsoleCorrelationIsAtTheRoot(t *testing.T) {
-	var buf bytes.Buffer
-	logger := slog.New(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil))
-	ctx := withSpan(t.Context())
-	loggers := map[string]*slog.Logger{
-		"plain":                logger,
-		"with attributes":      logger.With("a", 1),
-		"with group":           logger.WithGroup("g"),
-		"attributes and group": logger.With("a", 1).WithGroup("g").With("b", 2).WithGroup("h").With("c", 3),
-	}
-	for name, l := range loggers {
-		t.Run(name, func(t *testing.T) {
-			buf.Reset()
-			l.InfoContext(ctx, "m", "key", "value")
-			l.Info("no span", "key", "value")
-			lines := decodeLines(t, buf.String())
-			require.Equal(t, "ab000000000000000000000000000000", lines[0]["trace_id"])
-			require.Equal(t, "cd00000000000000", lines[0]["span_id"])
-			require.Equal(t, "01", lines[0]["trace_flags"])
-			delete(lines[0], "trace_id")
-			delete(lines[0], "span_id")
-			delete(lines[0], "trace_flags")
-			for _, line := range lines {
-				delete(line, "time")
-				delete(line, "msg")
+	for name, opts := range map[string][]telemetry.Option{
+		"JSON":              {telemetry.WithLogFormat(telemetry.LogFormatJSON)},
+		"text":              {telemetry.WithLogFormat(telemetry.LogFormatText)},
+		"without redaction": {telemetry.WithRedaction(telemetry.Redaction{Off: true})},
+	} {
+		c := otlptest.New(t)
+		guard, console := start(t, c, opts...)
+		began := time.Now()
+		for what, value := range selfHolding() {
+			guard.Logger().Info("said: "+what, "value", value, "beside", "it")
+			guard.Logger().With("value", value).WithGroup("g").With("value", value).Info("with: "+what, "beside", "it")
+		}
+		require.Less(t, time.Since(began), 20*time.Second)
+		flushed(t, guard)
+		bodies := logBodies(c)
+		for what := range selfHolding() {
+			for _, body := range []string{"said: " + what, "with: " + what} {
+				require.Contains(t, bodies, body, name)
+				require.Contains(t, console.String(), body, name)
 			}
-			require.Equal(t, lines[1], lines[0], "the ids are all that a span adds")
+		}
+		for _, r := range c.LogRecords() {
+			switch r.Body {
+			case "said: MarshalJSON":
+				require.Equal(t, map[string]any{"name": "own JSON"}, r.Attributes["value"])
+			case "said: MarshalText":
+				require.Equal(t, "own text", r.Attributes["value"])
+			}
+			if strings.HasPrefix(r.Body.(string), "said") {
+				require.Equal(t, "it", r.Attributes["beside"], r.Body)
+			}
+		}
+	}
+}
+
+// The development view formats values itself.
+func TestCyclicValuesInTheDevelopmentView(t *testing.T) {
+	if inOwnProcess(t, 200) {
+		return
+	}
+	t.Setenv("OTEL_TRACES_EXPORTER", "console")
+	t.Setenv("TELEMETRY_CONSOLE_FORMAT", "tree")
+	console := &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(console), telemetry.WithoutMetrics(),
+		telemetry.WithoutLogs())
+	require.NoError(t, err)
+	ctx, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "span")
+	for what, value := range selfHolding() {
+		guard.Logger().InfoContext(ctx, "said: "+what, "value", value)
+		require.Contains(t, console.String(), what)
+	}
+	span.End()
+	require.NoError(t, guard.Shutdown(t.Context()))
+}
+
+// A value of a million elements costs no more than the budget allows, on both branches.
+func TestLargeLogValuesStayWithinTheBudget(t *testing.T) {
+	if inOwnProcess(t, 700) {
+		return
+	}
+	c := otlptest.New(t)
+	guard, console := start(t, c)
+	million := make(map[string]int, 1_000_000)
+	for i := range 1_000_000 {
+		million[fmt.Sprint(i)] = i
+	}
+	stock := slog.New(slog.NewJSONHandler(&syncBuffer{}, nil))
+	took := func(f func()) time.Duration {
+		began := time.Now()
+		f()
+		return time.Since(began)
+	}
+	plain := took(func() { stock.Info("large", "value", million) })
+	ours := took(func() { guard.Logger().Info("large", "value", million) })
+	require.Less(t, ours, 2*plain+100*time.Millisecond)
+	guard.Logger().Info("large", "value", make([]bool, 8<<20))
+	guard.Logger().Info("large", "value", strings.Split(strings.Repeat("x,", 1<<20), ","))
+	guard.Logger().Info("large", "value", []string{strings.Repeat("x", 5<<20)})
+	guard.Logger().Error("large", "error", errors.New(strings.Repeat("x", 5<<20)))
+	flushed(t, guard)
+	require.Len(t, c.LogRecords(), 5)
+	require.Less(t, len(console.String()), 4<<20)
+	for _, r := range c.LogRecords() {
+		require.Less(t, len(fmt.Sprint(r.Attributes)), 1<<20)
+	}
+}
+
+// Values of kinds that have no direct form in JSON or OTLP arrive on both branches and do not
+// affect other values.
+func TestEveryKindOfLogValueArrives(t *testing.T) {
+	var none *errorOfItself
+	for _, tc := range []struct {
+		name    string
+		value   any
+		console string
+		otlp    any
+	}{
+		{name: "uint64 above MaxInt64", value: uint64(math.MaxUint64), console: `18446744073709551615`,
+			otlp: "18446744073709551615"},
+		{name: "uint64 in a group", value: slog.GroupValue(slog.Uint64("n", math.MaxInt64+1)),
+			console: `{"n":9223372036854775808}`, otlp: map[string]any{"n": "9223372036854775808"}},
+		{name: "uint64 in a map", value: map[string]any{"n": uint64(math.MaxUint64)},
+			console: `{"n":18446744073709551615}`, otlp: map[string]any{"n": "18446744073709551615"}},
+		{name: "uint64 that fits", value: uint64(math.MaxInt64), console: `9223372036854775807`,
+			otlp: int64(math.MaxInt64)},
+		{name: "Inf", value: math.Inf(1), console: `"+Inf"`, otlp: math.Inf(1)},
+		{name: "Inf in a group", value: slog.GroupValue(slog.Float64("f", math.Inf(-1)), slog.Int("n", 1)),
+			console: `{"f":"-Inf","n":1}`, otlp: map[string]any{"f": math.Inf(-1), "n": int64(1)}},
+		{name: "Inf in a slice", value: []float64{math.Inf(1), 1}, console: `["+Inf",1]`,
+			otlp: []any{math.Inf(1), 1.0}},
+		{name: "duration", value: time.Second, console: `1000000000`, otlp: int64(time.Second)},
+		{name: "duration in a map", value: map[string]any{"d": time.Second}, console: `{"d":1000000000}`,
+			otlp: map[string]any{"d": int64(time.Second)}},
+		{name: "bytes", value: []byte("raw"), console: `"cmF3"`, otlp: []byte("raw")},
+		{name: "nothing", console: `null`},
+		{name: "error in a map", value: map[string]any{"e": errors.New("no")}, console: `{"e":"no"}`,
+			otlp: map[string]any{"e": "no"}},
+		{name: "nil pointer in a slice", value: []error{none},
+			console: `["!PANIC: runtime error: invalid memory address or nil pointer dereference"]`,
+			otlp:    []any{"!PANIC: runtime error: invalid memory address or nil pointer dereference"}},
+		{name: "nested groups", value: slog.GroupValue(slog.Group("a", slog.Group("b", "c", []int{1}))),
+			console: `{"a":{"b":{"c":[1]}}}`,
+			otlp:    map[string]any{"a": map[string]any{"b": map[string]any{"c": []any{int64(1)}}}}},
+		{name: "struct", value: struct {
+			ID    int    `json:"id"`
+			Token string `json:"-"`
+		}{7, "t"}, console: `{"id":7}`, otlp: "{id:7}"},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			c := otlptest.New(t)
+			guard, console := start(t, c)
+			guard.Logger().Info("said", "value", tc.value, "beside", "it")
+			guard.Logger().With("value", tc.value).Info("with", "beside", "it")
+			flushed(t, guard)
+			require.Len(t, c.LogRecords(), 2)
+			for _, r := range c.LogRecords() {
+				require.Equal(t, tc.otlp, r.Attributes["value"])
+				require.Equal(t, "it", r.Attributes["beside"])
+			}
+			require.Equal(t, 2, strings.Count(console.String(), `"value":`+tc.console+`,"beside":"it"`),
+				console.String())
 		})
 	}
-	buf.Reset()
-	loggers["attributes and group"].InfoContext(ctx, "m", "key", "value")
-	line := decodeLines(t, buf.String())[0]
-	require.Equal(t, map[string]any{"b": 2.0, "h": map[string]any{"c": 3.0, "key": "value"}}, line["g"])
-	require.EqualValues(t, 1, line["a"])
 }
 
-func TestConsoleText(t *testing.T) {
-	var buf bytes.Buffer
-	slog.New(newConsoleHandler(&buf, LogFormatText, slog.LevelInfo, nil)).InfoContext(withSpan(t.Context()), "m", "a", 1)
-	require.Contains(t, buf.String(), "level=INFO msg=m a=1 trace_id=ab000000000000000000000000000000 span_id=cd00000000000000 trace_flags=01")
-}
-
-// memoryLogs is the end of a logger provider.
-type memoryLogs struct{ records []sdklog.Record }
-
-func (m *memoryLogs) OnEmit(_ context.Context, r *sdklog.Record) error {
-	m.records = append(m.records, r.Clone())
-	return nil
-}
-func (*memoryLogs) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
-func (*memoryLogs) Shutdown(context.Context) error                         { return nil }
-func (*memoryLogs) ForceFlush(context.Context) error                       { return nil }
-
-func (m *memoryLogs) attributes(i int) map[string]any {
-	attrs := map[string]any{}
-	m.records[i].WalkAttributes(func(kv attribute.KeyValue) bool {
-		attrs[string(kv.Key)] = kv.Value.AsInterface()
-		return true
-	})
-	return attrs
-}
-
-func otlpBranch(level slog.Leveler) (*memoryLogs, slog.Handler) {
-	memory := &memoryLogs{}
-	return memory, newOTLPHandler(sdklog.NewLoggerProvider(sdklog.WithProcessor(memory)), level)
-}
-
-func TestEveryErrorSurvivesOnBothBranches(t *testing.T) {
-	memory, otlp := otlpBranch(slog.LevelInfo)
-	var buf bytes.Buffer
-	logger := slog.New(internallogs.NewHandler(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil), otlp)))
-	first, second := &fs.PathError{Op: "open", Path: "/x", Err: fs.ErrNotExist}, errors.New("second")
-	logger.Error("in the call", "error", first, "cleanup", second, "n", 1)
-	logger.With("error", first, "cleanup", second).Error("before it")
-
-	for i, line := range decodeLines(t, buf.String()) {
-		for _, fields := range []map[string]any{line, memory.attributes(i)} {
-			require.Equal(t, "open /x: file does not exist", fields["error"])
-			require.Equal(t, "second", fields["cleanup"])
+// One number that JSON cannot express loses neither its span nor the metrics of that collection on
+// the console.
+func TestNaNAndInfinityOnTheConsole(t *testing.T) {
+	if isChild() {
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(os.Stdout),
+			telemetry.WithResourceAttributes(attribute.Float64("r", math.NaN())))
+		require.NoError(t, err)
+		attrs := []attribute.KeyValue{
+			attribute.Float64("nan", math.NaN()), attribute.Float64Slice("inf", []float64{math.Inf(1), 1.5}),
+			attribute.Map("m", attribute.Slice("s", attribute.Float64Value(math.Inf(-1)))), attribute.Int("n", 1),
 		}
-		require.Equal(t, "*fs.PathError", memory.attributes(i)["exception.type"])
-		require.Equal(t, "open /x: file does not exist", memory.attributes(i)["exception.message"])
+		ctx, span := guard.TracerProvider().Tracer("test",
+			trace.WithInstrumentationAttributes(attrs...)).Start(t.Context(), "span", trace.WithAttributes(attrs...))
+		span.AddEvent("event", trace.WithAttributes(attrs...))
+		span.AddLink(trace.Link{SpanContext: span.SpanContext(), Attributes: attrs})
+		meter := guard.MeterProvider().Meter("test", metric.WithInstrumentationAttributes(attrs...))
+		histogram, err := meter.Float64Histogram("histogram", metric.WithExplicitBucketBoundaries(1, 2))
+		require.NoError(t, err)
+		gauge, err := meter.Float64Gauge("gauge")
+		require.NoError(t, err)
+		counter, err := meter.Float64Counter("counter")
+		require.NoError(t, err)
+		sound, err := meter.Float64Counter("sound")
+		require.NoError(t, err)
+		histogram.Record(ctx, 1.5, metric.WithAttributes(attrs...))
+		histogram.Record(ctx, math.Inf(1), metric.WithAttributes(attrs...))
+		gauge.Record(ctx, math.NaN())
+		counter.Add(ctx, math.Inf(1))
+		sound.Add(ctx, 2.5)
+		span.End()
+		var foreign otellog.Record
+		foreign.SetSeverity(otellog.SeverityError)
+		foreign.SetBody(attribute.StringValue("from another bridge"))
+		foreign.AddAttributes(attrs...)
+		otel.Logger("zap").Emit(ctx, foreign)
+		require.NoError(t, guard.Shutdown(t.Context()))
+		return
 	}
-}
-
-type panicking struct{}
-
-func (panicking) Error() string { panic("no text") }
-
-type failing struct{ slog.Handler }
-
-func (f failing) Handle(context.Context, slog.Record) error { return io.ErrClosedPipe }
-
-func TestBranchesDoNotHarmEachOther(t *testing.T) {
-	memory, otlp := otlpBranch(slog.LevelInfo)
-	var buf bytes.Buffer
-	console := newConsoleHandler(&buf, LogFormatJSON, slog.LevelInfo, nil)
-	slog.New(fanOut(failing{console}, otlp)).Info("otlp has it")
-	require.Len(t, memory.records, 1)
-	slog.New(fanOut(failing{otlp}, console)).Info("console has it")
-	require.Contains(t, buf.String(), "console has it")
-
-	slog.New(internallogs.NewHandler(fanOut(console, otlp))).Error("a value panics", "error", panicking{})
-	require.Len(t, memory.records, 2)
-	require.Contains(t, memory.attributes(1)["error"], "PANIC")
-	require.Contains(t, buf.String(), "a value panics")
-}
-
-// noLogValue is a nil pointer by the time somebody asks for it.
-type noLogValue struct{}
-
-func (noLogValue) LogValue() slog.Value { return slog.AnyValue(error((*fs.PathError)(nil))) }
-
-func TestAValueThatPanicsCostsOnlyItself(t *testing.T) {
-	var none error = (*fs.PathError)(nil)
-	for name, value := range map[string]any{
-		"in a group":            slog.GroupValue(slog.Any("deep", slog.GroupValue(slog.Any("error", none), slog.Int("n", 2)))),
-		"in a map":              map[string]any{"error": none},
-		"in a slice":            []error{none},
-		"what a LogValuer says": noLogValue{},
-	} {
-		memory, otlp := otlpBranch(slog.LevelInfo)
-		logger := slog.New(internallogs.NewHandler(otlp))
-		logger.Info("paid", "value", value, "n", 1)
-		logger.With("value", value, "n", 1).Info("paid")
-		logger.With("value", value, "n", 1).WithGroup("g").With("value", value).Info("paid", "another", value)
-		require.Len(t, memory.records, 3, name)
-		for i := range memory.records {
-			require.EqualValues(t, 1, memory.attributes(i)["n"], name)
-			require.Contains(t, fmt.Sprint(memory.attributes(i)["value"]), "!PANIC: runtime error", name)
-		}
-		inGroup := fmt.Sprint(memory.attributes(2)["g"])
-		require.Equal(t, 2, strings.Count(inGroup, "!PANIC: runtime error"), name)
-		if name == "in a group" {
-			require.Contains(t, inGroup, "2", "what stands beside it in the group stays")
+	output := runChild(t, "OTEL_TRACES_EXPORTER=console", "OTEL_METRICS_EXPORTER=console", "OTEL_LOGS_EXPORTER=console",
+		"OTEL_TRACES_SAMPLER=always_on")
+	var lines []map[string]any
+	for line := range strings.Lines(output) {
+		if strings.HasPrefix(line, "{") {
+			var decoded map[string]any
+			require.NoError(t, json.Unmarshal([]byte(line), &decoded), line)
+			lines = append(lines, decoded)
 		}
 	}
-}
-
-// unsteady panics the second time it is asked, and every second time after that.
-type unsteady struct{ asked *int }
-
-func (u unsteady) Error() string {
-	if *u.asked++; *u.asked%2 == 0 {
-		panic("not now")
+	require.NotContains(t, output, "unsupported value")
+	require.NotContains(t, output, "!ERROR")
+	require.Contains(t, output, `"Name":"span"`)
+	require.Contains(t, output, `{"Key":"nan","Value":{"Type":"STRING","Value":"NaN"}}`)
+	require.Contains(t, output, `{"Key":"r","Value":{"Type":"STRING","Value":"NaN"}}`)
+	require.Contains(t, output, `"nan":"NaN"`)
+	require.GreaterOrEqual(t, len(lines), 3)
+	points := map[string]map[string]any{}
+	for _, line := range lines {
+		scopes, _ := line["ScopeMetrics"].([]any)
+		for _, scope := range scopes {
+			for _, m := range scope.(map[string]any)["Metrics"].([]any) {
+				m := m.(map[string]any)
+				points[m["Name"].(string)] = m["Data"].(map[string]any)["DataPoints"].([]any)[0].(map[string]any)
+			}
+		}
 	}
-	return "well"
+	require.Equal(t, "NaN", points["gauge"]["Value"])
+	require.Equal(t, "+Inf", points["counter"]["Value"])
+	require.InDelta(t, 2.5, points["sound"]["Value"], 0)
+	require.Equal(t, "+Inf", points["histogram"]["Max"])
+	require.InDelta(t, 1.5, points["histogram"]["Min"], 0)
+	require.InDelta(t, 2, points["histogram"]["Count"], 0)
+	require.Equal(t, []any{0.0, 1.0, 1.0}, points["histogram"]["BucketCounts"])
+	require.Len(t, points["histogram"]["Attributes"], 4)
 }
 
-func TestAValueThatPanicsNowAndThenPanicsNowhereElse(t *testing.T) {
-	for first := range 2 {
-		asked := first
-		memory, otlp := otlpBranch(slog.LevelInfo)
-		group := slog.Group("g", "error", unsteady{&asked})
-		require.NotPanics(t, func() { slog.New(internallogs.NewHandler(otlp)).With(group).Info("with") })
-		require.Len(t, memory.records, 1)
-		require.NotPanics(t, func() { slog.New(internallogs.NewHandler(otlp)).Info("record", group) })
+// The value of a panic may refer to itself, too.
+func TestPanicsWithCyclicValues(t *testing.T) {
+	if inOwnProcess(t, 200) {
+		return
+	}
+	c := otlptest.New(t)
+	guard, _ := start(t, c)
+	ctx, parent := guard.TracerProvider().Tracer("test").Start(t.Context(), "parent")
+	for what, value := range selfHolding() {
+		require.Panics(t, func() {
+			_ = telemetry.Do(ctx, what, func(context.Context) error { panic(value) })
+		})
+	}
+	for _, value := range []any{7, "text", errors.New("error"), time.Second} {
+		require.Panics(t, func() {
+			_ = telemetry.Do(ctx, fmt.Sprint("plain ", value), func(context.Context) error { panic(value) })
+		})
+	}
+	parent.End()
+	gauge, err := guard.MeterProvider().Meter("test").Int64ObservableGauge("g",
+		metric.WithInt64Callback(func(context.Context, metric.Int64Observer) error {
+			panic(selfHolding()["a wide slice"])
+		}))
+	require.NoError(t, err)
+	require.NotNil(t, gauge)
+	flushed(t, guard)
+	require.Len(t, c.Spans(), len(selfHolding())+4+1)
+	for _, s := range c.Spans() {
+		if text, ok := strings.CutPrefix(s.Name, "plain "); ok {
+			require.Equal(t, "panic: "+text, s.Status.Message)
+		}
 	}
 }
 
-func TestLevels(t *testing.T) {
-	var level slog.LevelVar
-	memory, otlp := otlpBranch(&level)
-	var buf bytes.Buffer
-	logger := slog.New(fanOut(newConsoleHandler(&buf, LogFormatJSON, slog.LevelError, nil), otlp))
-	logger.Debug("1")
-	logger.Info("2")
-	require.Len(t, memory.records, 1, "each branch has its own level")
-	require.Empty(t, buf.String())
-	level.Set(slog.LevelDebug)
-	logger.Debug("3")
-	require.Len(t, memory.records, 2, "the level changes while the service runs")
-	require.Error(t, resolve(nil, WithLogLevel((*slog.LevelVar)(nil))).err(), "a nil level is an error, not a panic at the first line")
-	level.Set(slog.LevelError)
-	logger.Warn("4")
-	require.Len(t, memory.records, 2)
+// A logger that was made from slog's default before Init writes through package log into the new
+// default. Levels and attributes are parsed from the text; one line says that trace ids are
+// missing.
+func TestALoggerMadeBeforeInitFollowsInit(t *testing.T) {
+	if !isChild() {
+		runChild(t)
+		return
+	}
+	early := slog.Default()
+	with := early.With("shop", "eu").WithGroup("card")
+	c := otlptest.New(t)
+	console := &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithServiceName("test"), telemetry.WithLogOutput(console),
+		telemetry.WithLogLevel(slog.LevelWarn), telemetry.WithEndpoint(c.HTTPEndpoint()))
+	require.NoError(t, err)
+
+	early.Error("card declined", "order.id", 7)
+	with.Warn("try a=1 again", "text", "two words", "quoted", `"`, "none", "", "ok", true, "id", "007")
+	early.Log(t.Context(), slog.LevelError+2, "no attributes")
+	early.Error("")
+	early.Info("below the level")
+	log.Print("ERROR of package log a=1")
+	log.Print("plain")
+	flushed(t, guard)
+
+	type arrived struct {
+		body, severity string
+		attributes     map[string]any
+	}
+	var got []arrived
+	for _, r := range c.LogRecords() {
+		got = append(got, arrived{r.Body.(string), r.SeverityText, r.Attributes})
+	}
+	require.Equal(t, []arrived{
+		{"card declined", "ERROR", map[string]any{"order.id": int64(7)}},
+		{"try a=1 again", "WARN", map[string]any{"shop": "eu", "card.text": "two words", "card.quoted": `"`,
+			"card.none": "", "card.ok": true, "card.id": "007"}},
+		{"no attributes", "ERROR+2", map[string]any{}},
+		{"", "ERROR", map[string]any{}},
+	}, got)
+	require.Contains(t, console.String(), `"level":"ERROR","msg":"card declined","order.id":7`)
+	require.Eventually(t, func() bool {
+		return strings.Contains(console.String(),
+			"was created from slog.Default() before Init")
+	}, 5*time.Second, time.Millisecond)
+	require.Equal(t, 1, strings.Count(console.String(), "was created from slog.Default() before Init"))
+	require.Contains(t, console.String(), "logs_test.go:")
+	require.NoError(t, guard.Shutdown(t.Context()))
+	require.Empty(t, log.Prefix())
+	early.Info("back to where it was")
 }
 
-func TestUnwantedRecordCostsNothing(t *testing.T) {
-	_, otlp := otlpBranch(slog.LevelInfo)
-	logger := slog.New(internallogs.NewHandler(fanOut(newConsoleHandler(io.Discard, LogFormatJSON, slog.LevelInfo, nil), otlp)))
-	ctx := withSpan(t.Context())
-	require.Zero(t, testing.AllocsPerRun(1000, func() { logger.LogAttrs(ctx, slog.LevelDebug, "unwanted") }))
+// What package log itself writes stays a message at slog's level for it, even if it looks like a
+// logger's line.
+func TestPackageLogIsNotMistakenForALogger(t *testing.T) {
+	if !isChild() {
+		runChild(t)
+		return
+	}
+	c := otlptest.New(t)
+	console := &syncBuffer{}
+	guard, err := telemetry.Init(t.Context(), telemetry.WithServiceName("test"), telemetry.WithLogOutput(console),
+		telemetry.WithEndpoint(c.HTTPEndpoint()))
+	require.NoError(t, err)
+	log.Print("ERROR a=1")
+	slog.SetLogLoggerLevel(slog.LevelWarn)
+	log.Print("WARN-ing")
+	slog.Default().Info("ERROR b=2")
+	flushed(t, guard)
+	require.Equal(t, []string{"ERROR a=1", "WARN-ing", "ERROR b=2"}, logBodies(c))
+	require.Equal(t, "INFO", c.LogRecords()[0].SeverityText)
+	require.Equal(t, "WARN", c.LogRecords()[1].SeverityText)
+	require.NotContains(t, console.String(), "slog.Default()")
+	require.NoError(t, guard.Shutdown(t.Context()))
+}
+
+type (
+	marshalsItself struct {
+		Name string
+		Self any
+	}
+	textsItself   struct{ Self any }
+	mapOfItself   map[string]any
+	pointerNamed  struct{ Self any }
+	errorOfItself struct{ inner error }
+	list          struct {
+		Value int
+		Next  *list
+	}
+	errorOfMany    struct{ all []error }
+	errorOfNames   map[string]error
+	valuerOfItself struct{}
+	selfPointer    *selfPointer
+)
+
+func (m *marshalsItself) MarshalJSON() ([]byte, error) { return []byte(`{"name":"own JSON"}`), nil }
+
+func (s textsItself) MarshalText() ([]byte, error) { return []byte("own text"), nil }
+
+func (m mapOfItself) MarshalJSON() ([]byte, error) { return []byte(`"own JSON of a map"`), nil }
+
+func (p *pointerNamed) String() string { return fmt.Sprintf("pointer to %v", p.Self) }
+
+func (e *errorOfItself) Error() string { return "inner: " + e.inner.Error() }
+
+func (e *errorOfMany) Error() string { return errors.Join(e.all...).Error() }
+
+func (e errorOfNames) Error() string { return fmt.Sprint(map[string]error(e)) }
+
+func (v valuerOfItself) LogValue() slog.Value {
+	return slog.GroupValue(slog.Any("l", v), slog.Any("r", v))
+}
+
+// selfHolding are values that lead back to themselves, or into an endless tree, when they are
+// followed.
+func selfHolding() map[string]any {
+	marshaler := &marshalsItself{}
+	marshaler.Self = []any{*marshaler, marshaler}
+	texts := &textsItself{}
+	texts.Self = []any{texts}
+	byValue := textsItself{Self: map[string]any{}}
+	byValue.Self.(map[string]any)["self"] = byValue
+	ofMap := mapOfItself{}
+	ofMap["self"] = ofMap
+	named := &pointerNamed{}
+	named.Self = []any{named}
+	wrapped := &errorOfItself{}
+	wrapped.inner = &errorOfItself{inner: wrapped}
+	many := &errorOfMany{}
+	for range 3000 {
+		many.all = append(many.all, errors.New("no stock"))
+	}
+	many.all = append(many.all, many)
+	names := errorOfNames{}
+	names["self"] = names
+	wide := []any{make([]any, 200), nil}
+	wide[1] = wide
+	ring := &list{Value: 1}
+	ring.Next = &list{2, ring}
+	var shared any = "leaf"
+	for range 20 {
+		shared = map[string]any{"l": shared, "r": shared}
+	}
+	keys := map[any]any{}
+	keys["k"] = keys
+	keys[&keys] = 1
+	var pointer selfPointer
+	pointer = &pointer
+	var group slog.Value
+	members := []slog.Attr{{Key: "m"}, {Key: "n"}}
+	members[0].Value, members[1].Value = slog.GroupValue(members...), slog.GroupValue(members...)
+	group = slog.GroupValue(members...)
+	return map[string]any{
+		"MarshalJSON": marshaler, "MarshalText": texts, "MarshalText by value": byValue,
+		"a map with MarshalJSON": ofMap,
+		"String of a pointer":    named, "that pointer's value": *named, "an error inside": []any{wrapped},
+		"an error of many": []any{many}, "an error that is a map": []any{names}, "a wide slice": wide,
+		"a ring": ring, "shared subtrees": shared, "keys": keys, "a pointer to itself": pointer, "groups": group,
+		"LogValue": valuerOfItself{}, "reached by a pointer": &wide, "in a group": slog.GroupValue(slog.Any("g", wide)),
+		"in a struct": struct {
+			A any
+			b any
+		}{wide, wide},
+	}
 }

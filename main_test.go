@@ -5,18 +5,17 @@ import (
 	"flag"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
 	"github.com/fleetotel/telemetry"
 )
 
-// TestMain keeps the tests independent of the environment they run in and lets no goroutine outlive them.
+// TestMain keeps the tests independent of the environment they run in and lets no goroutine outlive
+// them.
 func TestMain(m *testing.M) {
 	if !isChild() {
 		scrubEnvironment()
@@ -26,38 +25,18 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// waitTogether lets more parallel tests run at a time than there are processors. Parallel are those that wait most of the
-// time, for time-outs and for processes of their own: what works, such as a compiler or a service under load, would take the
-// processors from them. A -parallel on the command line is parsed later and counts; beside -fuzz, it is the number of workers.
+// waitTogether lets more parallel tests run at a time than there are processors. Parallel are those
+// that wait most of the time, for time-outs and for processes of their own: what works, such as a
+// compiler or a service under load, would take the processors from them. A -parallel on the command
+// line is parsed later and counts; beside -fuzz, it is the number of workers.
 func waitTogether() {
 	if !slices.ContainsFunc(os.Args, func(arg string) bool { return strings.HasPrefix(arg, "-test.fuzz") }) {
-		_ = flag.Set("test.parallel", "4")
+		_ = flag.Set("test.parallel", "6")
 	}
 }
 
-// childVariable marks a test binary that a test has started, as a process with an environment and globals of its own.
-const childVariable = "GO_TEST_CHILD"
-
-func isChild() bool { return os.Getenv(childVariable) != "" }
-
-// runChild runs the calling test once more in a process of its own and returns all it printed.
-func runChild(t *testing.T, env ...string) string {
-	t.Helper()
-	return runTest(t, t.Name(), env...)
-}
-
-// runTest is runChild for a test by its name, for use in a subtest.
-func runTest(t *testing.T, name string, env ...string) string {
-	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^"+name+"$", "-test.v", "-test.timeout=60s")
-	child.Env = append(append(os.Environ(), childVariable+"=1"), env...)
-	output, err := child.CombinedOutput()
-	require.NoError(t, err, string(output))
-	return string(output)
-}
-
-// delegateGlobals lets Init be the first to set OpenTelemetry's globals, as in a service: whoever is first keeps the
-// package-level tracers, and some tests set providers of their own.
+// delegateGlobals lets Init be the first to set OpenTelemetry's globals, as in a service: whoever
+// is first keeps the package-level tracers, and some tests set providers of their own.
 func delegateGlobals() {
 	off := telemetry.WithOptions(telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
 	guard, _ := telemetry.Init(context.Background(), off, telemetry.WithLogOutput(io.Discard))
@@ -67,7 +46,8 @@ func delegateGlobals() {
 func scrubEnvironment() {
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL" {
+		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") ||
+			strings.HasPrefix(name, "K8S_") || name == "LOG_LEVEL" {
 			_ = os.Unsetenv(name)
 		}
 	}

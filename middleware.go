@@ -2,240 +2,255 @@ package telemetry
 
 import (
 	"context"
-	"fmt"
 	"net/http"
-	"slices"
-	"strconv"
-	"sync/atomic"
-	"time"
-
-	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
-	"go.opentelemetry.io/otel"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/metric"
-	metricnoop "go.opentelemetry.io/otel/metric/noop"
-	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
-	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry/internal/middleware"
-	"github.com/fleetotel/telemetry/internal/nonrecording"
 )
 
-// Handler makes spans and metrics of the requests that next serves; nil stands for [http.DefaultServeMux], as in
-// net/http. Each request is
+// Handler records a span and metrics for each request that next serves, following the stable HTTP
+// semantic conventions. A nil next means [http.DefaultServeMux], as in net/http. The handler may be
+// made before [Init] and is safe for concurrent use. Do not use another server instrumentation,
+// such as otelhttp, for the same requests: each would make a span.
 //
-//   - a server span, a child of the caller's unless [WithPublicEndpoint] is given. If next is an [http.ServeMux], the
-//     span is named "{method} {route}" and has http.route from its start, so that a sampler can go by them; see
-//     [WithRoute] for other handlers. A request that matches no route is named by its method alone, so that a scan for
-//     weak spots does not fill the backend with names. A panic sets the status to Error, is recorded with its stack and
-//     goes on; http.ErrAbortHandler does not count as a panic. A status of 500 and above is an error, with one deviation from the semantic
-//     conventions: not when the client had gone away (net/http has cancelled the request's context, and no deadline or
-//     cause of the service's own has) before the handler wrote the header. What is then written reaches no client, and a
-//     5xx sets neither status nor error.type, and is no reason to keep the trace.
-//   - a point of http.server.request.duration, http.server.request.body.size and http.server.response.body.size, with
-//     the same error.type as the span, also when the handler panics. There is no status code where none was sent. The
-//     request is counted in http.server.active_requests while it lasts. A connection that the handler has taken over
-//     (hijacked) for an upgrade, as WebSocket libraries do, has the status 101.
-//   - answered with "Server-Timing: traceparent;desc=…", by which a browser's telemetry finds the server's trace, and
-//     an Access-Control-Expose-Headers that lets scripts of other origins read it.
+// Each request has:
 //
-// Health and metrics paths have none of these: see [WithExcludedPaths]. The handler may be made before [Init]; it is safe
-// for concurrent use, and the ResponseWriter it passes on flushes, hijacks and pushes like the server's own.
+//   - A server span. It is a child of the caller's span unless [WithPublicEndpoint] is given. If
+//     next is an [http.ServeMux], the span has its name, "{method} {route}", and http.route from
+//     the start, so samplers can use them; for other handlers see [WithRoute] and [SetRoute]. A
+//     request that matches no route is named by its method alone, so a scanner does not fill the
+//     backend with names. A panic sets the status to Error, is recorded with its stack, and
+//     continues; http.ErrAbortHandler does not count as a panic. A status of 500 or above is an
+//     error, with one deviation from the conventions: it is not an error if the client had
+//     disconnected before the handler wrote the header (net/http has canceled the request's
+//     context, without a deadline or a cause of the service's own). Such a response reaches no
+//     client. It sets neither the status nor error.type, and is no reason to keep the trace.
+//   - A data point of http.server.request.duration, http.server.request.body.size and
+//     http.server.response.body.size, with the same error.type as the span, even if the handler
+//     panics. It has no status code if none was sent. While the request lasts,
+//     http.server.active_requests counts it. A connection that the handler hijacks for an upgrade,
+//     as WebSocket libraries do, has the status 101. Streams have no point of
+//     http.server.request.duration. Streams are hijacked connections, server-sent events
+//     (text/event-stream) and [WithStreamingRoutes]. Attributes that a handler adds with otelhttp's
+//     Labeler are in the metrics.
+//   - The response header "Server-Timing: traceparent;desc=…", by which a browser's telemetry finds
+//     the server's trace, and an Access-Control-Expose-Headers that lets scripts of other origins
+//     read it. If the adaptive sampler keeps the trace because it failed, was slow or was marked,
+//     an entry "trace;desc=…" tells the caller; see "What travels between services" in [Sampling].
+//     An entry of that name from another service, which the handler forwards, is removed.
+//
+// Requests for health and metrics paths have none of these: see [WithExcludedPaths].
+//
+// The ResponseWriter that next gets has the optional interfaces of the server's own (to flush,
+// hijack, push, and copy from files) and no others; [http.ResponseController] works.
+//
+// A Handler inside another one joins it: there is one span and one measurement. The inner Handler
+// reports its route, like [SetRoute]. If http.StripPrefix or similar middleware has removed a
+// prefix of the path, the segments of the outer route that stand for the prefix come first, so an
+// inner ServeMux only needs a Handler of its own. The inner Handler also records a panic that is
+// recovered between the two. It reports nothing for its own excluded paths, and its
+// [WithStreamingRoutes] apply. Its other options apply only to requests that it serves alone.
+//
+// A request belongs to the outer Handler if it is answered through the same ResponseWriter, which
+// other middleware may have wrapped (with Unwrap), or if it is a copy of the same request. A new
+// request, such as each one of a batch, has a span of its own, even with the context of the outer
+// request. The same is true if the two handlers have different guards ([WithGuard]), or if only the
+// inner one has [WithPublicEndpoint].
 func Handler(next http.Handler, opts ...HandlerOption) http.Handler {
 	if next == nil {
 		next = http.DefaultServeMux
 	}
-	c := newHandlerConfig(opts)
-	h := &handler{handlerConfig: c, next: next, metrics: newServerMetrics(c.edge.meterProvider())}
-	if mux, ok := next.(*http.ServeMux); ok && h.route == nil {
-		h.route = func(r *http.Request) string {
-			_, pattern := mux.Handler(r)
-			return pattern
+	return middleware.NewHandler(next, handlerConfigOf(opts))
+}
+
+// Middleware is [Handler] for routers that take middleware, such as chi and gorilla/mux:
+// router.Use(telemetry.Middleware()). Such a router knows the route only while it serves the
+// request, so its own middleware has to call [SetRoute]; docs/recipes.md has the lines.
+func Middleware(opts ...HandlerOption) func(http.Handler) http.Handler {
+	c := handlerConfigOf(opts)
+	return func(next http.Handler) http.Handler {
+		if next == nil {
+			next = http.DefaultServeMux
 		}
+		return middleware.NewHandler(next, c)
 	}
-	h.traced = otelhttp.NewHandler(http.HandlerFunc(h.serve), "",
-		otelhttp.WithTracerProvider(c.edge),
-		otelhttp.WithMeterProvider(metricnoop.NewMeterProvider()),
-		otelhttp.WithPropagators(c.propagator()),
-	)
-	return h
 }
 
-type handler struct {
-	handlerConfig
-	next    http.Handler
-	traced  http.Handler // serve in a span
-	metrics middleware.ServerMetrics
+// SetRoute sets the route of the request in ctx, for routers that know it only while they serve the
+// request. Call it in the router's own middleware, before or after the router's handler. The route,
+// such as "/orders/{id}" or "/orders/:id", becomes the name and http.route of the span and
+// http.route of the metrics, even if the request panics. It must not be a path, because the number
+// of paths is unlimited. The last call wins. A route without a slash, such as the "*" that some
+// routers use where nothing matches, is ignored. Without a [Handler] around the request, and after
+// Handler has returned, SetRoute does nothing. It is safe for concurrent use.
+//
+// The sampler applies its rules and the share of the operation when the route is set: see "Routes
+// that become known late" in [Sampling]. With [WithRoute] the route is known at the start.
+func SetRoute(ctx context.Context, route string) {
+	if ctx != nil {
+		middleware.SetRoute(ctx, route)
+	}
 }
 
-func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL != nil && h.excludes(r.URL.Path) {
-		h.next.ServeHTTP(w, r)
+// RecordPanic records a panic that the service or its framework recovers before it reaches the
+// [Handler] around the request. Call it from the code that recovers, with the request's context and
+// the recovered value. The server's span gets the exception with its stack and the status Error,
+// and the span and the metrics get the error.type, as if the panic had passed through Handler. Only
+// the first panic of a request counts, and only once; nil and http.ErrAbortHandler do not count.
+// Without a Handler, the panic is recorded on the span in ctx. It is safe for concurrent use.
+func RecordPanic(ctx context.Context, value any) {
+	if ctx != nil {
+		middleware.RecordPanic(ctx, value)
+	}
+}
+
+// Transport records a client span and metrics for each request that base sends, and injects the
+// trace context and the baggage into its header ([WithTrustedHosts] limits the hosts). A nil base
+// means [http.DefaultTransport].
+//
+// The span is named by the method and lasts until the response body is closed or read to its end,
+// so close it. The metrics are http.client.request.duration and http.client.request.body.size. If a
+// trusted service answers that it keeps the trace, the trace is kept here too; see "What travels
+// between services" in [Sampling]. No request is excluded: do not use it for the client of a
+// telemetry exporter. The transport may be made before [Init] and is as safe for concurrent use as
+// base.
+func Transport(base http.RoundTripper, opts ...TransportOption) http.RoundTripper {
+	if base == nil {
+		base = http.DefaultTransport
+	}
+	return middleware.NewTransport(base, edgeOf(opts))
+}
+
+// HandlerOption changes what [Handler] and [ServerHandler] do. Options apply in order; nil ones are
+// ignored.
+type HandlerOption interface {
+	applyHandler(*middleware.HandlerConfig)
+}
+
+// TransportOption changes what [Transport] and [ClientHandler] do. Options apply in order; nil ones
+// are ignored.
+type TransportOption interface {
+	applyTransport(*middleware.Edge)
+}
+
+type handlerOption func(*middleware.HandlerConfig)
+
+func (o handlerOption) applyHandler(c *middleware.HandlerConfig) { o(c) }
+
+type transportOption func(*middleware.Edge)
+
+func (o transportOption) applyTransport(e *middleware.Edge) { o(e) }
+
+type guardOption struct{ guard *Guard }
+
+func (o guardOption) applyHandler(c *middleware.HandlerConfig) { o.applyTransport(&c.Edge) }
+
+func (o guardOption) applyTransport(e *middleware.Edge) {
+	if o.guard == nil {
+		e.Source, e.Methods = nil, &process.methods
 		return
 	}
-	defer h.metrics.Begin(r)()
-	routed := h.withRoute(r)
-	if middleware.LongRequest(r) {
-		routed = routed.WithContext(context.WithValue(routed.Context(), longRequestKey{}, true))
-	}
-	// net/http removes the temporary files of the form it finds in its own request.
-	defer func() { r.MultipartForm = routed.MultipartForm }()
-	h.traced.ServeHTTP(w, routed)
+	e.Source, e.Methods = o.guard, &o.guard.methods
 }
 
-// withRoute returns a copy of r that knows its route, since the instrumentation reads it before next could set it, and that
-// SetRoute finds.
-func (h *handler) withRoute(r *http.Request) *http.Request {
-	routed := r.WithContext(context.WithValue(r.Context(), routeKey{}, new(lateRoute)))
-	if h.route != nil {
-		routed.Pattern = h.route(r)
-	}
-	return routed
+// WithGuard makes the middleware use the guard's providers and propagator instead of the
+// OpenTelemetry globals. It is for guards made [WithoutGlobals]. A nil guard, the default, means
+// the globals.
+func WithGuard(guard *Guard) interface {
+	HandlerOption
+	TransportOption
+} {
+	return guardOption{guard}
 }
 
-type routeKey struct{}
+// WithPublicEndpoint is for servers that anyone can call. The caller's trace context becomes a link
+// of a new trace instead of its parent, so callers cannot decide which traces are kept or which
+// trace they belong to. The caller's baggage is dropped. Without this option, callers are trusted.
+func WithPublicEndpoint() HandlerOption {
+	return handlerOption(func(c *middleware.HandlerConfig) { c.Public = true })
+}
 
-// lateRoute is what SetRoute was given, nil without it.
-type lateRoute = atomic.Pointer[string]
-
-// SetRoute tells the [Handler] around this request its route, for routers that know it only while they serve: it is called
-// in the router's own middleware, with the request's context, before or after the router's handler. The route, such as
-// "/orders/{id}" or "/orders/:id", becomes the name and http.route of the span and http.route of the metrics, also when
-// the request panics. It must not be a path, of which there is no end. The last call wins; an empty route says nothing.
-// After Handler has returned, and without one, SetRoute does nothing. It is safe for concurrent use.
+// WithExcludedPaths adds paths to the list of those that make no spans and no metrics. A path must
+// match exactly; one that ends in a slash stands for everything below it, as in [http.ServeMux].
+// For [ServerHandler] the path is the full method, "/package.Service/Method".
 //
-// The sampler chooses a trace at its start and does not know such a route then: rules by Route, and the share of each
-// operation, go by the method alone. [WithRoute] has the route in time.
-func SetRoute(ctx context.Context, route string) {
-	if late, ok := orBackground(ctx).Value(routeKey{}).(*lateRoute); ok {
-		late.Store(&route)
-	}
+// The list starts with /health, /health/live, /health/ready, /healthz, /live, /livez, /ready,
+// /readyz, /ping, /metrics, and the gRPC health and reflection services. [WithoutExcludedPaths]
+// empties it.
+func WithExcludedPaths(paths ...string) HandlerOption {
+	return handlerOption(func(c *middleware.HandlerConfig) { c.Excluded = append(c.Excluded, paths...) })
 }
 
-// exchange is one request and its answer. It ends its span itself and records the metrics after it, whatever becomes of
-// the handler: the instrumentation around it would see neither a panic nor what the server copies from a file.
-type exchange struct {
-	handler  *handler
-	request  *http.Request
-	pattern  string // known from the start
-	body     interface{ BytesRead() int64 }
-	response *middleware.Response
-	span     trace.Span
-	start    time.Time
-	returned bool
+// WithoutExcludedPaths empties the list that [WithExcludedPaths] describes. Every request then
+// makes spans and metrics, except those that later options exclude.
+func WithoutExcludedPaths() HandlerOption {
+	return handlerOption(func(c *middleware.HandlerConfig) { c.Excluded = nil })
 }
 
-func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
-	span := trace.SpanFromContext(r.Context())
-	x := &exchange{
-		handler: h, request: r, pattern: r.Pattern, span: span,
-		response: middleware.NewResponse(w, r, timing(span.SpanContext())),
-		start:    otelhttp.StartTimeFromContext(r.Context()),
-	}
-	if x.start.IsZero() {
-		x.start = time.Now()
-	}
-	x.body, _ = r.Body.(interface{ BytesRead() int64 }) // counted by the instrumentation
-	defer x.end()
-	h.next.ServeHTTP(x.response.Writer(), r)
-	x.response.Prepare()
-	x.returned = true
+// WithRoute tells [Handler] how to find the route of a request before it is served, if the handler
+// is not itself an [http.ServeMux]. Use it behind the service's own middleware,
+//
+//	telemetry.Handler(logging(mux), telemetry.WithRoute(func(r *http.Request) string {
+//		_, pattern := mux.Handler(r)
+//		return pattern
+//	}))
+//
+// or with another router. The function returns the pattern in the form that ServeMux uses ("GET
+// /items/{id}" or "/items/{id}"), or "" if the request matches none. It must not return paths,
+// because their number is unlimited. It is called concurrently. [SetRoute] and a Handler inside
+// this one replace the route; a ServeMux inside does not. [ServerHandler] ignores this option,
+// because a gRPC method is its own route.
+func WithRoute(route func(*http.Request) string) HandlerOption {
+	return handlerOption(func(c *middleware.HandlerConfig) { c.Route = route })
 }
 
-// end is deferred. A panic goes on from here, above the frames that raised it, so that the stack in the server's log
-// still shows them.
-func (x *exchange) end() {
-	value := recover()
-	if late, ok := x.request.Context().Value(routeKey{}).(*lateRoute); ok {
-		if route := late.Load(); route != nil && *route != "" {
-			x.request.Pattern = *route
+// WithStreamingRoutes names the routes whose responses last as long as the client listens, such as
+// long polls and downloads of any size. They have no point of http.server.request.duration, and
+// their duration is no reason to keep a trace. Hijacked connections and server-sent events count as
+// streams without being named. The routes are those of http.route, such as "/events/{id}". Several
+// options add up. [ServerHandler] ignores this option.
+func WithStreamingRoutes(routes ...string) HandlerOption {
+	return handlerOption(func(c *middleware.HandlerConfig) { c.Streaming = append(c.Streaming, routes...) })
+}
+
+// handlerConfigOf returns the configuration that the options describe.
+func handlerConfigOf(opts []HandlerOption) middleware.HandlerConfig {
+	c := middleware.NewHandlerConfig()
+	c.Edge.Methods = &process.methods
+	for _, o := range opts {
+		if o != nil {
+			o.applyHandler(&c)
 		}
 	}
-	status := x.response.Status(x.returned)
-	errorType := x.errorType(status, value)
-	labels, _ := otelhttp.LabelerFromContext(x.request.Context())
-	served := middleware.Served{
-		Request: x.request, Anonymous: x.handler.public, Status: status, ErrorType: errorType, Further: labels.Get(),
-		Duration: time.Since(x.start), ResponseSize: x.response.Size(),
-	}
-	if x.body != nil {
-		served.RequestSize = x.body.BytesRead()
-	}
-	x.endSpan(served)
-	x.handler.metrics.Record(x.request.Context(), served)
-	if value != nil {
-		panic(value)
-	}
+	return c
 }
 
-// errorType decides whether the request has failed, and tells the span. Beside a panic, every status of 500 and above is
-// an error, except one that was written for a client that had gone away.
-func (x *exchange) errorType(status int, panicked any) string {
-	if panicked != nil && panicked != any(http.ErrAbortHandler) {
-		return recordPanic(x.span, panicked)
-	}
-	if status < http.StatusInternalServerError || x.response.Deserted() {
-		return ""
-	}
-	errorType := strconv.Itoa(status)
-	x.span.SetStatus(codes.Error, "")
-	x.span.SetAttributes(semconv.ErrorTypeKey.String(errorType))
-	return errorType
-}
-
-func (x *exchange) endSpan(served middleware.Served) {
-	if x.request.Pattern != "" {
-		x.span.SetName(middleware.ServerSpanName(x.request))
-	}
-	if route := middleware.Route(x.request.Pattern); route != "" && x.request.Pattern != x.pattern {
-		x.span.SetAttributes(semconv.HTTPRoute(route))
-	}
-	if served.Status > 0 {
-		x.span.SetAttributes(semconv.HTTPResponseStatusCode(served.Status))
-	}
-	if served.RequestSize > 0 {
-		x.span.SetAttributes(semconv.HTTPRequestBodySize(int(served.RequestSize)))
-	}
-	if served.ResponseSize > 0 {
-		x.span.SetAttributes(semconv.HTTPResponseBodySize(int(served.ResponseSize)))
-	}
-	x.span.End()
-}
-
-const (
-	serverTiming  = "Server-Timing"
-	exposeHeaders = "Access-Control-Expose-Headers"
-)
-
-// timing adds Server-Timing and Access-Control-Expose-Headers to an answer (W3C Server Timing §2; Fetch §3.2.3). It does
-// so when they are about to be sent, since a handler that sets one of its own, as CORS middleware does, has replaced them.
-// A span context that is not of this process, or of a trace that is recorded nowhere, has nothing to tell the browser.
-func timing(sc trace.SpanContext) func(http.Header) {
-	if !sc.IsValid() || sc.IsRemote() || nonrecording.Made(sc) {
-		return nil
-	}
-	entry := timingEntry(sc)
-	return func(header http.Header) {
-		if !slices.Contains(header[serverTiming], entry) {
-			header.Add(serverTiming, entry)
-		}
-		if !slices.Contains(header[exposeHeaders], serverTiming) {
-			header.Add(exposeHeaders, serverTiming)
+// edgeOf returns the edge that the options describe.
+func edgeOf(opts []TransportOption) middleware.Edge {
+	e := middleware.Edge{Methods: &process.methods}
+	for _, o := range opts {
+		if o != nil {
+			o.applyTransport(&e)
 		}
 	}
+	return e
 }
 
-// timingEntry says of the flags only whether the trace is sampled: browser agents look for a literal 01.
-func timingEntry(sc trace.SpanContext) string {
-	sampled := sc.TraceFlags() & trace.FlagsSampled
-	return fmt.Sprintf(`traceparent;desc="00-%s-%s-%s"`, sc.TraceID(), sc.SpanID(), sampled)
-}
-
-func newServerMetrics(provider metric.MeterProvider) middleware.ServerMetrics {
-	meter := provider.Meter(scopeName, metric.WithInstrumentationVersion(Version), metric.WithSchemaURL(semconv.SchemaURL))
-	metrics, err := middleware.NewServerMetrics(meter)
-	if err != nil {
-		otel.Handle(err)
-	}
-	return metrics
+// WithTrustedHosts limits the hosts to which [Transport] sends the trace context and the baggage.
+// To other hosts it sends requests without them, and removes such headers if a request already has
+// them, as in a reverse proxy. Baggage can hold internal data (customers, tenants, experiments)
+// that a payment provider or a web hook must not see.
+//
+// A host is written as in a URL, without a port and in any case: "checkout", "api.example.com". A
+// leading dot stands for the domain and everything below it (".svc.cluster.local"), and addresses
+// may be given as a prefix ("10.0.0.0/8"). Several options add up. With no host at all, no host is
+// trusted; without the option, every host is. Each hop of a redirect is checked anew. An entry that
+// is not a host is reported to OpenTelemetry's error handler and ignored. Only responses from these
+// hosts can make the adaptive sampler keep a trace; without the option, the list in [Sampling]
+// applies.
+//
+// [ClientHandler] does not know the host of its connection. With this option it sends neither trace
+// context nor baggage, whatever the hosts: use it for the connections that leave the fleet.
+func WithTrustedHosts(hosts ...string) TransportOption {
+	t := middleware.NewTrustedHosts(hosts)
+	return transportOption(func(e *middleware.Edge) { e.Trust(t) })
 }

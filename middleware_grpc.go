@@ -1,55 +1,50 @@
 package telemetry
 
 import (
-	"context"
-
-	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
-	"go.opentelemetry.io/otel/propagation"
-	"google.golang.org/grpc/metadata"
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/stats"
+
+	"github.com/fleetotel/telemetry/internal/middleware"
 )
 
-// ServerHandler makes spans and metrics of the calls a gRPC server serves:
+// ServerOptions returns the options that a gRPC server needs: [ServerHandler], and interceptors
+// that tell the caller, in a trailer, when the adaptive sampler keeps the trace because it failed,
+// was slow or was marked; see "What travels between services" in [Sampling].
+//
+//	grpc.NewServer(telemetry.ServerOptions()...)
+//
+// Pass them before options with the service's own interceptors, and do not pass ServerHandler as
+// well. With [WithPublicEndpoint] there are no interceptors, since the caller is told nothing. The
+// options may be made before [Init].
+func ServerOptions(opts ...HandlerOption) []grpc.ServerOption {
+	return middleware.NewServerOptions(handlerConfigOf(opts))
+}
+
+// ServerHandler records a span and a metric for each call that a gRPC server serves:
 //
 //	grpc.NewServer(grpc.StatsHandler(telemetry.ServerHandler()))
 //
-// Each call is a server span named by its full method, a child of the caller's unless [WithPublicEndpoint] is given,
-// and a point of rpc.server.call.duration. Calls of methods that the server does not have are all named "_OTHER", and
-// so is, in the metric, the first call of one that no protobuf file linked into the program describes. The gRPC health and
-// reflection services make neither span nor point (see [WithExcludedPaths]). It may be made before [Init].
+// Each call has a server span, named by its full method, and a point of rpc.server.call.duration.
+// The span is a child of the caller's unless [WithPublicEndpoint] is given. Calls of methods that
+// the server does not have are all named "_OTHER". If no protobuf file linked into the program
+// describes a method, the metric also counts its first call as "_OTHER". The gRPC health and
+// reflection services make neither span nor point (see [WithExcludedPaths]). The handler may be
+// made before [Init] and is safe for concurrent use.
+//
+// A stats handler cannot set the trailer of a call that fails, so with ServerHandler alone the
+// caller does not learn what the sampler keeps. Use [ServerOptions] instead.
 func ServerHandler(opts ...HandlerOption) stats.Handler {
-	c := newHandlerConfig(opts)
-	return &methodHandler{config: c, Handler: otelgrpc.NewServerHandler(
-		otelgrpc.WithTracerProvider(c.edge),
-		otelgrpc.WithMeterProvider(c.edge.meterProvider()),
-		otelgrpc.WithPropagators(metadataPropagator{c.propagator()}),
-		otelgrpc.WithFilter(func(call *stats.RPCTagInfo) bool { return !c.excludes(call.FullMethodName) }),
-	)}
+	return middleware.NewServerHandler(handlerConfigOf(opts))
 }
 
-// ClientHandler makes spans and metrics of the calls a gRPC client makes, and hands the trace context and the baggage
-// on to the server:
+// ClientHandler records a span and a metric for each call that a gRPC client makes, and sends the
+// trace context and the baggage to the server:
 //
 //	grpc.NewClient(target, grpc.WithStatsHandler(telemetry.ClientHandler()), …)
 //
-// Each call is a client span named by its full method and a point of rpc.client.call.duration. Nothing is excluded. It
-// may be made before [Init].
+// Each attempt at a call has a client span, named by its full method, and a point of
+// rpc.client.call.duration. No call is excluded. The handler may be made before [Init] and is safe
+// for concurrent use.
 func ClientHandler(opts ...TransportOption) stats.Handler {
-	e := newEdge(opts)
-	return otelgrpc.NewClientHandler(
-		otelgrpc.WithTracerProvider(e),
-		otelgrpc.WithMeterProvider(e.meterProvider()),
-		otelgrpc.WithPropagators(trustingPropagator{e.propagator(), e.trusted != nil}),
-	)
-}
-
-// metadataPropagator extracts from the metadata of the call: the instrumentation's own carrier shows the first value of
-// each key only.
-type metadataPropagator struct{ propagation.TextMapPropagator }
-
-func (p metadataPropagator) Extract(ctx context.Context, carrier propagation.TextMapCarrier) context.Context {
-	if md, ok := metadata.FromIncomingContext(ctx); ok {
-		carrier = metadataCarrier(md)
-	}
-	return p.TextMapPropagator.Extract(ctx, carrier)
+	return middleware.NewClientHandler(edgeOf(opts))
 }

@@ -2,92 +2,26 @@ package telemetry_test
 
 import (
 	"context"
-	"net"
+	"fmt"
+	"maps"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
+	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 	"google.golang.org/grpc"
 	grpccodes "google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/health"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
-	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
 
 	"github.com/fleetotel/telemetry"
 )
-
-const grpcMethod = "grpc.testing.TestService/EmptyCall"
-
-// paymentServer answers with the error its baggage asks for, and keeps the baggage.
-type paymentServer struct {
-	testpb.UnimplementedTestServiceServer
-	bag string
-}
-
-func (s *paymentServer) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty, error) {
-	s.bag = baggage.FromContext(ctx).String()
-	if baggage.FromContext(ctx).Member("fail").Value() != "" {
-		return nil, status.Error(grpccodes.Unavailable, "no gateway")
-	}
-	return &testpb.Empty{}, nil
-}
-
-func grpcConn(t testing.TB, service testpb.TestServiceServer, server, client stats.Handler) *grpc.ClientConn {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := grpc.NewServer(grpc.StatsHandler(server))
-	testpb.RegisterTestServiceServer(s, service)
-	healthpb.RegisterHealthServer(s, health.NewServer())
-	done := make(chan error, 1)
-	go func() { done <- s.Serve(listener) }()
-	t.Cleanup(func() {
-		s.Stop()
-		require.NoError(t, <-done)
-	})
-	options := []grpc.DialOption{grpc.WithTransportCredentials(insecure.NewCredentials())}
-	if client != nil {
-		options = append(options, grpc.WithStatsHandler(client))
-	}
-	conn, err := grpc.NewClient(listener.Addr().String(), options...)
-	require.NoError(t, err)
-	t.Cleanup(func() { require.NoError(t, conn.Close()) })
-	return conn
-}
-
-// grpcService returns a function that makes one call.
-func grpcService(t testing.TB, server, client stats.Handler) func(context.Context) error {
-	t.Helper()
-	service := testpb.NewTestServiceClient(grpcConn(t, &paymentServer{}, server, client))
-	return func(ctx context.Context) error {
-		_, err := service.EmptyCall(ctx, &testpb.Empty{})
-		return err
-	}
-}
-
-// grpcSpan is the one ended span of that kind.
-func grpcSpan(t testing.TB, sdk *sdkRecord, kind trace.SpanKind) sdktrace.ReadOnlySpan {
-	t.Helper()
-	var found []sdktrace.ReadOnlySpan
-	require.Eventually(t, func() bool {
-		found = nil
-		for _, s := range sdk.spans.Ended() {
-			if s.SpanKind() == kind {
-				found = append(found, s)
-			}
-		}
-		return len(found) == 1
-	}, waitFor, tick)
-	return found[0]
-}
 
 func TestGRPCClientAndServerAreOneTrace(t *testing.T) {
 	sdk := recordGlobals(t)
@@ -109,7 +43,7 @@ func TestGRPCClientAndServerAreOneTrace(t *testing.T) {
 	sdk.metric(t, "rpc.client.call.duration")
 }
 
-func TestGRPCError(t *testing.T) {
+func TestGRPCErrorIsRecordedOnBothSides(t *testing.T) {
 	sdk := recordGlobals(t)
 	call := grpcService(t, telemetry.ServerHandler(), telemetry.ClientHandler())
 	require.Equal(t, grpccodes.Unavailable, status.Code(call(withBaggage(t, "fail=1"))))
@@ -126,7 +60,7 @@ func TestGRPCServerRootIsRandom(t *testing.T) {
 	requireRandomRoot(t, grpcSpan(t, sdk, trace.SpanKindServer))
 }
 
-func TestGRPCServerKeepsTheCallersFlags(t *testing.T) {
+func TestGRPCServerKeepsTheCallersTraceFlags(t *testing.T) {
 	sdk := recordGlobals(t)
 	ctx := metadata.AppendToOutgoingContext(context.Background(), "traceparent", "00-"+callerTrace+"-"+callerSpan+"-01")
 	require.NoError(t, grpcService(t, telemetry.ServerHandler(), nil)(ctx))
@@ -177,4 +111,137 @@ func TestGRPCExcludedMethods(t *testing.T) {
 			require.Never(t, func() bool { return len(sdk.collected(t)) > 0 }, 20*time.Millisecond, tick)
 		})
 	}
+}
+
+func TestUnknownMethodsShareOneName(t *testing.T) {
+	sdk := recordGlobals(t)
+	conn := grpcServer(t, func(s *grpc.Server) { testpb.RegisterTestServiceServer(s, &paymentServer{}) })
+	made := []string{"/grpc.testing.TestService/Drop", "/grpc.testing/TestService.EmptyCall", "/made-up/\u202e", "//",
+		"/a/b/c"}
+	for i := range 20 {
+		made = append(made, fmt.Sprintf("/made.up.Service/M%d", i))
+	}
+	for _, method := range made {
+		require.Equal(t, grpccodes.Unimplemented, status.Code(invoke(t, conn, method)), method)
+	}
+	require.NoError(t, invoke(t, conn, "/"+grpcMethod))
+
+	require.Eventually(t, func() bool { return len(sdk.spans.Ended()) == len(made)+1 }, waitFor, tick,
+		"the span of a call that is not served ends")
+	for _, span := range sdk.spans.Ended() {
+		attributes := attributeMap(span.Attributes())
+		require.Equal(t, span.Name(), attributes["rpc.method"])
+		if span.Name() != grpcMethod {
+			require.Equal(t, "_OTHER", span.Name())
+			require.Equal(t, codes.Error, span.Status().Code)
+			require.Equal(t, "UNIMPLEMENTED", attributes["rpc.response.status_code"])
+		}
+	}
+	want := map[string]uint64{grpcMethod: 1, "_OTHER": uint64(len(made))}
+	require.Eventually(t, func() bool { return maps.Equal(want, rpcMethods(t, sdk)) }, waitFor, tick, "%v", want)
+}
+
+// A service may be written without protobuf. Its methods are known once they have been served.
+func TestServedMethodsWithoutProtobufKeepTheirNames(t *testing.T) {
+	sdk := recordGlobals(t)
+	conn := grpcServer(t, func(s *grpc.Server) {
+		s.RegisterService(&grpc.ServiceDesc{ServiceName: "by.Hand", HandlerType: (*any)(nil),
+			Methods: []grpc.MethodDesc{{
+				MethodName: "Call",
+				Handler: func(
+					_ any, _ context.Context, decode func(any) error, _ grpc.UnaryServerInterceptor,
+				) (any, error) {
+					return &testpb.Empty{}, decode(&testpb.Empty{})
+				},
+			}}}, new(any))
+	})
+	for range 3 {
+		require.NoError(t, invoke(t, conn, "/by.Hand/Call"))
+	}
+	require.Eventually(t, func() bool { return len(sdk.spans.Ended()) == 3 }, waitFor, tick)
+	for _, span := range sdk.spans.Ended() {
+		require.Equal(t, "by.Hand/Call", span.Name())
+		require.Equal(t, "by.Hand/Call", attributeMap(span.Attributes())["rpc.method"])
+	}
+	want := map[string]uint64{"_OTHER": 1, "by.Hand/Call": 2}
+	require.Eventually(t, func() bool { return maps.Equal(want, rpcMethods(t, sdk)) }, waitFor, tick, "%v", want)
+}
+
+// The length of a learned name is bounded, too.
+func TestLearnedMethodNameLengthBound(t *testing.T) {
+	sdk := recordGlobals(t)
+	conn := grpcServer(t, func(*grpc.Server) {},
+		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+			return stream.SendMsg(&testpb.Empty{})
+		}))
+	at := "/proxied/" + strings.Repeat("m", 512-len("/proxied/"))
+	require.NoError(t, invoke(t, conn, at))
+	require.NoError(t, invoke(t, conn, at+"m"))
+	require.Eventually(t, func() bool { return len(sdk.spans.Ended()) == 2 }, waitFor, tick)
+	names := []string{sdk.spans.Ended()[0].Name(), sdk.spans.Ended()[1].Name()}
+	require.ElementsMatch(t, []string{at[1:], "_OTHER"}, names)
+}
+
+// A server that accepts every method learns 1,000 and no more.
+func TestLearnedMethodsBound(t *testing.T) {
+	sdk := recordGlobals(t)
+	conn := grpcServer(t, func(*grpc.Server) {},
+		grpc.UnknownServiceHandler(func(_ any, stream grpc.ServerStream) error {
+			return stream.SendMsg(&testpb.Empty{})
+		}))
+	for i := range 1001 {
+		require.NoError(t, invoke(t, conn, fmt.Sprintf("/proxied/M%d", i)))
+	}
+	require.Eventually(t, func() bool { return len(sdk.spans.Ended()) == 1001 }, waitFor, tick)
+	names := map[string]bool{}
+	for _, span := range sdk.spans.Ended() {
+		names[span.Name()] = true
+	}
+	require.Len(t, names, 1001)
+	require.True(t, names["proxied/M999"], "at the bound")
+	require.False(t, names["proxied/M1000"], "one past it")
+	require.True(t, names["_OTHER"])
+}
+
+const grpcMethod = "grpc.testing.TestService/EmptyCall"
+
+// grpcSpan is the one ended span of that kind.
+func grpcSpan(t testing.TB, sdk *sdkRecord, kind trace.SpanKind) sdktrace.ReadOnlySpan {
+	t.Helper()
+	var found []sdktrace.ReadOnlySpan
+	require.Eventually(t, func() bool {
+		found = nil
+		for _, s := range sdk.spans.Ended() {
+			if s.SpanKind() == kind {
+				found = append(found, s)
+			}
+		}
+		return len(found) == 1
+	}, waitFor, tick)
+	return found[0]
+}
+
+// grpcServer starts a server that knows only what register and opts give it.
+func grpcServer(t *testing.T, register func(*grpc.Server), opts ...grpc.ServerOption) *grpc.ClientConn {
+	t.Helper()
+	s := grpc.NewServer(append(opts, grpc.StatsHandler(telemetry.ServerHandler()))...)
+	register(s)
+	return dialGRPC(t, startGRPC(t, s))
+}
+
+// invoke calls a method, whatever it is.
+func invoke(t *testing.T, conn *grpc.ClientConn, method string) error {
+	t.Helper()
+	return conn.Invoke(t.Context(), method, &testpb.Empty{}, &testpb.Empty{})
+}
+
+// rpcMethods are the series of rpc.server.call.duration.
+func rpcMethods(t *testing.T, sdk *sdkRecord) map[string]uint64 {
+	t.Helper()
+	counts := map[string]uint64{}
+	for _, p := range sdk.metric(t, "rpc.server.call.duration").Data.(metricdata.Histogram[float64]).DataPoints {
+		method, _ := p.Attributes.Value("rpc.method")
+		counts[method.AsString()] += p.Count
+	}
+	return counts
 }

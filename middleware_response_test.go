@@ -30,57 +30,6 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// overBothProtocols runs the test with a real server of HTTP/1.1 and with one of HTTP/2.
-func overBothProtocols(t *testing.T, test func(t *testing.T, start func(http.Handler) *httptest.Server)) {
-	for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
-		t.Run(protocol, func(t *testing.T) {
-			test(t, func(h http.Handler) *httptest.Server {
-				if protocol == "HTTP/1.1" {
-					return serve(t, h)
-				}
-				server := httptest.NewUnstartedServer(h)
-				server.Config.ErrorLog = log.New(io.Discard, "", 0)
-				server.EnableHTTP2 = true
-				server.StartTLS()
-				t.Cleanup(server.Close)
-				return server
-			})
-		})
-	}
-}
-
-// point is one series of a histogram.
-type point struct {
-	attributes map[string]string
-	count      uint64
-	sum        float64
-}
-
-// points waits for the histogram of that name: it is recorded after the client has its answer.
-func (r *sdkRecord) points(t testing.TB, name string) (all []point) {
-	t.Helper()
-	switch data := r.metric(t, name).Data.(type) {
-	case metricdata.Histogram[float64]:
-		for _, p := range data.DataPoints {
-			all = append(all, point{attributeMap(p.Attributes.ToSlice()), p.Count, p.Sum})
-		}
-	case metricdata.Histogram[int64]:
-		for _, p := range data.DataPoints {
-			all = append(all, point{attributeMap(p.Attributes.ToSlice()), p.Count, float64(p.Sum)})
-		}
-	}
-	return all
-}
-
-// onePoint is that of the only request there was.
-func (r *sdkRecord) onePoint(t testing.TB, name string) point {
-	t.Helper()
-	all := r.points(t, name)
-	require.Len(t, all, 1, name)
-	require.EqualValues(t, 1, all[0].count, name)
-	return all[0]
-}
-
 func TestHandlerResponseSize(t *testing.T) {
 	const size = 100_000
 	text := strings.Repeat("x", size)
@@ -88,7 +37,9 @@ func TestHandlerResponseSize(t *testing.T) {
 	dir := t.TempDir()
 	require.NoError(t, os.WriteFile(filepath.Join(dir, "file"), content, 0o600))
 	for name, handler := range map[string]http.Handler{
-		"ServeFile":  http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { http.ServeFile(w, r, filepath.Join(dir, "file")) }),
+		"ServeFile": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.ServeFile(w, r, filepath.Join(dir, "file"))
+		}),
 		"FileServer": http.FileServer(http.Dir(dir)),
 		"io.Copy": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			_, _ = io.Copy(w, struct{ io.Reader }{bytes.NewReader(content)})
@@ -100,7 +51,10 @@ func TestHandlerResponseSize(t *testing.T) {
 			_, _ = w.Write(content[:10])
 			_, _ = io.Copy(w, bytes.NewReader(content[10:]))
 		}),
-		"io.WriteString": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }),
+		"io.WriteString": http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_,
+				_ = io.WriteString(w, text)
+		}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
@@ -117,12 +71,6 @@ func TestHandlerResponseSize(t *testing.T) {
 			})
 		})
 	}
-}
-
-// outcome is what the span and the metrics of a request say about its end; an empty status stands for none.
-type outcome struct {
-	name, status, errorType string
-	spanStatus              codes.Code
 }
 
 func TestHandlerOutcome(t *testing.T) {
@@ -146,53 +94,59 @@ func TestHandlerOutcome(t *testing.T) {
 		handler http.HandlerFunc
 		want    outcome
 	}{
-		"nothing written": {ok, outcome{"GET", "200", "", codes.Unset}},
-		"not found":       {http.NotFound, outcome{"GET", "404", "", codes.Unset}},
+		"nothing written": {ok, outcome{name: "GET", status: "200"}},
+		"not found":       {http.NotFound, outcome{name: "GET", status: "404"}},
 		"unavailable": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
-			outcome{"GET", "503", "503", codes.Error}},
+			outcome{name: "GET", status: "503", errorType: "503", spanStatus: codes.Error}},
 		"the first status counts": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusCreated)
 			w.WriteHeader(http.StatusInternalServerError)
-		}, outcome{"GET", "201", "", codes.Unset}},
+		}, outcome{name: "GET", status: "201"}},
 		"a flush sends 200": {func(w http.ResponseWriter, _ *http.Request) {
 			w.(http.Flusher).Flush()
 			w.WriteHeader(http.StatusInternalServerError)
-		}, outcome{"GET", "200", "", codes.Unset}},
+		}, outcome{name: "GET", status: "200"}},
 		"early hints, then a status": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusEarlyHints)
 			w.WriteHeader(http.StatusAccepted)
-		}, outcome{"GET", "202", "", codes.Unset}},
+		}, outcome{name: "GET", status: "202"}},
 		"early hints alone": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusEarlyHints) },
-			outcome{"GET", "200", "", codes.Unset}},
-		"panic": {crash, outcome{"GET", "", "string", codes.Error}},
-		"panic with an error": {func(http.ResponseWriter, *http.Request) { panic(labelledError{errors.New("declined")}) },
-			outcome{"GET", "", "card_declined", codes.Error}},
+			outcome{name: "GET", status: "200"}},
+		"panic": {crash, outcome{name: "GET", errorType: "string", spanStatus: codes.Error}},
+		"panic with an error": {func(http.ResponseWriter, *http.Request) {
+			panic(labelledError{errors.New("declined")})
+		},
+			outcome{name: "GET", errorType: "card_declined", spanStatus: codes.Error}},
 		"panic behind a header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusOK)
 			panic("no stock")
-		}, outcome{"GET", "200", "string", codes.Error}},
-		"a status that is none panics": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(7) },
-			outcome{"GET", "", "string", codes.Error}},
-		"panic on a late route":          {lateMux(crash), outcome{"GET /items/{id}", "", "string", codes.Error}},
-		"recovered panic":                {recovering(crash), outcome{"GET", "500", "500", codes.Error}},
-		"recovered panic, on late route": {recovering(lateMux(crash)), outcome{"GET /items/{id}", "500", "500", codes.Error}},
-		"abort":                          {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, outcome{"GET", "", "", codes.Unset}},
+		}, outcome{name: "GET", status: "200", errorType: "string", spanStatus: codes.Error}},
+		"an invalid status panics": {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(7) },
+			outcome{name: "GET", errorType: "string", spanStatus: codes.Error}},
+		"panic on a late route": {lateMux(crash),
+			outcome{name: "GET /items/{id}", errorType: "string", spanStatus: codes.Error}},
+		"recovered panic": {recovering(crash),
+			outcome{name: "GET", status: "500", errorType: "500", spanStatus: codes.Error}},
+		"recovered panic, on late route": {recovering(lateMux(crash)),
+			outcome{name: "GET /items/{id}", status: "500", errorType: "500", spanStatus: codes.Error}},
+		"abort": {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+			outcome{name: "GET"}},
 		"abort behind a header": {func(w http.ResponseWriter, _ *http.Request) {
 			w.WriteHeader(http.StatusOK)
 			panic(http.ErrAbortHandler)
-		}, outcome{"GET", "200", "", codes.Unset}},
+		}, outcome{name: "GET", status: "200"}},
 		"a source without a byte leaves the answer to the handler": {func(w http.ResponseWriter, _ *http.Request) {
 			if _, err := io.Copy(w, iotest.ErrReader(errors.New("upstream"))); err != nil {
 				http.Error(w, "bad gateway", http.StatusBadGateway)
 			}
-		}, outcome{"GET", "502", "502", codes.Error}},
+		}, outcome{name: "GET", status: "502", errorType: "502", spanStatus: codes.Error}},
 		"a source that fails behind its first byte": {func(w http.ResponseWriter, _ *http.Request) {
 			_, err := io.Copy(w, io.MultiReader(strings.NewReader("x"), iotest.ErrReader(errors.New("upstream"))))
 			if err != nil {
 				w.WriteHeader(http.StatusBadGateway)
 			}
-		}, outcome{"GET", "200", "", codes.Unset}},
-		"Goexit": {func(http.ResponseWriter, *http.Request) { runtime.Goexit() }, outcome{"GET", "", "", codes.Unset}},
+		}, outcome{name: "GET", status: "200"}},
+		"Goexit": {func(http.ResponseWriter, *http.Request) { runtime.Goexit() }, outcome{name: "GET"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
@@ -211,24 +165,7 @@ func TestHandlerOutcome(t *testing.T) {
 	}
 }
 
-// outcomeOf asks span and metrics, which have to agree.
-func outcomeOf(t *testing.T, sdk *sdkRecord, name string) outcome {
-	t.Helper()
-	span := sdk.span(t, name)
-	attributes := attributeMap(span.Attributes())
-	got := outcome{span.Name(), attributes["http.response.status_code"], attributes["error.type"], span.Status().Code}
-	_, route, _ := strings.Cut(name, " ")
-	require.Equal(t, route, attributes["http.route"])
-	for _, metric := range []string{"http.server.request.duration", "http.server.request.body.size", "http.server.response.body.size"} {
-		recorded := sdk.onePoint(t, metric).attributes
-		require.Equal(t, got.status, recorded["http.response.status_code"], metric)
-		require.Equal(t, got.errorType, recorded["error.type"], metric)
-		require.Equal(t, route, recorded["http.route"], metric)
-	}
-	return got
-}
-
-// What a program's author sees of a panic is the stack in the server's log.
+// The author of a program sees the stack of a panic in the server's log.
 func TestHandlerPanicKeepsTheStackInTheServersLog(t *testing.T) {
 	recordGlobals(t)
 	var logged syncBuffer
@@ -241,8 +178,6 @@ func TestHandlerPanicKeepsTheStackInTheServersLog(t *testing.T) {
 	require.Eventually(t, func() bool { return strings.Contains(logged.String(), "raiseDeepInside") }, waitFor, tick)
 }
 
-func raiseDeepInside(http.ResponseWriter, *http.Request) { panic("no stock") }
-
 func TestHandlerMetricAttributes(t *testing.T) {
 	sdk := recordGlobals(t)
 	mux := http.NewServeMux()
@@ -252,18 +187,22 @@ func TestHandlerMetricAttributes(t *testing.T) {
 		_, _ = io.Copy(io.Discard, r.Body)
 		_, _ = io.WriteString(w, "hello")
 	})
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, serve(t, telemetry.Handler(mux)).URL+"/items/7", strings.NewReader("order"))
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, serve(t, telemetry.Handler(mux)).URL+"/items/7",
+		strings.NewReader("order"))
 	require.NoError(t, err)
 	r.Host = "shop.example:8080"
 	response, err := http.DefaultClient.Do(r)
 	require.NoError(t, err)
 	require.NoError(t, response.Body.Close())
 	want := map[string]string{
-		"http.request.method": "POST", "http.route": "/items/{id}", "http.response.status_code": "200", "url.scheme": "http",
-		"network.protocol.name": "http", "network.protocol.version": "1.1", "server.address": "shop.example", "server.port": "8080",
-		"tenant": "cards",
+		"http.request.method": "POST", "http.route": "/items/{id}", "http.response.status_code": "200",
+		"url.scheme":            "http",
+		"network.protocol.name": "http", "network.protocol.version": "1.1", "server.address": "shop.example",
+		"server.port": "8080",
+		"tenant":      "cards",
 	}
-	for metric, sum := range map[string]float64{"http.server.request.body.size": 5, "http.server.response.body.size": 5} {
+	for metric, sum := range map[string]float64{"http.server.request.body.size": 5,
+		"http.server.response.body.size": 5} {
 		p := sdk.onePoint(t, metric)
 		require.Equal(t, want, p.attributes, metric)
 		require.InDelta(t, sum, p.sum, 0, metric)
@@ -272,12 +211,13 @@ func TestHandlerMetricAttributes(t *testing.T) {
 	require.Equal(t, want, duration.attributes)
 	require.Positive(t, duration.sum)
 	histogram := sdk.metric(t, "http.server.request.duration").Data.(metricdata.Histogram[float64])
-	require.Equal(t, []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10}, histogram.DataPoints[0].Bounds)
+	require.Equal(t, []float64{0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1, 2.5, 5, 7.5, 10},
+		histogram.DataPoints[0].Bounds)
 	require.Equal(t, "5", attributeMap(sdk.span(t, "POST /items/{id}").Attributes())["http.request.body.size"])
 }
 
-// A time series lives as long as the process, and a request's first line may be a megabyte.
-func TestHandlerMetricsHoldNoRequestLine(t *testing.T) {
+// A time series lives as long as the process, and the first line of a request may be a megabyte.
+func TestHandlerMetricsDoNotRetainTheRequestLine(t *testing.T) {
 	const requests, size = 60, 512 << 10
 	sdk := recordGlobals(t)
 	otel.SetTracerProvider(noTraces())
@@ -294,27 +234,19 @@ func TestHandlerMetricsHoldNoRequestLine(t *testing.T) {
 		require.Contains(t, string(answer), "200 OK")
 	}
 	send("GET / HTTP/1.1", "warm")
-	before := heap()
+	before := heapNow()
 	for i := range requests / 3 {
 		host := fmt.Sprintf("host%d.example", i)
 		send("GET http://"+host+"/"+path+" HTTP/1.1", host)
 		send("GET /"+path+" HTTP/1.1", "line-"+host)
 		send("GET / HTTP/1.1", host+"."+path)
 	}
-	grown := heap() - before
+	grown := heapNow() - before
 	require.Len(t, sdk.points(t, "http.server.request.duration"), requests+1, "each has a series")
-	require.Less(t, grown, int64(requests*size/5))
+	require.Less(t, grown, requests*size/5)
 	for _, p := range sdk.points(t, "http.server.request.duration") {
 		require.LessOrEqual(t, len(p.attributes["server.address"]), 253)
 	}
-}
-
-func heap() int64 {
-	runtime.GC()
-	runtime.GC()
-	var m runtime.MemStats
-	runtime.ReadMemStats(&m)
-	return int64(m.HeapAlloc)
 }
 
 func TestHandlerUpgradedConnection(t *testing.T) {
@@ -354,7 +286,8 @@ func TestHandlerUpgradedConnection(t *testing.T) {
 			conn, err := net.Dial("tcp", server.Listener.Addr().String())
 			require.NoError(t, err)
 			defer conn.Close() // the test is over
-			_, err = io.WriteString(conn, "GET /chat HTTP/1.1\r\nHost: shop\r\nUpgrade: echo\r\nConnection: Upgrade\r\n\r\nhello\n")
+			_, err = io.WriteString(conn, "GET /chat HTTP/1.1\r\nHost: shop\r\nUpgrade: echo\r\nConnection: "+
+				"Upgrade\r\n\r\nhello\n")
 			require.NoError(t, err)
 			all, err := io.ReadAll(conn)
 			require.NoError(t, err)
@@ -369,7 +302,7 @@ func TestHandlerUpgradedConnection(t *testing.T) {
 			}
 		})
 	}
-	t.Run("without an upgrade nobody knows the status", func(t *testing.T) {
+	t.Run("without an upgrade the status is unknown", func(t *testing.T) {
 		sdk := recordGlobals(t)
 		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack()
@@ -387,9 +320,9 @@ func TestHandlerUpgradedConnection(t *testing.T) {
 	})
 }
 
-// A client that has gone away before the header was written gets no answer, so a 5xx that the handler makes of its own
-// cancelled work is no error of the server. Every other 5xx is.
-func TestHandlerClientThatGoesAway(t *testing.T) {
+// A client that disconnects before the header is written gets no answer, so a 5xx that the handler
+// derives from its own cancelled work is not an error of the server. Every other 5xx is.
+func TestHandlerOutcomeWhenTheClientDisconnects(t *testing.T) {
 	unavailable := func(w http.ResponseWriter) { http.Error(w, "no answer from the gateway", http.StatusBadGateway) }
 	arrived := make(chan struct{}, 1)
 	wait := func(r *http.Request) {
@@ -410,10 +343,12 @@ func TestHandlerClientThatGoesAway(t *testing.T) {
 			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502",
 		},
 		"before the header, which a write sends": {
-			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); _, _ = io.WriteString(w, "late") }, status: "200",
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); _, _ = io.WriteString(w, "late") },
+			status:  "200",
 		},
 		"after the header": {
-			handler: func(w http.ResponseWriter, r *http.Request) { unavailable(w); wait(r) }, status: "502", errorType: "502",
+			handler: func(w http.ResponseWriter, r *http.Request) { unavailable(w); wait(r) }, status: "502",
+			errorType: "502",
 		},
 		"and the handler panics": {
 			handler: func(_ http.ResponseWriter, r *http.Request) { wait(r); panic("no stock") }, errorType: "string",
@@ -424,7 +359,8 @@ func TestHandlerClientThatGoesAway(t *testing.T) {
 				context.AfterFunc(ctx, cancel)
 				return r.WithContext(ctx)
 			},
-			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502", errorType: "502",
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502",
+			errorType: "502",
 		},
 		"after the service cancelled for a reason of its own": {
 			around: func(r *http.Request) *http.Request {
@@ -432,7 +368,8 @@ func TestHandlerClientThatGoesAway(t *testing.T) {
 				cancel(errors.New("shutting down"))
 				return r.WithContext(ctx)
 			},
-			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502", errorType: "502",
+			handler: func(w http.ResponseWriter, r *http.Request) { wait(r); unavailable(w) }, status: "502",
+			errorType: "502",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -459,7 +396,7 @@ func TestHandlerClientThatGoesAway(t *testing.T) {
 					_, _ = io.Copy(io.Discard, response.Body)
 					_ = response.Body.Close()
 				}
-				want := outcome{"GET", tc.status, tc.errorType, codes.Unset}
+				want := outcome{name: "GET", status: tc.status, errorType: tc.errorType}
 				if tc.errorType != "" {
 					want.spanStatus = codes.Error
 				}
@@ -469,8 +406,8 @@ func TestHandlerClientThatGoesAway(t *testing.T) {
 	}
 }
 
-// The sampler keeps what has failed, and a client that has gone away is no failure.
-func TestClientThatGoesAwayIsNoReasonToKeepTheTrace(t *testing.T) {
+// The sampler keeps failed traces, and a client that disconnects is not a failure.
+func TestAClientThatDisconnectsDoesNotKeepTheTrace(t *testing.T) {
 	t.Setenv("OTEL_TRACES_SAMPLER", "adaptive")
 	c := otlptest.New(t)
 	rare := telemetry.Sampling{SlowThreshold: -1, Rules: []telemetry.Rule{{Ratio: 0x1p-56}}}
@@ -495,8 +432,8 @@ func TestClientThatGoesAwayIsNoReasonToKeepTheTrace(t *testing.T) {
 	require.Equal(t, "GET", c.Spans()[0].Name)
 }
 
-// gin's Context.Stream asks the writer for CloseNotify without looking whether it is there.
-func TestHandlerTellsThatTheClientIsGone(t *testing.T) {
+// gin's Context.Stream uses CloseNotify without checking for it.
+func TestHandlerSupportsCloseNotify(t *testing.T) {
 	overBothProtocols(t, func(t *testing.T, start func(http.Handler) *httptest.Server) {
 		recordGlobals(t)
 		begun, told := make(chan struct{}), make(chan bool, 1)
@@ -517,3 +454,50 @@ func TestHandlerTellsThatTheClientIsGone(t *testing.T) {
 		require.True(t, <-told)
 	})
 }
+
+// overBothProtocols runs the test with a real server of HTTP/1.1 and with one of HTTP/2.
+func overBothProtocols(t *testing.T, test func(t *testing.T, start func(http.Handler) *httptest.Server)) {
+	for _, protocol := range []string{"HTTP/1.1", "HTTP/2"} {
+		t.Run(protocol, func(t *testing.T) {
+			test(t, func(h http.Handler) *httptest.Server {
+				if protocol == "HTTP/1.1" {
+					return serve(t, h)
+				}
+				server := httptest.NewUnstartedServer(h)
+				server.Config.ErrorLog = log.New(io.Discard, "", 0)
+				server.EnableHTTP2 = true
+				server.StartTLS()
+				t.Cleanup(server.Close)
+				return server
+			})
+		})
+	}
+}
+
+// outcome is what the span and the metrics of a request say about its end; an empty status stands
+// for none.
+type outcome struct {
+	name, status, errorType string
+	spanStatus              codes.Code
+}
+
+// outcomeOf asks span and metrics, which have to agree.
+func outcomeOf(t *testing.T, sdk *sdkRecord, name string) outcome {
+	t.Helper()
+	span := sdk.span(t, name)
+	attributes := attributeMap(span.Attributes())
+	got := outcome{name: span.Name(), status: attributes["http.response.status_code"],
+		errorType: attributes["error.type"], spanStatus: span.Status().Code}
+	_, route, _ := strings.Cut(name, " ")
+	require.Equal(t, route, attributes["http.route"])
+	for _, metric := range []string{"http.server.request.duration", "http.server.request.body.size",
+		"http.server.response.body.size"} {
+		recorded := sdk.onePoint(t, metric).attributes
+		require.Equal(t, got.status, recorded["http.response.status_code"], metric)
+		require.Equal(t, got.errorType, recorded["error.type"], metric)
+		require.Equal(t, route, recorded["http.route"], metric)
+	}
+	return got
+}
+
+func raiseDeepInside(http.ResponseWriter, *http.Request) { panic("no stock") }

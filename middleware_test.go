@@ -6,16 +6,17 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"log"
 	"mime/multipart"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
@@ -30,48 +31,31 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// serve starts a real server; its log is silent because some tests panic.
-func serve(t testing.TB, h http.Handler) *httptest.Server {
-	t.Helper()
-	server := httptest.NewUnstartedServer(h)
-	server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	server.Start()
-	t.Cleanup(server.Close)
-	return server
-}
-
-func request(t testing.TB, server *httptest.Server, method, path string, header http.Header) *http.Response {
-	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, server.URL+path, http.NoBody)
-	require.NoError(t, err)
-	for k, v := range header {
-		r.Header[k] = v
+// TestHandlerAcceptsIncompleteRequests serves requests as adapters of serverless platforms and
+// tests make them.
+func TestHandlerAcceptsIncompleteRequests(t *testing.T) {
+	for name, r := range map[string]*http.Request{
+		"empty":      {},
+		"no URL":     {Method: http.MethodGet, Header: http.Header{}, Body: http.NoBody, Proto: "HTTP/1.1"},
+		"no header":  {Method: http.MethodGet, URL: &url.URL{Path: "/"}},
+		"odd host":   {Method: http.MethodGet, URL: &url.URL{Path: "/"}, Host: "[::1"},
+		"bad port":   {Method: http.MethodGet, URL: &url.URL{Path: "/"}, Host: "shop:99999"},
+		"odd method": {Method: "\xff", URL: &url.URL{Path: "/"}, Proto: "HTTP"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sdk := recordGlobals(t)
+			for _, opts := range [][]telemetry.HandlerOption{nil, {telemetry.WithPublicEndpoint()}} {
+				recorder := httptest.NewRecorder()
+				telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+					w.WriteHeader(http.StatusAccepted)
+				}), opts...).ServeHTTP(recorder, r)
+				require.Equal(t, http.StatusAccepted, recorder.Code)
+			}
+			require.Len(t, sdk.spans.Ended(), 2)
+			sdk.metric(t, "http.server.request.duration")
+		})
 	}
-	response, err := server.Client().Do(r)
-	require.NoError(t, err)
-	_, err = io.Copy(io.Discard, response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	return response
 }
-
-func ok(http.ResponseWriter, *http.Request) {}
-
-// startRecorder is a sampler that keeps what it was shown.
-type startRecorder struct {
-	mu    sync.Mutex
-	shown []sdktrace.SamplingParameters
-}
-
-func (s *startRecorder) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	p.Attributes, p.Links = append([]attribute.KeyValue(nil), p.Attributes...), append([]trace.Link(nil), p.Links...)
-	s.shown = append(s.shown, p)
-	return sdktrace.AlwaysSample().ShouldSample(p)
-}
-
-func (s *startRecorder) Description() string { return "startRecorder" }
 
 func TestHandlerRouteIsKnownBeforeTheSpanStarts(t *testing.T) {
 	mux := http.NewServeMux()
@@ -88,14 +72,22 @@ func TestHandlerRouteIsKnownBeforeTheSpanStarts(t *testing.T) {
 		startName, startAttr string
 		endName, endAttr     string
 	}{
-		"mux":               {telemetry.Handler(mux), "GET", "/items/17", "GET /items/{id}", "/items/{id}", "GET /items/{id}", "/items/{id}"},
-		"subtree":           {telemetry.Handler(mux), "PUT", "/files/a/b", "PUT /files/", "/files/", "PUT /files/", "/files/"},
-		"no route":          {telemetry.Handler(mux), "GET", "/wp-admin/17", "GET", "", "GET", ""},
-		"method of no use":  {telemetry.Handler(mux), "POST", "/items/17", "POST", "", "POST", ""},
-		"method made up":    {telemetry.Handler(mux), "BREW", "/files/pot", "HTTP /files/", "/files/", "HTTP /files/", "/files/"},
-		"wrapped mux":       {telemetry.Handler(inner), "GET", "/items/17", "GET", "", "GET /items/{id}", "/items/{id}"},
-		"wrapped and named": {telemetry.Handler(inner, ownRoute), "GET", "/items/17", "GET /items/{id}", "/items/{id}", "GET /items/{id}", "/items/{id}"},
-		"no mux at all":     {telemetry.Handler(http.HandlerFunc(ok)), "GET", "/items/17", "GET", "", "GET", ""},
+		"mux": {handler: telemetry.Handler(mux), method: "GET", path: "/items/17",
+			startName: "GET /items/{id}", startAttr: "/items/{id}", endName: "GET /items/{id}", endAttr: "/items/{id}"},
+		"subtree": {handler: telemetry.Handler(mux), method: "PUT", path: "/files/a/b",
+			startName: "PUT /files/", startAttr: "/files/", endName: "PUT /files/", endAttr: "/files/"},
+		"no route": {handler: telemetry.Handler(mux), method: "GET", path: "/wp-admin/17",
+			startName: "GET", endName: "GET"},
+		"method of no use": {handler: telemetry.Handler(mux), method: "POST", path: "/items/17",
+			startName: "POST", endName: "POST"},
+		"method made up": {handler: telemetry.Handler(mux), method: "BREW", path: "/files/pot",
+			startName: "HTTP /files/", startAttr: "/files/", endName: "HTTP /files/", endAttr: "/files/"},
+		"wrapped mux": {handler: telemetry.Handler(inner), method: "GET", path: "/items/17",
+			startName: "GET", endName: "GET /items/{id}", endAttr: "/items/{id}"},
+		"wrapped and named": {handler: telemetry.Handler(inner, ownRoute), method: "GET", path: "/items/17",
+			startName: "GET /items/{id}", startAttr: "/items/{id}", endName: "GET /items/{id}", endAttr: "/items/{id}"},
+		"no mux at all": {handler: telemetry.Handler(http.HandlerFunc(ok)), method: "GET", path: "/items/17",
+			startName: "GET", endName: "GET"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sampler := &startRecorder{}
@@ -107,6 +99,33 @@ func TestHandlerRouteIsKnownBeforeTheSpanStarts(t *testing.T) {
 			require.Equal(t, trace.SpanKindServer, span.SpanKind())
 			require.Equal(t, tc.startName, sampler.shown[0].Name)
 			require.Equal(t, tc.startAttr, attributeMap(sampler.shown[0].Attributes)["http.route"])
+		})
+	}
+}
+
+// A ServeMux that is mounted below a prefix knows a part of the route.
+func TestWithRouteAndAServeMuxWithin(t *testing.T) {
+	for name, tc := range map[string]struct {
+		given string
+		late  string // by SetRoute
+		want  string
+	}{
+		"the given one stays": {given: "GET /shop/{rest...}", want: "GET /shop/{rest...}"},
+		"none is given":       {want: "GET /"},
+		"SetRoute is nearer to the handler": {given: "GET /shop/{rest...}", late: "/shop/items/:id",
+			want: "GET /shop/items/:id"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			sdk := recordGlobals(t)
+			mux := http.NewServeMux()
+			mux.HandleFunc("/", func(_ http.ResponseWriter, r *http.Request) {
+				telemetry.SetRoute(r.Context(), tc.late)
+			})
+			within := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(w, r) })
+			server := serve(t, telemetry.Handler(within,
+				telemetry.WithRoute(func(*http.Request) string { return tc.given })))
+			request(t, server, "GET", "/shop/items/7", nil)
+			sdk.span(t, tc.want)
 		})
 	}
 }
@@ -161,7 +180,8 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 			bag := "unset"
 			server := serve(t, outer(telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 				bag = baggage.FromContext(r.Context()).String()
-				outgoing, _ := http.NewRequestWithContext(r.Context(), http.MethodPut, "http://gateway.example", http.NoBody)
+				outgoing, _ := http.NewRequestWithContext(r.Context(), http.MethodPut, "http://gateway.example",
+					http.NoBody)
 				_, _ = telemetry.Transport(unreachable).RoundTrip(outgoing) // there is none
 			}), telemetry.WithPublicEndpoint())))
 			request(t, server, "GET", "/", http.Header{
@@ -186,7 +206,7 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 
 			bag = "unset"
 			request(t, server, "GET", "/", http.Header{"Baggage": {"role=admin"}})
-			require.Empty(t, bag, "a stranger need not say which trace he belongs to")
+			require.Empty(t, bag, "baggage is dropped even without a traceparent")
 		})
 	}
 	t.Run("the service's own baggage stays", func(t *testing.T) {
@@ -205,7 +225,9 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 	t.Run("host", func(t *testing.T) {
 		sdk := recordGlobals(t)
 		var host string
-		server := serve(t, telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { host = r.Host }), telemetry.WithPublicEndpoint()))
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			host = r.Host
+		}), telemetry.WithPublicEndpoint()))
 		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, server.URL, http.NoBody)
 		require.NoError(t, err)
 		r.Host = "made-up-1.example:8080"
@@ -216,7 +238,7 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 		require.Contains(t, sdk.span(t, "GET").Attributes(), semconv.ServerAddress("made-up-1.example"))
 		require.Contains(t, sdk.span(t, "GET").Attributes(), semconv.ServerPort(8080))
 		sdk.metric(t, "http.server.request.duration")
-		require.NotContains(t, fmt.Sprint(sdk.collected(t)), "made-up", "a stranger makes no time series")
+		require.NotContains(t, fmt.Sprint(sdk.collected(t)), "made-up", "an untrusted caller creates no time series")
 	})
 	t.Run("no caller", func(t *testing.T) {
 		sdk := recordGlobals(t)
@@ -229,22 +251,26 @@ func TestHandlerPublicEndpoint(t *testing.T) {
 
 func TestHandlerExcludedPaths(t *testing.T) {
 	defaults := []string{
-		"/health", "/health/live", "/health/ready", "/healthz", "/live", "/livez", "/ready", "/readyz", "/ping", "/metrics",
-		"/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+		"/health", "/health/live", "/health/ready", "/healthz", "/live", "/livez", "/ready", "/readyz", "/ping",
+		"/metrics", "/grpc.health.v1.Health/Check", "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
 	}
 	for name, tc := range map[string]struct {
 		options            []telemetry.HandlerOption
 		excluded, included []string
 	}{
-		"default":      {nil, defaults, []string{"/", "/healthy", "/health/", "/Health", "/metrics/x", "/api/health"}},
-		"more":         {[]telemetry.HandlerOption{telemetry.WithExcludedPaths("/debug/", "/status")}, append([]string{"/debug/", "/debug/pprof/heap", "/status"}, defaults...), []string{"/debug", "/status/x"}},
-		"none":         {[]telemetry.HandlerOption{telemetry.WithoutExcludedPaths()}, nil, defaults},
-		"only its own": {[]telemetry.HandlerOption{telemetry.WithoutExcludedPaths(), telemetry.WithExcludedPaths("/status"), nil}, []string{"/status"}, defaults},
+		"default": {nil, defaults, []string{"/", "/healthy", "/health/", "/Health", "/metrics/x", "/api/health"}},
+		"more": {[]telemetry.HandlerOption{telemetry.WithExcludedPaths("/debug/", "/status")},
+			append([]string{"/debug/", "/debug/pprof/heap", "/status"}, defaults...), []string{"/debug", "/status/x"}},
+		"none": {[]telemetry.HandlerOption{telemetry.WithoutExcludedPaths()}, nil, defaults},
+		"only its own": {[]telemetry.HandlerOption{telemetry.WithoutExcludedPaths(),
+			telemetry.WithExcludedPaths("/status"), nil}, []string{"/status"}, defaults},
 	} {
 		t.Run(name, func(t *testing.T) {
 			sdk := recordGlobals(t)
 			var served int
-			server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { served++ }), tc.options...))
+			server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+				served++
+			}), tc.options...))
 			for _, path := range tc.excluded {
 				response := request(t, server, "GET", path, nil)
 				require.Empty(t, response.Header.Get("Server-Timing"), path)
@@ -342,7 +368,8 @@ func TestHandlerServerTiming(t *testing.T) {
 			sc := sdk.span(t, "GET").SpanContext()
 			ours := `traceparent;desc="00-` + sc.TraceID().String() + "-" + sc.SpanID().String() + `-01"`
 			require.ElementsMatch(t, append(tc.timing, ours), response.Header.Values("Server-Timing"))
-			require.ElementsMatch(t, append(tc.exposed, "Server-Timing"), response.Header.Values("Access-Control-Expose-Headers"))
+			require.ElementsMatch(t, append(tc.exposed, "Server-Timing"),
+				response.Header.Values("Access-Control-Expose-Headers"))
 		})
 	}
 	t.Run("unsampled", func(t *testing.T) {
@@ -360,12 +387,29 @@ func TestHandlerServerTiming(t *testing.T) {
 	})
 }
 
-// noTraces is the provider that OpenTelemetry itself uses where there is none.
-func noTraces() trace.TracerProvider {
-	return trace.SpanFromContext(context.Background()).TracerProvider()
+// A handler may answer every request with one slice, as CORS middleware does.
+func TestHandlersHeaderSlicesAreNotWritten(t *testing.T) {
+	recordGlobals(t)
+	shared := append(make([]string, 0, 4), "X-Own")
+	handler := telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header()["Server-Timing"], w.Header()["Access-Control-Expose-Headers"] = shared, shared
+		w.WriteHeader(http.StatusOK)
+	}))
+	var answered sync.WaitGroup
+	for range 4 {
+		answered.Go(func() {
+			for range 20 {
+				recorder := httptest.NewRecorder()
+				handler.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+				assert.Len(t, recorder.Result().Header["Server-Timing"], 2)
+			}
+		})
+	}
+	answered.Wait()
+	require.Equal(t, []string{"X-Own", "", "", ""}, shared[:cap(shared)])
 }
 
-func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
+func TestHandlerKeepsTheWritersInterfaces(t *testing.T) {
 	t.Run("HTTP/1.1 hijacks and copies", func(t *testing.T) {
 		recordGlobals(t)
 		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -389,7 +433,8 @@ func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
 	t.Run("HTTP/2 pushes and streams", func(t *testing.T) {
 		recordGlobals(t)
 		first := make(chan struct{})
-		server := httptest.NewUnstartedServer(telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		server := httptest.NewUnstartedServer(telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter,
+			_ *http.Request) {
 			_, isHijacker := w.(http.Hijacker)
 			_, isPusher := w.(http.Pusher)
 			if isHijacker || !isPusher {
@@ -443,7 +488,7 @@ func TestHandlerKeepsTheWritersAbilities(t *testing.T) {
 	})
 }
 
-func TestHandlerPanic(t *testing.T) {
+func TestHandlerRecordsAPanicAndRaisesItAgain(t *testing.T) {
 	t.Run("is recorded once and goes on", func(t *testing.T) {
 		sdk := recordGlobals(t)
 		raised := make(chan any, 1)
@@ -460,14 +505,17 @@ func TestHandlerPanic(t *testing.T) {
 		require.Equal(t, "string", attributeMap(span.Attributes())["error.type"])
 		require.Len(t, span.Events(), 1)
 		require.Equal(t, "no stock", attributeMap(span.Events()[0].Attributes)["exception.message"])
-		require.Contains(t, attributeMap(span.Events()[0].Attributes)["exception.stacktrace"], "TestHandlerPanic")
+		require.Contains(t, attributeMap(span.Events()[0].Attributes)["exception.stacktrace"],
+			"TestHandlerRecordsAPanicAndRaisesItAgain")
 
 		sum := sdk.collected(t)["http.server.active_requests"].Data.(metricdata.Sum[int64])
 		require.Zero(t, sum.DataPoints[0].Value, "a request that panicked is not active")
 	})
 	t.Run("an abort is no error", func(t *testing.T) {
 		sdk := recordGlobals(t)
-		server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) })))
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+			panic(http.ErrAbortHandler)
+		})))
 		response, err := server.Client().Get(server.URL)
 		if err == nil {
 			_ = response.Body.Close()
@@ -481,21 +529,25 @@ func TestHandlerPanic(t *testing.T) {
 
 func TestHandlerOfNilIsTheDefaultServeMux(t *testing.T) {
 	sdk := recordGlobals(t)
-	require.Equal(t, http.StatusNotFound, request(t, serve(t, telemetry.Handler(nil)), "GET", "/nothing", nil).StatusCode)
+	require.Equal(t, http.StatusNotFound,
+		request(t, serve(t, telemetry.Handler(nil)), "GET", "/nothing", nil).StatusCode)
 	sdk.span(t, "GET")
 }
 
 func TestHandlerStatus(t *testing.T) {
 	for status, code := range map[int]codes.Code{200: codes.Unset, 404: codes.Unset, 503: codes.Error} {
 		sdk := recordGlobals(t)
-		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(status) })))
+		server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(status)
+		})))
 		require.Equal(t, status, request(t, server, "GET", "/", nil).StatusCode)
 		require.Equal(t, code, sdk.span(t, "GET").Status().Code)
 	}
 }
 
-// A public endpoint serves a copy of the request, of which everything has to work that works with the server's own.
-func TestPublicEndpointServesTheWholeRequest(t *testing.T) {
+// A public endpoint serves a copy of the request. Everything must work that works with the server's
+// own request.
+func TestPublicEndpointPassesTheWholeRequest(t *testing.T) {
 	sdk := recordGlobals(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /items/{id}", func(w http.ResponseWriter, r *http.Request) {
@@ -517,7 +569,8 @@ func TestPublicEndpointServesTheWholeRequest(t *testing.T) {
 		_ = buffer.Flush()
 	})
 	server := serve(t, telemetry.Handler(mux, telemetry.WithPublicEndpoint()))
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/items/7", struct{ io.Reader }{strings.NewReader("body")})
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, server.URL+"/items/7",
+		struct{ io.Reader }{strings.NewReader("body")})
 	require.NoError(t, err)
 	r.Host, r.Trailer = "shop.example", http.Header{"X-Check": {"seen"}}
 	response, err := server.Client().Do(r)
@@ -537,20 +590,24 @@ func TestPublicEndpointServesTheWholeRequest(t *testing.T) {
 	require.Equal(t, "raw", string(body))
 }
 
-// What a stranger can choose makes neither names nor series, and decides nothing about sampling.
-func TestStrangersForceNothing(t *testing.T) {
+// What an untrusted caller sends creates neither span names nor series, and does not affect
+// sampling.
+func TestUntrustedCallersControlNeitherNamesNorSampling(t *testing.T) {
 	const requests = 600
 	for protocol, header := range map[string]http.Header{
-		"plain": {}, "insistent": {
+		"plain": {}, "demanding": {
 			"Traceparent": {"00-" + strings.Repeat("f", 32) + "-" + callerSpan + "-01"},
-			"Tracestate":  {"ot=th:0;rv:ffffffffffffff"}, "Baggage": {"debug=true,sampling.keep=true,jaeger-debug-id=1"}, "Jaeger-Debug-Id": {"1"},
+			"Tracestate":  {"ot=th:0;rv:ffffffffffffff"},
+			"Baggage":     {"debug=true,sampling.keep=true,jaeger-debug-id=1"}, "Jaeger-Debug-Id": {"1"},
 		},
 	} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Setenv("OTEL_TRACES_SAMPLER", "adaptive")
 			c := otlptest.New(t)
-			guard, _ := start(t, c, telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: 1, HeadOnly: true}))
-			server := serve(t, telemetry.Handler(http.NewServeMux(), telemetry.WithGuard(guard), telemetry.WithPublicEndpoint()))
+			guard, _ := start(t, c, telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: 1,
+				HeadOnly: true}))
+			server := serve(t, telemetry.Handler(http.NewServeMux(), telemetry.WithGuard(guard),
+				telemetry.WithPublicEndpoint()))
 			for i := range requests {
 				request(t, server, fmt.Sprintf("M%d", i), fmt.Sprintf("/made/up/%d", i), header)
 			}
@@ -573,125 +630,21 @@ func TestStrangersForceNothing(t *testing.T) {
 
 func TestHandlerTemporaryFilesAreRemoved(t *testing.T) {
 	t.Run("of a trusted caller", func(t *testing.T) { requireTemporaryFilesRemoved(t) })
-	t.Run("of a stranger", func(t *testing.T) { requireTemporaryFilesRemoved(t, telemetry.WithPublicEndpoint()) })
-}
-
-func requireTemporaryFilesRemoved(t *testing.T, opts ...telemetry.HandlerOption) {
-	t.Helper()
-	recordGlobals(t)
-	t.Setenv("TMPDIR", t.TempDir())
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /upload", func(_ http.ResponseWriter, r *http.Request) {
-		if err := r.ParseMultipartForm(1); err != nil {
-			panic(err)
-		}
+	t.Run("of a public endpoint", func(t *testing.T) {
+		requireTemporaryFilesRemoved(t,
+			telemetry.WithPublicEndpoint())
 	})
-	server := serve(t, telemetry.Handler(mux, opts...))
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	file, err := form.CreateFormFile("f", "f.bin")
-	require.NoError(t, err)
-	_, err = file.Write(make([]byte, 11<<20)) // beyond the 10 MiB that a form may keep in memory
-	require.NoError(t, err)
-	require.NoError(t, form.Close())
-	response, err := server.Client().Post(server.URL+"/upload", form.FormDataContentType(), &body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	require.Equal(t, http.StatusOK, response.StatusCode)
-	require.Eventually(t, func() bool {
-		left, err := os.ReadDir(os.Getenv("TMPDIR"))
-		return err == nil && len(left) == 0
-	}, waitFor, tick)
 }
 
-func TestTransport(t *testing.T) {
-	sdk := recordGlobals(t)
-	server := serve(t, telemetry.Handler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.WriteString(w, baggage.FromContext(r.Context()).String())
-	})))
-	client := &http.Client{Transport: telemetry.Transport(nil)}
-	t.Cleanup(client.CloseIdleConnections)
-
-	ctx := withBaggage(t, "team=cards")
-	r, err := http.NewRequestWithContext(ctx, http.MethodPut, server.URL+"/health?q=1", http.NoBody)
-	require.NoError(t, err)
-	response, err := client.Do(r)
-	require.NoError(t, err)
-	require.Empty(t, sdk.names(), "the client span lasts until the body is read")
-	_, err = io.Copy(io.Discard, response.Body)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	span := sdk.span(t, "PUT")
-	require.Equal(t, trace.SpanKindClient, span.SpanKind(), "to the client, a health path is a request like any other")
-	requireRandomRoot(t, span)
-	sdk.metric(t, "http.client.request.duration")
-
-	response, err = client.Post(server.URL+"/items", "text/plain", strings.NewReader("x"))
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	var kinds []trace.SpanKind
-	require.Eventually(t, func() bool { return len(sdk.names()) == 3 }, waitFor, tick)
-	for _, s := range sdk.spans.Ended()[1:] {
-		kinds = append(kinds, s.SpanKind())
-	}
-	require.ElementsMatch(t, []trace.SpanKind{trace.SpanKindClient, trace.SpanKindServer}, kinds)
-	a, b := sdk.spans.Ended()[1].SpanContext(), sdk.spans.Ended()[2].SpanContext()
-	require.Equal(t, a.TraceID(), b.TraceID(), "client and server are one trace")
-	require.True(t, a.IsRandom() && b.IsRandom(), "the flag travels")
-}
-
-func TestTransportUnderARemoteParent(t *testing.T) {
-	sdk := recordGlobals(t)
-	server := serve(t, http.HandlerFunc(ok))
-	client := &http.Client{Transport: telemetry.Transport(server.Client().Transport)}
-	ctx := trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, trace.FlagsSampled))
-	r, err := http.NewRequestWithContext(ctx, "BREW", server.URL, http.NoBody)
-	require.NoError(t, err)
-	response, err := client.Do(r)
-	require.NoError(t, err)
-	require.NoError(t, response.Body.Close())
-	span := sdk.span(t, "HTTP")
-	require.Equal(t, callerTrace, span.SpanContext().TraceID().String())
-	require.False(t, span.SpanContext().IsRandom())
-}
-
-func TestTransportClosesIdleConnections(t *testing.T) {
-	recordGlobals(t)
-	closed := make(chan struct{}, 1)
-	client := &http.Client{Transport: telemetry.Transport(closeSignal{http.DefaultTransport, closed})}
-	client.CloseIdleConnections()
-	require.Len(t, closed, 1)
-	(&http.Client{Transport: telemetry.Transport(roundTripFunc(nil))}).CloseIdleConnections()
-}
-
-type closeSignal struct {
-	http.RoundTripper
-	closed chan struct{}
-}
-
-func (c closeSignal) CloseIdleConnections() { c.closed <- struct{}{} }
-
-type roundTripFunc func(*http.Request) (*http.Response, error)
-
-func (f roundTripFunc) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-var unreachable = roundTripFunc(func(*http.Request) (*http.Response, error) { return nil, io.ErrUnexpectedEOF })
-
-func TestTransportError(t *testing.T) {
-	sdk := recordGlobals(t)
-	_, err := (&http.Client{Transport: telemetry.Transport(unreachable)}).Get("http://gateway.example") // there is none
-	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
-	require.Equal(t, codes.Error, sdk.span(t, "GET").Status().Code)
-}
-
-// A process has one first provider, so this test is a process of its own.
+// A process has only one first provider, so this test runs in a process of its own.
 func TestMiddlewareMadeBeforeInit(t *testing.T) {
 	if !isChild() {
 		require.Contains(t, runChild(t), "--- PASS")
 		return
 	}
 	carrier := map[string]string{}
-	telemetry.Inject(trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, 0)), telemetry.MessageCarrier(carrier))
+	telemetry.Inject(trace.ContextWithRemoteSpanContext(context.Background(), remoteContext(t, 0)),
+		telemetry.MessageCarrier(carrier))
 	require.NotEmpty(t, carrier["traceparent"], "before any propagator is set, W3C is the default")
 
 	server := serve(t, telemetry.Handler(http.HandlerFunc(ok)))
@@ -733,4 +686,48 @@ func TestHandlerConcurrentSafe(t *testing.T) {
 	}
 	clients.Wait()
 	require.Eventually(t, func() bool { return len(sdk.names()) == 80 }, waitFor, tick)
+}
+
+// startRecorder is a sampler that records its parameters.
+type startRecorder struct {
+	mu    sync.Mutex
+	shown []sdktrace.SamplingParameters
+}
+
+func (s *startRecorder) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	p.Attributes, p.Links = append([]attribute.KeyValue(nil), p.Attributes...), append([]trace.Link(nil), p.Links...)
+	s.shown = append(s.shown, p)
+	return sdktrace.AlwaysSample().ShouldSample(p)
+}
+
+func (s *startRecorder) Description() string { return "startRecorder" }
+
+func requireTemporaryFilesRemoved(t *testing.T, opts ...telemetry.HandlerOption) {
+	t.Helper()
+	recordGlobals(t)
+	t.Setenv("TMPDIR", t.TempDir())
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /upload", func(_ http.ResponseWriter, r *http.Request) {
+		if err := r.ParseMultipartForm(1); err != nil {
+			panic(err)
+		}
+	})
+	server := serve(t, telemetry.Handler(mux, opts...))
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	file, err := form.CreateFormFile("f", "f.bin")
+	require.NoError(t, err)
+	_, err = file.Write(make([]byte, 11<<20)) // beyond the 10 MiB that a form may keep in memory
+	require.NoError(t, err)
+	require.NoError(t, form.Close())
+	response, err := server.Client().Post(server.URL+"/upload", form.FormDataContentType(), &body)
+	require.NoError(t, err)
+	require.NoError(t, response.Body.Close())
+	require.Equal(t, http.StatusOK, response.StatusCode)
+	require.Eventually(t, func() bool {
+		left, err := os.ReadDir(os.Getenv("TMPDIR"))
+		return err == nil && len(left) == 0
+	}, waitFor, tick)
 }

@@ -1,169 +1,35 @@
 package telemetry
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 	"net/http"
+	"regexp"
+	"strconv"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/sdk/resource"
-	collogspb "go.opentelemetry.io/proto/otlp/collector/logs/v1"
-	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
-	"google.golang.org/protobuf/proto"
+	"go.opentelemetry.io/otel"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 
-	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/settings"
 )
 
-// wire stands in for the network: in virtual time nothing may wait for a socket. All above it is what services run.
-type wire struct {
-	mu             sync.Mutex
-	down           error // what a dial comes back with
-	status         int   // of answers; 0: 200
-	spans, records int   // that arrived
-}
-
-func (w *wire) set(down error, status int) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.down, w.status = down, status
-}
-
-func (w *wire) RoundTrip(r *http.Request) (*http.Response, error) {
-	body, err := decompressed(r.Body)
-	if err != nil {
-		return nil, err
-	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.down != nil {
-		return nil, w.down
-	}
-	status := w.status
-	if status == 0 {
-		status = http.StatusOK
-		w.take(r.URL.Path, body)
-	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
-}
-
-func (w *wire) take(path string, body []byte) {
-	switch {
-	case strings.HasSuffix(path, "traces"):
-		var msg coltracepb.ExportTraceServiceRequest
-		if proto.Unmarshal(body, &msg) == nil {
-			w.spans += len(msg.ResourceSpans[0].ScopeSpans[0].Spans)
-		}
-	case strings.HasSuffix(path, "logs"):
-		var msg collogspb.ExportLogsServiceRequest
-		if proto.Unmarshal(body, &msg) == nil {
-			w.records += len(msg.ResourceLogs[0].ScopeLogs[0].LogRecords)
-		}
-	}
-}
-
-func decompressed(body io.Reader) ([]byte, error) {
-	plain, err := gzip.NewReader(body)
-	if err != nil {
-		return nil, err
-	}
-	return io.ReadAll(plain)
-}
-
-var errRefused = fmt.Errorf("dial tcp 10.0.0.1:4318: %w", syscall.ECONNREFUSED)
-
-// selfLines is the console as the self-log writes it.
-type selfLines struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (l *selfLines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.buf.Write(p)
-}
-
-// take returns the lines since the last call, each as "+seconds LEVEL message".
-func (l *selfLines) take(t *testing.T, begin time.Time) []string {
-	t.Helper()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var all []string
-	for line := range strings.Lines(l.buf.String()) {
-		var record struct {
-			Time  time.Time
-			Level slog.Level
-			Msg   string
-		}
-		require.NoError(t, json.Unmarshal([]byte(line), &record))
-		all = append(all, fmt.Sprintf("+%.0fs %s %s", record.Time.Sub(begin).Seconds(), record.Level, strings.TrimPrefix(record.Msg, "telemetry: ")))
-	}
-	l.buf.Reset()
-	return all
-}
-
-// startInBubble is Init without globals and detectors, over w.
-func startInBubble(t *testing.T, w http.RoundTripper, out io.Writer, env environment, opts ...Option) *Guard {
-	t.Helper()
-	o := &options{withoutGlobals: true}
-	bundle(opts).apply(o)
-	resolved := resolveConfig(o, env)
-	cfg := resolved.cfg
-	require.NoError(t, resolved.err())
-	res := resourceOf(attribute.String("service.name", "test"))
-	console := newConsoleHandler(out, LogFormatJSON, slog.LevelError, nil)
-	selfLog := newSelfLog(o, console, slog.LevelInfo, resolved.mask(), res)
-	g := &Guard{cfg: cfg, resource: res, selfLog: selfLog, connections: newConnections(cfg, selfLog)}
-	for _, s := range allSignals() {
-		sc := cfg.signals[s]
-		if !sc.on {
-			continue
-		}
-		g.connections.http[keyOf(sc)] = &http.Client{Transport: g.connections.endpoint(sc).Transport(w)}
-	}
-	require.NoError(t, g.start(t.Context(), &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: selfLog, console: console}))
-	if cfg.signals[logs].on {
-		g.logger = slog.New(g.branches(console)[0])
-	} else {
-		g.logger = slog.New(slog.DiscardHandler)
-	}
-	t.Cleanup(func() { _ = g.Shutdown(context.Background()) })
-	return g
-}
-
-// load makes rate spans and records a second for d.
-func load(g *Guard, rate int, d time.Duration) (items int) {
-	tracer := g.TracerProvider().Tracer("load")
-	for range int(d / (100 * time.Millisecond)) {
-		for range rate / 10 {
-			ctx, span := tracer.Start(context.Background(), "work")
-			g.Logger().InfoContext(ctx, "worked")
-			span.End()
-			items++
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return items
-}
-
-// An outage that the queues can hold: one line when each signal goes, one when it is back, and nothing is lost.
-func TestOutageWritesAHandfulOfLines(t *testing.T) {
+// An outage that the queues can hold: one line when each signal fails, one when it recovers, and
+// nothing is lost.
+func TestAnOutageWritesOnlyAFewLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{}, &selfLines{}
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on", "OTEL_METRIC_EXPORT_INTERVAL": "10000", "OTEL_METRIC_EXPORT_TIMEOUT": "300000"}, WithoutRuntimeMetrics(),
+		g := startInBubble(t, w, out, settings.Environment{"OTEL_TRACES_SAMPLER": "always_on",
+			"OTEL_METRIC_EXPORT_INTERVAL": "10000", "OTEL_METRIC_EXPORT_TIMEOUT": "300000"}, WithoutRuntimeMetrics(),
 			WithSpanBatch(Batch{ExportTimeout: 5 * time.Minute}), WithLogBatch(Batch{ExportTimeout: 5 * time.Minute}))
 		n := load(g, 100, 10*time.Second)
 		w.set(errRefused, 0)
@@ -187,12 +53,12 @@ func TestOutageWritesAHandfulOfLines(t *testing.T) {
 	})
 }
 
-// One that they cannot hold: what is lost is said at once, in sum with the recovery, and never twice; the sums are those
-// of the books.
-func TestOutageThatLosesSaysHowMuch(t *testing.T) {
+// An outage that the queues cannot hold: losses are logged at once and in total at the recovery,
+// never twice. The totals match the books.
+func TestAnOutageLogsHowMuchWasLost(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{}, &selfLines{}
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutRuntimeMetrics(), WithoutMetrics())
+		g := startInBubble(t, w, out, alwaysOn, WithoutRuntimeMetrics(), WithoutMetrics())
 		load(g, 1000, 10*time.Second)
 		w.set(errRefused, 0)
 		begin := time.Now()
@@ -209,19 +75,20 @@ func TestOutageThatLosesSaysHowMuch(t *testing.T) {
 			require.Positive(t, lost.Failed)
 			require.Positive(t, lost.DroppedBy["queue_full"])
 			require.Regexp(t, fmt.Sprintf(`WARN \w+ are delivered again after [\dm.]+s: [\d,]+ %s were kept and are being sent, %s lost \([\d,]+ (queue_full|failed), [\d,]+ (queue_full|failed)\)`,
-				i, diagnose.Thousands(lost.Lost())), strings.Join(said, "\n"))
+				i, lines.Thousands(lost.Lost())), strings.Join(said, "\n"))
 		}
 		time.Sleep(time.Hour)
 		require.NoError(t, g.Shutdown(t.Context()))
-		require.Equal(t, []string{"WARN stopped"}, withoutTimes(out.take(t, begin)), "the recovery has said what was lost")
+		require.Equal(t, []string{"WARN stopped"}, withoutTimes(out.take(t, begin)),
+			"the recovery has said what was lost")
 	})
 }
 
-// A signal that begins to fail long after another gets the reason, not the name of a line that nobody finds.
-func TestLateFailureHasItsReason(t *testing.T) {
+// A signal that begins to fail long after another logs the reason, not a reference to an old line.
+func TestALateFailureLogsItsReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{down: errRefused}, &selfLines{}
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics())
+		g := startInBubble(t, w, out, alwaysOn, WithoutMetrics())
 		begin := time.Now()
 		span := func() { _, s := g.TracerProvider().Tracer("x").Start(t.Context(), "work"); s.End() }
 		log := func() { g.Logger().Info("worked") }
@@ -239,7 +106,8 @@ func TestLateFailureHasItsReason(t *testing.T) {
 		log()
 		time.Sleep(10 * time.Second)
 		out.take(t, begin)
-		w.set(fmt.Errorf("lookup localhost: %w", &net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}), 0)
+		w.set(fmt.Errorf("lookup localhost: %w",
+			&net.DNSError{Err: "no such host", Name: "localhost", IsNotFound: true}), 0)
 		log()
 		time.Sleep(10 * time.Second)
 		w.set(errRefused, 0)
@@ -252,11 +120,11 @@ func TestLateFailureHasItsReason(t *testing.T) {
 	})
 }
 
-// What is over is referred to by nobody.
-func TestNextOutageHasItsReason(t *testing.T) {
+// A new outage does not refer to one that is over.
+func TestTheNextOutageLogsItsOwnReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{down: errRefused}, &selfLines{}
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics())
+		g := startInBubble(t, w, out, alwaysOn, WithoutMetrics())
 		begin := time.Now()
 		_, span := g.TracerProvider().Tracer("x").Start(t.Context(), "work")
 		span.End()
@@ -272,12 +140,12 @@ func TestNextOutageHasItsReason(t *testing.T) {
 	})
 }
 
-// The line about an outage says where things are kept.
-func TestOutageNamesTheSpool(t *testing.T) {
+// The line about an outage names the spool directory.
+func TestAnOutageLineNamesTheSpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{down: errRefused}, &selfLines{}
 		begin := time.Now()
-		env := environment{"OTEL_TRACES_SAMPLER": "always_on", "TELEMETRY_SPOOL_DIR": t.TempDir()}
+		env := settings.Environment{"OTEL_TRACES_SAMPLER": "always_on", "TELEMETRY_SPOOL_DIR": t.TempDir()}
 		g := startInBubble(t, w, out, env, WithoutMetrics(), WithoutLogs())
 		load(g, 10, 10*time.Second)
 		require.Contains(t, strings.Join(out.take(t, begin), "\n"), " cannot be delivered and wait on disk: ")
@@ -285,12 +153,13 @@ func TestOutageNamesTheSpool(t *testing.T) {
 	})
 }
 
-// A collector that comes and goes writes no more than one that is away.
-func TestFlappingCollectorIsNoFlood(t *testing.T) {
+// A collector that comes and goes causes no more lines than one that stays down.
+func TestAFlappingCollectorDoesNotFloodTheLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{}, &selfLines{}
 		begin := time.Now()
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on", "OTEL_BSP_SCHEDULE_DELAY": "100"}, WithoutMetrics(), WithoutLogs())
+		g := startInBubble(t, w, out, settings.Environment{"OTEL_TRACES_SAMPLER": "always_on",
+			"OTEL_BSP_SCHEDULE_DELAY": "100"}, WithoutMetrics(), WithoutLogs())
 		for i := range 300 {
 			w.set(map[bool]error{true: errRefused}[i%2 == 0], 0)
 			load(g, 10, time.Second)
@@ -303,18 +172,18 @@ func TestFlappingCollectorIsNoFlood(t *testing.T) {
 	})
 }
 
-// An answer is not a delivery: credentials that are wrong after the collector's restart.
-func TestRecoveryThatRefusesIsNone(t *testing.T) {
+// An answer is not a delivery: the credentials may be wrong after the collector's restart.
+func TestARefusedRequestIsNotARecovery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, out := &wire{down: errRefused}, &selfLines{}
 		begin := time.Now()
-		g := startInBubble(t, w, out, environment{"OTEL_TRACES_SAMPLER": "always_on"}, WithoutMetrics(), WithoutLogs())
+		g := startInBubble(t, w, out, alwaysOn, WithoutMetrics(), WithoutLogs())
 		load(g, 10, 10*time.Second)
 		out.take(t, begin)
 		w.set(nil, http.StatusUnauthorized)
 		load(g, 10, 10*time.Second)
 		said := strings.Join(out.take(t, begin), "\n")
-		require.Regexp(t, `WARN traces are answered again after [\d.]+s, and refused: http://localhost:4318/v1/\S+ requires credentials \(401 Unauthorized\): [^;]*; (none|\d+) lost`, said,
+		require.Regexp(t, `WARN traces reach the server again after [\d.]+s, but it refuses them: http://localhost:4318/v1/\S+ requires credentials \(401 Unauthorized\): [^;]*; (none|\d+) lost`, said,
 			"batches that are refused side by side may be booked before the line")
 		require.Regexp(t, `ERROR \d+ spans were lost: http://localhost:4318/v1/\S+ requires credentials \(401 Unauthorized\): set OTEL_EXPORTER_OTLP_HEADERS`, said)
 		require.NotContains(t, said, "delivered again")
@@ -322,14 +191,162 @@ func TestRecoveryThatRefusesIsNone(t *testing.T) {
 	})
 }
 
-func withoutTimes(lines []string) (all []string) {
-	for _, line := range lines {
-		_, rest, _ := strings.Cut(line, " ")
-		all = append(all, rest)
-	}
-	return all
+// A service that stops during an outage: repetitions since the last line are logged before the
+// closing line.
+func TestShutdownDuringAnOutageLogsPendingLosses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{down: errRefused}, &selfLines{}
+		begin := time.Now()
+		g := startInBubble(t, w, out, alwaysOn, WithoutMetrics(), WithoutLogs())
+		load(g, 1000, 2*time.Minute)
+		said := strings.Join(out.take(t, begin), "\n")
+		require.Regexp(t, `(?m)^\+\d+s ERROR [\d,]+ more spans were lost in the last minute, since \d\d:\d\d:\d\d: `,
+			said)
+		require.Equal(t, 1, strings.Count(said, "set OTEL_EXPORTER_OTLP_ENDPOINT"),
+			"the remedy is said once, and at the end")
+		require.Regexp(t, `(?m)^\+\d+s WARN traces cannot be delivered: .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, said)
+		require.Error(t, g.Shutdown(t.Context()))
+		closing := withoutTimes(out.take(t, begin))
+		require.Len(t, closing, 2)
+		require.Regexp(t, `^ERROR [\d,]+ more spans were lost in the last \d+s, since .*: nothing listens at localhost:4318 and no endpoint is set: start a collector`, closing[0])
+		require.Equal(t, "WARN stopped", closing[1])
+	})
 }
 
-func resourceOf(attrs ...attribute.KeyValue) *resource.Resource {
-	return resource.NewSchemaless(attrs...)
+// The advice about a loss is logged once, and again at the end. The lines between have the reason
+// and the number.
+func TestRepeatedLossLinesLeaveOutTheAdvice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{status: 401}, &selfLines{}
+		g := startInBubble(t, w, out, alwaysOn, WithoutMetrics(), WithoutLogs())
+		begin := time.Now()
+		load(g, 100, 150*time.Second)
+		const reason = "http://localhost:4318/v1/* requires credentials (401 Unauthorized)"
+		const advice = ": set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies"
+		said := out.take(t, begin)
+		require.Len(t, said, 3, "%s", said)
+		require.Regexp(t, `^\+\ds ERROR \d+ spans were lost: `+regexp.QuoteMeta(reason+advice)+"$", said[0],
+			"no line has said it before")
+		for _, line := range said[1:] {
+			require.Regexp(t, `^\+\d+s ERROR [\d,]+ more spans were lost in the last minute, since .*: `+
+				regexp.QuoteMeta(reason)+"$", line)
+		}
+		require.Error(t, g.ForceFlush(t.Context()))
+		out.take(t, begin)
+		load(g, 100, time.Second/2)
+		require.Error(t, g.Shutdown(t.Context()))
+		closing := withoutTimes(out.take(t, begin))
+		require.Len(t, closing, 2, "%s", closing)
+		require.True(t, strings.HasSuffix(closing[0], reason+advice), closing[0])
+		require.Equal(t, "WARN stopped", closing[1])
+	})
+}
+
+// Signals that lose their data for the same reason share a line at the end. The totals match the
+// books.
+func TestShutdownDuringAnOutageLogsTheReasonOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{}, &selfLines{}
+		g := startInBubble(t, w, out, settings.Environment{"OTEL_TRACES_SAMPLER": "always_on",
+			"OTEL_METRIC_EXPORT_INTERVAL": "10000"}, WithoutRuntimeMetrics())
+		load(g, 10, 10*time.Second)
+		w.set(errRefused, 0)
+		load(g, 10, 20*time.Second)
+		begin := time.Now()
+		out.take(t, begin)
+		require.Error(t, g.Shutdown(t.Context()))
+		h := g.Health()
+		require.Positive(t, h.Metrics.Failed+h.Metrics.Dropped)
+		require.Equal(t, []string{
+			fmt.Sprintf("ERROR %d spans, %d data points and %d log records were lost: nothing listens at "+
+				"localhost:4318 and no endpoint is set: start a collector there "+
+				"(in a container, localhost is the container itself), set OTEL_EXPORTER_OTLP_ENDPOINT, or set "+
+				"TELEMETRY_PROFILE=development to see everything on this console",
+				h.Traces.Lost(), h.Metrics.Lost(), h.Logs.Lost()),
+			"WARN stopped",
+		}, withoutTimes(out.take(t, begin)))
+	})
+}
+
+// Each lost item is counted in one line, whether it was lost before or during Shutdown.
+func TestLoggedLossesAddUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, out := &wire{down: errRefused}, &selfLines{}
+		g := startInBubble(t, w, out, settings.Environment{
+			"OTEL_TRACES_SAMPLER": "always_on", "OTEL_BSP_EXPORT_TIMEOUT": "3000", "OTEL_METRIC_EXPORT_TIMEOUT": "4000",
+			"OTEL_METRIC_EXPORT_INTERVAL": "10000",
+		}, WithoutRuntimeMetrics())
+		load(g, 10, 20*time.Second)
+		require.Error(t, g.Shutdown(t.Context()))
+		lines := withoutTimes(out.take(t, time.Now()))
+		h := g.Health()
+		for unit, books := range map[string]SignalHealth{"span": h.Traces, "data point": h.Metrics,
+			"log record": h.Logs} {
+			require.Positive(t, books.Lost(), unit)
+			said := int64(0)
+			for _, m := range regexp.MustCompile(`([\d,]+) (?:more )?`+unit+
+				`s?\b`).FindAllStringSubmatch(strings.Join(lines, "\n"), -1) {
+				n, err := strconv.ParseInt(strings.ReplaceAll(m[1], ",", ""), 10, 64)
+				require.NoError(t, err)
+				said += n
+			}
+			require.Equal(t, books.Lost(), said, "%s: %s", unit, strings.Join(lines, "\n"))
+		}
+		require.Regexp(t, `ERROR \d+ spans, .* were lost: [^\n]*\nWARN stopped$`, strings.Join(lines, "\n"),
+			"the Shutdown's own line is the last one about losses")
+	})
+}
+
+// An error handler receives each error with its reason.
+func TestErrorHandlerReceivesEveryReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var handled []string
+		w := &wire{down: errRefused}
+		g := startInBubble(t, w, io.Discard, alwaysOn, WithoutMetrics(),
+			WithErrorHandler(otel.ErrorHandlerFunc(func(err error) {
+				mu.Lock()
+				defer mu.Unlock()
+				handled = append(handled, err.Error())
+			})))
+		load(g, 10, 10*time.Second)
+		require.Error(t, g.Shutdown(t.Context()))
+		all := strings.Join(handled, "\n")
+		for _, signal := range []string{"traces", "logs"} {
+			require.Regexp(t, `(?m)^telemetry: `+signal+` cannot be delivered: .*: nothing listens`, all)
+		}
+		for _, unit := range []string{"spans", "log records"} {
+			require.Regexp(t, `(?m)^telemetry: \d+ `+unit+` were lost: nothing listens`, all)
+		}
+	})
+}
+
+func TestAnErrorThatPanicsDoesNotDelayShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		out := &selfLines{}
+		guard, err := Init(t.Context(), WithoutGlobals(), WithoutMetrics(), WithoutLogs(),
+			WithSampler(sdktrace.AlwaysSample()),
+			WithSpanExporter(&failingSpans{}), WithLogOutput(out))
+		require.NoError(t, err)
+		_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x")
+		span.End()
+		begin := time.Now()
+		require.ErrorContains(t, guard.Shutdown(t.Context()), "telemetry: shutdown traces: 1 span not delivered")
+		require.Less(t, time.Since(begin), time.Second)
+		require.Contains(t, strings.Join(withoutTimes(out.take(t, begin)), "\n"),
+			"1 span was lost: an error of type *telemetry.panickingError, whose Error panics")
+	})
+}
+
+// panickingError is an error whose text cannot be read, such as a nil pointer in an error
+// interface.
+type panickingError struct{ text string }
+
+func (u *panickingError) Error() string { return u.text }
+
+// failingSpans is a given exporter that returns such an error.
+type failingSpans struct{ tracetest.NoopExporter }
+
+func (*failingSpans) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error {
+	return (*panickingError)(nil)
 }

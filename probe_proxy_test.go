@@ -1,6 +1,8 @@
 package telemetry_test
 
 import (
+	"bytes"
+	"crypto/tls"
 	"encoding/base64"
 	"fmt"
 	"io"
@@ -17,8 +19,158 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// proxied is one way in which a proxy stands between. The proxy of a process is read from its environment once, so each
-// case runs in a process of its own: TELEMETRY_TEST_PROXY has its name.
+func TestProbeExplainsProxyErrors(t *testing.T) {
+	if isChild() {
+		childBehindProxy(t)
+		return
+	}
+	t.Parallel()
+	atOnce(t, proxiedCases(), func(c proxied) string { return c.protocol + ": " + c.name },
+		func(t *testing.T, c proxied) {
+			collector := otlptest.New(t)
+			proxy := proxyTo(t, address(collector.Endpoint(c.protocol)), c.answer, c.credentials)
+			if c.down {
+				proxy = otlptest.FreeAddress(t)
+			}
+			child := func(value string) string {
+				return runTest(t, "TestProbeExplainsProxyErrors", c.variable+"="+value,
+					endpointVariable+"=http://collector.test:4318", protocolVariable+"="+c.protocol)
+			}
+			output := child("http://" + proxy)
+			require.Contains(t, output, "SAID telemetry: traces, metrics and logs: "+
+				strings.ReplaceAll(c.want, "<proxy>",
+					proxy)+"\n")
+			require.Empty(t, collector.Spans())
+
+			if c.credentials != "" { // wrong ones, and a proxy that repeats them
+				output = child("http://mary:pw42@" + proxy)
+				require.Contains(t, output, "requires credentials (407)")
+				for _, secret := range []string{"mary", "pw42",
+					base64.StdEncoding.EncodeToString([]byte("mary:pw42"))} {
+					require.NotContains(t, output, secret)
+				}
+			}
+
+			// What the line says: credentials, or another proxy that lets requests through.
+			// (NO_PROXY would need a name that resolves.)
+			value := "http://" + c.credentials + "@" + proxy
+			if c.credentials == "" {
+				value = "http://" + proxyTo(t, address(collector.Endpoint(c.protocol)), 0, "")
+			}
+			output = child(value)
+			require.NotContains(t, output, "SAID telemetry: traces, metrics")
+			require.NotContains(t, output, "password")
+			require.Equal(t, []string{"x"}, spanNames(collector))
+		})
+}
+
+// TestDeliveryThroughSOCKSAndOtherProxies delivers over both protocols through proxies other than
+// plain HTTP ones, and checks the reported problem. Each child records a span at
+// http://collector.test:4318, which only the proxy can resolve.
+func TestDeliveryThroughSOCKSAndOtherProxies(t *testing.T) {
+	if isChild() {
+		childBehindProxy(t)
+		return
+	}
+	t.Parallel()
+	type behind struct {
+		name, protocol string
+		credentials    string // that the proxy wants
+		setting        string // of the variable, where %s is the proxy's address
+		refuses, down  bool
+		says           string // "" where the span arrives
+	}
+	var all []behind
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
+		variable := "HTTPS_PROXY"
+		if protocol != "grpc" {
+			variable = "HTTP_PROXY"
+		}
+		const direct = "add collector.test to NO_PROXY to bypass the proxy"
+		all = append(all,
+			behind{name: "socks5", protocol: protocol, setting: "socks5://<proxy>"},
+			behind{name: "socks5h with credentials", protocol: protocol, credentials: "mary:pw42pw42",
+				setting: "socks5h://mary:pw42pw42@<proxy>"},
+			behind{name: "credentials missing", protocol: protocol, credentials: "mary:pw42pw42",
+				setting: "socks5://<proxy>",
+				says: "the proxy <proxy> requires credentials: put them in " + variable +
+					" as socks5://<user>:<password>@<proxy>, or " + direct},
+			behind{name: "credentials wrong", protocol: protocol, credentials: "mary:other",
+				setting: "socks5://mary:pw42pw42@<proxy>",
+				says: "the proxy <proxy> requires credentials: put them in " + variable +
+					" as socks5://<user>:<password>@<proxy>, or " + direct},
+			behind{name: "refuses", protocol: protocol, refuses: true, setting: "socks5://<proxy>",
+				says: "the proxy <proxy> (" + variable + ") cannot reach collector.test:4318: " + direct +
+					", or allow it in the proxy"},
+			behind{name: "down", protocol: protocol, down: true, setting: "socks5://<proxy>",
+				says: "the proxy <proxy> cannot be reached: correct " + variable + ", or " + direct},
+			behind{name: "another scheme", protocol: protocol, setting: "socks4://mary:pw42pw42@<proxy>",
+				says: variable + " cannot be used: it must be http://host:port, https://host:port or " +
+					"socks5://host:port, or " + direct})
+	}
+	atOnce(t, all, func(b behind) string { return b.protocol + ": " + b.name }, func(t *testing.T, b behind) {
+		collector := otlptest.New(t)
+		proxy := otlptest.FreeAddress(t)
+		if !b.down {
+			proxy = socksProxy(t, address(collector.Endpoint(b.protocol)), b.credentials, b.refuses)
+		}
+		variable := "HTTP_PROXY="
+		if b.protocol == "grpc" {
+			variable = "HTTPS_PROXY="
+		}
+		output := runTest(t, "TestDeliveryThroughSOCKSAndOtherProxies",
+			variable+strings.ReplaceAll(b.setting, "<proxy>", proxy),
+			endpointVariable+"=http://collector.test:4318", protocolVariable+"="+b.protocol)
+		for _, secret := range []string{"pw42pw42", base64.StdEncoding.EncodeToString([]byte("mary:pw42pw42"))} {
+			require.NotContains(t, output, secret)
+		}
+		if b.says == "" {
+			require.NotContains(t, output, "SAID telemetry: traces, metrics")
+			require.Equal(t, []string{"x"}, spanNames(collector), output)
+			return
+		}
+		require.Contains(t, output, "SAID telemetry: traces, metrics and logs: "+strings.ReplaceAll(b.says, "<proxy>",
+			proxy)+"\n")
+		require.Empty(t, collector.Spans())
+	})
+}
+
+// TestDeliveryThroughATLSProxy asks a proxy for a tunnel over TLS.
+func TestDeliveryThroughATLSProxy(t *testing.T) {
+	if isChild() {
+		childBehindProxy(t)
+		return
+	}
+	t.Parallel()
+	certs, err := otlptest.TestCertificates(t.TempDir())
+	require.NoError(t, err)
+	pair, err := tls.LoadX509KeyPair(certs.ServerCertFile, certs.ServerKeyFile)
+	require.NoError(t, err)
+	for _, protocol := range []string{"grpc", "http/protobuf"} {
+		collector := otlptest.New(t)
+		server := httptest.NewUnstartedServer(proxyHandler(address(collector.Endpoint(protocol)), 407, "mary:pw42pw42"))
+		server.TLS = &tls.Config{Certificates: []tls.Certificate{pair}}
+		server.StartTLS()
+		t.Cleanup(server.Close)
+		variable := "HTTP_PROXY="
+		if protocol == "grpc" {
+			variable = "HTTPS_PROXY="
+		}
+		output := runTest(t, "TestDeliveryThroughATLSProxy",
+			variable+"https://mary:pw42pw42@"+server.Listener.Addr().String(), "SSL_CERT_FILE="+certs.CAFile,
+			endpointVariable+"=http://collector.test:4318", protocolVariable+"="+protocol)
+		require.Equal(t, []string{"x"}, spanNames(collector), output)
+		require.NotContains(t, output, "pw42pw42")
+		output = runTest(t, "TestDeliveryThroughATLSProxy", variable+"https://"+server.Listener.Addr().String(),
+			"SSL_CERT_FILE="+certs.CAFile+".none",
+			endpointVariable+"=http://collector.test:4318", protocolVariable+"="+protocol)
+		require.Contains(t, output, "SAID telemetry: traces, metrics and logs: the proxy "+
+			server.Listener.Addr().String()+" cannot be reached", "its certificate is not the collector's")
+	}
+}
+
+// proxied is one behavior of a proxy. A process reads its proxy from the environment once, so each
+// case runs in a process of its own, and TELEMETRY_TEST_PROXY has the case's name.
 type proxied struct {
 	name, protocol string
 	answer         int    // of the proxy; 0 lets everything through
@@ -31,65 +183,36 @@ type proxied struct {
 func proxiedCases() (all []proxied) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		variable := map[string]string{"http/protobuf": "HTTP_PROXY", "grpc": "HTTPS_PROXY"}[protocol]
-		const direct = "add collector.test to NO_PROXY to go there directly"
-		forbidden := "the proxy <proxy> (HTTPS_PROXY) does not get through to collector.test:4318: " + direct + ", or allow it in the proxy"
-		if protocol != "grpc" { // the request goes through the proxy, and who has answered is not to be seen
-			forbidden = "http://collector.test:4318/v1/* requires credentials (403 Forbidden): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies, or allow it in the proxy <proxy> (HTTP_PROXY)"
+		const direct = "add collector.test to NO_PROXY to bypass the proxy"
+		forbidden := "the proxy <proxy> (HTTPS_PROXY) cannot reach collector.test:4318: " + direct +
+			", or allow it in the proxy"
+		// the request goes through the proxy, so it is not visible which of the two has answered
+		if protocol != "grpc" {
+			forbidden = "http://collector.test:4318/v1/* requires credentials (403 Forbidden): set " +
+				"OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies, or allow it in the proxy <proxy> " +
+				"(HTTP_PROXY)"
 		}
 		all = append(all,
-			proxied{"refuses", protocol, 502, false, "the proxy <proxy> (" + variable + ") does not get through to collector.test:4318: " + direct + ", or allow it in the proxy", variable, ""},
-			proxied{"forbids", protocol, 403, false, forbidden, variable, ""},
-			proxied{"asks for credentials", protocol, 407, false,
-				"the proxy <proxy> requires credentials (407): put them into " + variable + " as http://<user>:<password>@<proxy>, or " + direct, variable, "user:password"},
-			proxied{"is away", protocol, 0, true, "the proxy <proxy> cannot be reached: correct " + variable + ", or " + direct, variable, ""})
+			proxied{name: "refuses", protocol: protocol, answer: 502,
+				want: "the proxy <proxy> (" + variable + ") cannot reach collector.test:4318: " + direct +
+					", or allow it in the proxy", variable: variable},
+			proxied{name: "forbids", protocol: protocol, answer: 403, want: forbidden, variable: variable},
+			proxied{name: "asks for credentials", protocol: protocol, answer: 407,
+				want: "the proxy <proxy> requires credentials (407): put them in " + variable +
+					" as http://<user>:<password>@<proxy>, or " + direct, variable: variable,
+				credentials: "user:password"},
+			proxied{name: "is away", protocol: protocol, down: true,
+				want:     "the proxy <proxy> cannot be reached: correct " + variable + ", or " + direct,
+				variable: variable})
 	}
 	return all
 }
 
-func TestProbeSeesTheProxy(t *testing.T) {
-	if isChild() {
-		childBehindProxy(t)
-		return
-	}
-	t.Parallel()
-	atOnce(t, proxiedCases(), func(c proxied) string { return c.protocol + ": " + c.name }, func(t *testing.T, c proxied) {
-		collector := otlptest.New(t)
-		proxy := proxyTo(t, address(collector.Endpoint(c.protocol)), c.answer, c.credentials)
-		if c.down {
-			proxy = otlptest.FreeAddress(t)
-		}
-		child := func(value string) string {
-			return runTest(t, "TestProbeSeesTheProxy", c.variable+"="+value, endpointVariable+"=http://collector.test:4318", protocolVariable+"="+c.protocol)
-		}
-		output := child("http://" + proxy)
-		require.Contains(t, output, "SAID telemetry: traces, metrics and logs: "+strings.ReplaceAll(c.want, "<proxy>", proxy)+"\n")
-		require.Empty(t, collector.Spans())
-
-		if c.credentials != "" { // wrong ones, and a proxy that repeats them
-			output = child("http://mary:pw42@" + proxy)
-			require.Contains(t, output, "requires credentials (407)")
-			for _, secret := range []string{"mary", "pw42", base64.StdEncoding.EncodeToString([]byte("mary:pw42"))} {
-				require.NotContains(t, output, secret)
-			}
-		}
-
-		// What the line says: credentials, or another proxy that lets requests through. (NO_PROXY would need a name that
-		// resolves.)
-		value := "http://" + c.credentials + "@" + proxy
-		if c.credentials == "" {
-			value = "http://" + proxyTo(t, address(collector.Endpoint(c.protocol)), 0, "")
-		}
-		output = child(value)
-		require.NotContains(t, output, "SAID telemetry: traces, metrics")
-		require.NotContains(t, output, "password")
-		require.Equal(t, []string{"x"}, spanNames(collector))
-	})
-}
-
-// childBehindProxy waits for the probe, records one span and prints what was said.
+// childBehindProxy waits for the probe, records one span and prints the log.
 func childBehindProxy(t *testing.T) {
 	guard, console := inEnvironment(t, map[string]string{
-		endpointVariable: os.Getenv(endpointVariable), protocolVariable: os.Getenv(protocolVariable), "OTEL_LOG_LEVEL": "debug", "OTEL_BSP_EXPORT_TIMEOUT": "2000",
+		endpointVariable: os.Getenv(endpointVariable), protocolVariable: os.Getenv(protocolVariable),
+		"OTEL_LOG_LEVEL": "debug", "OTEL_BSP_EXPORT_TIMEOUT": "2000",
 	})
 	require.Eventually(t, func() bool {
 		return strings.Contains(console.String(), "telemetry: traces, metrics and logs: ")
@@ -102,7 +225,7 @@ func childBehindProxy(t *testing.T) {
 	}
 }
 
-// proxyTo starts a proxy that sends whatever host it is asked for to one address: plain requests, and tunnels.
+// proxyTo starts a proxy that sends plain requests and tunnels for any host to one address.
 func proxyTo(t *testing.T, target string, answer int, credentials string) string {
 	t.Helper()
 	server := httptest.NewServer(proxyHandler(target, answer, credentials))
@@ -174,4 +297,65 @@ func tunnel(w http.ResponseWriter, target string) {
 	}()
 	_, _ = io.Copy(far, buffered)
 	_ = far.Close()
+}
+
+// socksProxy starts a SOCKS5 proxy (RFC 1928, RFC 1929) that connects all its clients to one
+// address.
+func socksProxy(t *testing.T, target, credentials string, refuses bool) string {
+	t.Helper()
+	return accept(t, listen(t), func(near net.Conn) { go serveSOCKS(near, target, credentials, refuses) })
+}
+
+func serveSOCKS(near net.Conn, target, credentials string, refuses bool) {
+	defer func() { _ = near.Close() }()
+	read := func(n int) []byte {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(near, b); err != nil {
+			return make([]byte, n)
+		}
+		return b
+	}
+	methods := read(int(read(2)[1]))
+	method := byte(0) // no authentication
+	if credentials != "" {
+		method = 2
+	}
+	if !bytes.Contains(methods, []byte{method}) {
+		_, _ = near.Write([]byte{5, 0xff})
+		return
+	}
+	_, _ = near.Write([]byte{5, method})
+	if method == 2 {
+		user := read(int(read(2)[1]))
+		password := read(int(read(1)[0]))
+		status := byte(0)
+		if string(user)+":"+string(password) != credentials {
+			status = 1
+		}
+		_, _ = near.Write([]byte{1, status})
+		if status != 0 {
+			return
+		}
+	}
+	request := read(5)
+	if request[3] != 3 { // a name, which the proxy looks up
+		return
+	}
+	host := string(read(int(request[4])))
+	_ = read(2)
+	reply := byte(0)
+	if refuses || host != "collector.test" {
+		reply = 2 // not allowed
+	}
+	_, _ = near.Write([]byte{5, reply, 0, 1, 0, 0, 0, 0, 0, 0})
+	if reply != 0 {
+		return
+	}
+	far, err := net.Dial("tcp", target)
+	if err != nil {
+		return
+	}
+	defer func() { _ = far.Close() }()
+	go func() { _, _ = io.Copy(far, near) }()
+	_, _ = io.Copy(near, far)
 }

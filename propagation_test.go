@@ -9,17 +9,15 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+	testpb "google.golang.org/grpc/interop/grpc_testing"
 	"google.golang.org/grpc/metadata"
 
 	"github.com/fleetotel/telemetry"
-)
-
-const (
-	callerTrace = "4bf92f3577b34da6a3ce929d0e0e4736"
-	callerSpan  = "00f067aa0ba902b7"
+	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
 func TestExtractTraceparent(t *testing.T) {
@@ -75,7 +73,7 @@ func TestExtractTraceparent(t *testing.T) {
 	}
 }
 
-func TestRootUnderExtractIsRandom(t *testing.T) {
+func TestARootSpanAfterExtractIsRandom(t *testing.T) {
 	sdk := recordGlobals(t)
 	tracer := sdk.tracing.Tracer("service")
 	start := func(ctx context.Context, name string) { _, s := tracer.Start(ctx, name); s.End() }
@@ -99,7 +97,7 @@ func TestRootUnderExtractIsRandom(t *testing.T) {
 	local.End()
 }
 
-func TestRoundTrip(t *testing.T) {
+func TestInjectThenExtractKeepsTheContext(t *testing.T) {
 	for name, newCarrier := range map[string]func() propagation.TextMapCarrier{
 		"http":     func() propagation.TextMapCarrier { return propagation.HeaderCarrier{} },
 		"metadata": func() propagation.TextMapCarrier { return telemetry.MetadataCarrier(metadata.MD{}) },
@@ -130,19 +128,20 @@ func TestRoundTrip(t *testing.T) {
 	})
 }
 
-func TestNilCarriersTakeNothing(t *testing.T) {
+func TestNilCarriersStayEmpty(t *testing.T) {
 	recordGlobals(t)
 	ctx := sentContext(t)
 	telemetry.Inject(ctx, nil)
 	telemetry.InjectHTTP(ctx, nil)
-	for _, carrier := range []propagation.TextMapCarrier{telemetry.MetadataCarrier(nil), telemetry.MessageCarrier(nil)} {
+	for _, carrier := range []propagation.TextMapCarrier{telemetry.MetadataCarrier(nil),
+		telemetry.MessageCarrier(nil)} {
 		telemetry.Inject(ctx, carrier)
 		require.Empty(t, carrier.Keys())
 		require.False(t, trace.SpanContextFromContext(telemetry.Extract(context.Background(), carrier)).IsValid())
 	}
 }
 
-func TestPropagatorChoice(t *testing.T) {
+func TestInjectUsesThePropagatorThatWasSet(t *testing.T) {
 	sc := remoteContext(t, trace.FlagsSampled)
 	ctx := trace.ContextWithRemoteSpanContext(withBaggage(t, "team=cards"), sc)
 
@@ -180,7 +179,8 @@ func TestMessageCarrier(t *testing.T) {
 	carrier := telemetry.MessageCarrier(headers)
 	require.Equal(t, "upper", carrier.Get("traceparent"))
 	carrier.Set("traceparent", "mine")
-	require.Equal(t, map[string]string{"traceparent": "mine", "other": "o"}, headers, "one header, however it was spelt")
+	require.Equal(t, map[string]string{"traceparent": "mine", "other": "o"}, headers,
+		"one header, in any case of its letters")
 
 	several := telemetry.MessageCarrier(map[string]string{"B3": "exact", "b3": "lower"})
 	require.Equal(t, "exact", several.Get("B3"))
@@ -210,7 +210,7 @@ func TestInjectEnv(t *testing.T) {
 
 	child := telemetry.InjectEnv(ctx, inherited)
 	require.Equal(t, []string{"HOME=/root", "odd", "TRACEPARENT=00-" + callerTrace + "-" + callerSpan + "-01"}, child,
-		"neither tracestate nor baggage of another trace stays behind")
+		"neither tracestate nor baggage of another trace remains")
 	require.Equal(t, "TRACEPARENT=stale", inherited[1], "the argument is left alone")
 	require.Equal(t, []string{"HOME=/root", "odd"}, telemetry.InjectEnv(context.Background(), inherited))
 
@@ -222,22 +222,10 @@ func TestInjectEnv(t *testing.T) {
 	require.Greater(t, len(cmd.Env), 1, "nil stands for this process's environment")
 }
 
-func TestEnvironmentNamesOfOtherPropagators(t *testing.T) {
+func TestInjectEnvConvertsHeaderNamesToVariables(t *testing.T) {
 	setPropagator(t, oddlyNamed{})
 	require.Equal(t, []string{"X_B3_TRACE_ID=v", "_3SCALE=v"}, telemetry.InjectEnv(context.Background(), []string{}))
 }
-
-// oddlyNamed writes keys that are no environment variable names.
-type oddlyNamed struct{}
-
-func (oddlyNamed) Inject(_ context.Context, c propagation.TextMapCarrier) {
-	c.Set("x-b3.trace-id", "v")
-	c.Set("3scale", "v")
-}
-func (oddlyNamed) Extract(ctx context.Context, _ propagation.TextMapCarrier) context.Context {
-	return ctx
-}
-func (oddlyNamed) Fields() []string { return []string{"x-b3.trace-id", "3scale"} }
 
 func TestBaggageAtTheBound(t *testing.T) {
 	members := func(n int) string {
@@ -279,7 +267,8 @@ func FuzzExtract(f *testing.F) {
 
 	f.Fuzz(func(t *testing.T, traceparent, tracestate, bag string) {
 		first := telemetry.Extract(context.Background(),
-			telemetry.MessageCarrier(map[string]string{"TraceParent": traceparent, "tracestate": tracestate, "BAGGAGE": bag}))
+			telemetry.MessageCarrier(map[string]string{"TraceParent": traceparent, "tracestate": tracestate,
+				"BAGGAGE": bag}))
 
 		again := map[string]string{}
 		telemetry.Inject(first, telemetry.MessageCarrier(again))
@@ -291,30 +280,7 @@ func FuzzExtract(f *testing.F) {
 	})
 }
 
-// sentContext has all that W3C propagation carries.
-func sentContext(t testing.TB) context.Context {
-	t.Helper()
-	state, err := trace.ParseTraceState("ot=th:c,vendor=1")
-	require.NoError(t, err)
-	sc := remoteContext(t, trace.FlagsSampled|trace.FlagsRandom).WithTraceState(state)
-	return trace.ContextWithRemoteSpanContext(withBaggage(t, "team=cards,greeting=gr%C3%BC%C3%9Fe%2C%20all;p=1"), sc)
-}
-
-func withBaggage(t testing.TB, header string) context.Context {
-	t.Helper()
-	bag, err := baggage.Parse(header)
-	require.NoError(t, err)
-	return baggage.ContextWithBaggage(context.Background(), bag)
-}
-
-func requireSameContext(t testing.TB, want, got context.Context) {
-	t.Helper()
-	require.True(t, trace.SpanContextFromContext(want).Equal(trace.SpanContextFromContext(got)),
-		"span context %v came back as %v", trace.SpanContextFromContext(want), trace.SpanContextFromContext(got))
-	require.ElementsMatch(t, baggage.FromContext(want).Members(), baggage.FromContext(got).Members())
-}
-
-func TestNilContextIsEmpty(t *testing.T) {
+func TestANilContextCountsAsEmpty(t *testing.T) {
 	var none context.Context
 	header := http.Header{}
 	telemetry.InjectHTTP(none, header)
@@ -328,4 +294,159 @@ func TestNilContextIsEmpty(t *testing.T) {
 		telemetry.Inject(ctx, propagation.MapCarrier{})
 		return ctx.Err()
 	}))
+}
+
+func TestOutboundBaggageIsBounded(t *testing.T) {
+	for name, tc := range map[string]struct{ members, size, arrive int }{
+		"60 members of 180 bytes, 22 kB encoded": {60, 360, 22},
+		"65 small members":                       {65, 6, 64},
+		"64 small members":                       {64, 6, 64},
+		"one of 10 kB":                           {1, 10_000, 0},
+	} {
+		for way, send := range outward() {
+			t.Run(name+"/"+way, func(t *testing.T) {
+				guard, _ := start(t, otlptest.New(t))
+				ctx := overfull(t, tc.members, tc.size)
+				arrived := send(t, ctx, guard)
+				require.LessOrEqual(t, len(arrived), 8192)
+				bag, err := baggage.Parse(arrived)
+				require.NoError(t, err)
+				require.Equal(t, tc.arrive, bag.Len())
+				for _, m := range bag.Members() {
+					require.Equal(t, baggage.FromContext(ctx).Member(m.Key()).Value(), m.Value(),
+						"members arrive whole")
+				}
+			})
+		}
+	}
+}
+
+func TestDroppedOutboundBaggageIsLoggedOnce(t *testing.T) {
+	guard, console := start(t, otlptest.New(t))
+	for range 100 {
+		guard.Propagator().Inject(overfull(t, 70, 6), propagation.MapCarrier{})
+	}
+	const line = "outbound baggage exceeds the limits of W3C Baggage (64 members, 8192 bytes): dropping 6 of 70 " +
+		"members, starting with \\\"key064\\\""
+	require.Equal(t, 1, strings.Count(console.String(), line), console.String())
+	require.NotContains(t, console.String(), "\u00fc", "values must not be shown")
+
+	t.Run("not where no baggage goes out", func(t *testing.T) {
+		guard, console := start(t, otlptest.New(t), telemetry.WithPropagators(propagation.TraceContext{}))
+		guard.Propagator().Inject(overfull(t, 70, 6), propagation.MapCarrier{})
+		require.NotContains(t, console.String(), "baggage")
+	})
+	t.Run("to OpenTelemetry's error handler where there is no guard", func(t *testing.T) {
+		if !isChild() {
+			require.Equal(t, 1, strings.Count(runTest(t, t.Name()), "dropping 6 of 70 members"))
+			return
+		}
+		previous := otel.GetErrorHandler()
+		defer otel.SetErrorHandler(previous)
+		otel.SetErrorHandler(otel.ErrorHandlerFunc(func(err error) { t.Log(err) }))
+		for range 3 {
+			telemetry.Inject(overfull(t, 70, 6), propagation.MapCarrier{})
+		}
+	})
+}
+
+// oddlyNamed writes keys that are not names of environment variables.
+type oddlyNamed struct{}
+
+func (oddlyNamed) Inject(_ context.Context, c propagation.TextMapCarrier) {
+	c.Set("x-b3.trace-id", "v")
+	c.Set("3scale", "v")
+}
+
+func (oddlyNamed) Extract(ctx context.Context, _ propagation.TextMapCarrier) context.Context {
+	return ctx
+}
+
+func (oddlyNamed) Fields() []string { return []string{"x-b3.trace-id", "3scale"} }
+
+// sentContext has all that W3C propagation carries.
+func sentContext(t testing.TB) context.Context {
+	t.Helper()
+	state, err := trace.ParseTraceState("ot=th:c,vendor=1")
+	require.NoError(t, err)
+	sc := remoteContext(t, trace.FlagsSampled|trace.FlagsRandom).WithTraceState(state)
+	return trace.ContextWithRemoteSpanContext(withBaggage(t, "team=cards,greeting=gr%C3%BC%C3%9Fe%2C%20all;p=1"), sc)
+}
+
+func requireSameContext(t testing.TB, want, got context.Context) {
+	t.Helper()
+	require.True(t, trace.SpanContextFromContext(want).Equal(trace.SpanContextFromContext(got)),
+		"span context %v came back as %v", trace.SpanContextFromContext(want), trace.SpanContextFromContext(got))
+	require.ElementsMatch(t, baggage.FromContext(want).Members(), baggage.FromContext(got).Members())
+}
+
+// overfull is baggage that a service has filled member by member, without a limit.
+func overfull(t testing.TB, members, size int) context.Context {
+	t.Helper()
+	var bag baggage.Baggage
+	for i := range members {
+		member, err := baggage.NewMemberRaw(fmt.Sprintf("key%03d", i), strings.Repeat("\u00fc", size/6))
+		require.NoError(t, err)
+		bag, err = bag.SetMember(member)
+		require.NoError(t, err)
+	}
+	return baggage.ContextWithBaggage(context.Background(), bag)
+}
+
+// outward are the ways in which baggage leaves a process. Each returns the baggage that arrives.
+func outward() map[string]func(t *testing.T, ctx context.Context, guard *telemetry.Guard) string {
+	return map[string]func(*testing.T, context.Context, *telemetry.Guard) string{
+		"Transport": func(t *testing.T, ctx context.Context, guard *telemetry.Guard) string {
+			var arrived []string
+			server := serve(t, http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				arrived = r.Header.Values("Baggage")
+			}))
+			r, err := http.NewRequestWithContext(ctx, http.MethodGet, server.URL, http.NoBody)
+			require.NoError(t, err)
+			response, err := telemetry.Transport(server.Client().Transport, telemetry.WithGuard(guard)).RoundTrip(r)
+			require.NoError(t, err)
+			require.NoError(t, response.Body.Close())
+			return strings.Join(arrived, ",")
+		},
+		"ClientHandler": func(t *testing.T, ctx context.Context, guard *telemetry.Guard) string {
+			service := &baggageServer{}
+			client := testpb.NewTestServiceClient(grpcConn(t, service, telemetry.ServerHandler(),
+				telemetry.ClientHandler(telemetry.WithGuard(guard))))
+			_, err := client.EmptyCall(ctx, &testpb.Empty{})
+			require.NoError(t, err)
+			return strings.Join(service.arrived, ",")
+		},
+		"Guard.Propagator": func(_ *testing.T, ctx context.Context, guard *telemetry.Guard) string {
+			carrier := propagation.MapCarrier{}
+			guard.Propagator().Inject(ctx, carrier)
+			return carrier["baggage"]
+		},
+		"Inject, with a propagator of the service's own": func(t *testing.T, ctx context.Context,
+			_ *telemetry.Guard) string {
+			setPropagator(t, propagation.Baggage{})
+			headers := map[string]string{}
+			telemetry.Inject(ctx, telemetry.MessageCarrier(headers))
+			return headers["baggage"]
+		},
+		"InjectEnv": func(t *testing.T, ctx context.Context, guard *telemetry.Guard) string {
+			setPropagator(t, guard.Propagator())
+			for _, entry := range telemetry.InjectEnv(ctx, []string{}) {
+				if value, ok := strings.CutPrefix(entry, "BAGGAGE="); ok {
+					return value
+				}
+			}
+			return ""
+		},
+	}
+}
+
+type baggageServer struct {
+	testpb.UnimplementedTestServiceServer
+	arrived []string
+}
+
+func (s *baggageServer) EmptyCall(ctx context.Context, _ *testpb.Empty) (*testpb.Empty, error) {
+	md, _ := metadata.FromIncomingContext(ctx)
+	s.arrived = md.Get("baggage")
+	return &testpb.Empty{}, nil
 }

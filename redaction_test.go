@@ -26,53 +26,12 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-const (
-	card     = "4111111111111111"
-	password = "hunter2-correct-horse"
-	masked   = "[redacted]"
-)
-
-// leak puts secrets wherever a span, a log record and a metric can hold them.
-func leak(ctx context.Context, g *telemetry.Guard) {
-	other := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
-	ctx, span := g.TracerProvider().Tracer("test").Start(ctx, "GET /cards/"+card,
-		trace.WithLinks(trace.Link{SpanContext: other, Attributes: []attribute.KeyValue{attribute.String("session.token", password)}}))
-	span.SetAttributes(
-		attribute.String("order.id", "4711"),
-		attribute.String("user.password", password),
-		attribute.StringSlice("http.request.header.cookie", []string{"sid=" + password, ""}),
-		attribute.String("url.full", "https://bob:"+password+"@shop.example/pay?api_key="+password+"&page=2"),
-		attribute.StringSlice("notes", []string{"fine", "card 4111 1111 1111 1111"}),
-		attribute.Int64("number", 4111111111111111),
-		attribute.Int("cvv", 123),
-		attribute.Bool("token", true),
-		attribute.Map("payment", attribute.String("card_number", card), attribute.Slice("tries", attribute.StringValue(card))),
-		attribute.ByteSlice("raw", []byte("pan="+card)))
-	span.AddEvent("declined "+card, trace.WithAttributes(attribute.String("iban", "DE89370400440532013000")))
-	span.RecordError(errors.New("charge 4111-1111-1111-1111: declined"), trace.WithStackTrace(true))
-	span.SetStatus(codes.Error, `Get "https://x.example/?access_token=`+password+`": EOF`)
-	g.Logger().With("db_password", password).WithGroup("request").InfoContext(ctx, "paid with "+card,
-		"authorization", "Bearer "+password, "error", fmt.Errorf("card %s is stolen", card), "n", 17,
-		slog.Group("card", "number", card, "cvc", 999), "form", map[string]any{"password": password, "page": 2},
-		"user", struct{ Name, Password string }{"bob", password})
-	counter, _ := g.MeterProvider().Meter("test").Int64Counter("payments")
-	counter.Add(ctx, 1, metric.WithAttributes(attribute.String("api_key", password), attribute.String("note", card)))
-	span.End()
-}
-
-// requireClean checks a text that has left the process.
-func requireClean(t *testing.T, text string) {
-	t.Helper()
-	for _, secret := range []string{card, "4111 1111 1111 1111", "4111-1111-1111-1111", password, "DE89370400440532013000"} {
-		require.NotContains(t, text, secret)
-	}
-}
-
-func TestSecretsDoNotArrive(t *testing.T) {
+func TestSecretsAreNotExported(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
 			c := otlptest.New(t)
-			guard, console := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
+			guard, console := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+				telemetry.WithProtocol(protocol),
 				telemetry.WithoutRuntimeMetrics())
 			leak(t.Context(), guard)
 			require.NoError(t, guard.Shutdown(t.Context()))
@@ -85,7 +44,8 @@ func TestSecretsDoNotArrive(t *testing.T) {
 				"order.id": "4711", "user.password": masked, "http.request.header.cookie": []any{masked, ""},
 				"url.full": "https://" + masked + "@shop.example/pay?api_key=" + masked + "&page=2",
 				"notes":    []any{"fine", "card " + masked}, "number": masked, "cvv": masked, "token": true,
-				"payment": map[string]any{"card_number": masked, "tries": []any{masked}}, "raw": []byte("pan=" + masked),
+				"payment": map[string]any{"card_number": masked, "tries": []any{masked}},
+				"raw":     []byte("pan=" + masked),
 			}, span.Attributes)
 			require.Equal(t, masked, span.Links[0].Attributes["session.token"])
 			require.Equal(t, "declined "+masked, span.Events[0].Name)
@@ -137,7 +97,8 @@ func TestSecretsAreNotSpooled(t *testing.T) {
 			guard, _ := spooled(t, c, protocol, dir, telemetry.WithCompression(telemetry.CompressionNone))
 			leak(t.Context(), guard)
 			require.NoError(t, guard.Shutdown(t.Context()))
-			require.EqualValues(t, 16, guard.Health().Traces.Redacted, "an export that is tried again is not counted again")
+			require.EqualValues(t, 16, guard.Health().Traces.Redacted,
+				"an export that is tried again is not counted again")
 			require.EqualValues(t, 1, guard.Health().Logs.Spooled)
 			files := spoolFiles(t, dir)
 			require.GreaterOrEqual(t, len(files), 3)
@@ -152,13 +113,14 @@ func TestSecretsAreNotSpooled(t *testing.T) {
 	}
 }
 
-// A batch that the server finds too large comes again in halves.
+// A batch that is too large for the server is sent again in halves.
 func TestHalvedBatchesAreCountedOnce(t *testing.T) {
 	c := otlptest.New(t)
 	c.SetFault(otlptest.Fault{HTTPStatus: 413, Times: 2}, otlptest.Traces)
 	guard, _ := start(t, c, telemetry.WithoutMetrics())
 	for range 8 {
-		_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x", trace.WithAttributes(attribute.String("password", password)))
+		_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x",
+			trace.WithAttributes(attribute.String("password", password)))
 		span.End()
 	}
 	require.NoError(t, guard.ForceFlush(t.Context()))
@@ -167,24 +129,13 @@ func TestHalvedBatchesAreCountedOnce(t *testing.T) {
 	requireBalanced(t, guard)
 }
 
-// memoryLogExporter keeps what it is given.
-type memoryLogExporter struct{ texts []string }
-
-func (e *memoryLogExporter) Export(_ context.Context, records []sdklog.Record) error {
-	for _, r := range records {
-		e.texts = append(e.texts, r.Body().String(), r.EventName())
-		r.WalkAttributes(func(kv attribute.KeyValue) bool { e.texts = append(e.texts, kv.String()); return true })
-	}
-	return nil
-}
-func (*memoryLogExporter) Shutdown(context.Context) error   { return nil }
-func (*memoryLogExporter) ForceFlush(context.Context) error { return nil }
-
 func TestGivenExportersGetNoSecrets(t *testing.T) {
 	spans, records := tracetest.NewInMemoryExporter(), &memoryLogExporter{}
 	seen := tracetest.NewSpanRecorder()
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard), telemetry.WithSpanExporter(spans),
-		telemetry.WithLogExporter(records), telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithSpanProcessors(seen))
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+		telemetry.WithSpanExporter(spans),
+		telemetry.WithLogExporter(records), telemetry.WithMetricReader(sdkmetric.NewManualReader()),
+		telemetry.WithSpanProcessors(seen))
 	require.NoError(t, err)
 	leak(t.Context(), guard)
 	guard.LoggerProvider().Logger("other").Emit(t.Context(), bridged())
@@ -204,7 +155,8 @@ func TestGivenExportersGetNoSecrets(t *testing.T) {
 
 func TestConsoleExportersGetNoSecrets(t *testing.T) {
 	if isChild() {
-		guard, err := telemetry.Init(t.Context(), telemetry.WithLogFormat(telemetry.LogFormatText), telemetry.WithoutRuntimeMetrics())
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogFormat(telemetry.LogFormatText),
+			telemetry.WithoutRuntimeMetrics())
 		require.NoError(t, err)
 		leak(t.Context(), guard)
 		guard.LoggerProvider().Logger("other").Emit(t.Context(), bridged())
@@ -220,16 +172,19 @@ func TestConsoleExportersGetNoSecrets(t *testing.T) {
 	require.Contains(t, output, `msg="bridged `+masked+`" token=`+masked)
 }
 
-// The development view shows spans before they end, and in their trees the log lines that go elsewhere.
-func TestViewShowsNoSecrets(t *testing.T) {
+// The development view shows spans before they end, and in their trees log lines that are written
+// elsewhere.
+func TestDevelopmentViewShowsNoSecrets(t *testing.T) {
 	if isChild() {
-		opts := []telemetry.Option{telemetry.WithProfile(telemetry.ProfileDevelopment), telemetry.WithoutRuntimeMetrics()}
+		opts := []telemetry.Option{telemetry.WithProfile(telemetry.ProfileDevelopment),
+			telemetry.WithoutRuntimeMetrics()}
 		if os.Getenv("TEST_LOG_ELSEWHERE") != "" {
 			opts = append(opts, telemetry.WithLogOutput(io.Discard))
 		}
 		guard, err := telemetry.Init(t.Context(), opts...)
 		require.NoError(t, err)
-		ctx, open := guard.TracerProvider().Tracer("test").Start(t.Context(), "open "+card, trace.WithAttributes(attribute.String("password", password)))
+		ctx, open := guard.TracerProvider().Tracer("test").Start(t.Context(), "open "+card,
+			trace.WithAttributes(attribute.String("password", password)))
 		guard.Logger().With("db_password", password).WithGroup("g").InfoContext(ctx, "open line "+card, "pin", 1234567,
 			"raw", []byte("card "+card), slog.Group("api", "key", password))
 		leak(t.Context(), guard)
@@ -242,10 +197,12 @@ func TestViewShowsNoSecrets(t *testing.T) {
 		return
 	}
 	for name, env := range map[string]string{
-		"the view's lines": "", "text": "TELEMETRY_LOG_FORMAT=text", "JSON": "TELEMETRY_LOG_FORMAT=json", "elsewhere": "TEST_LOG_ELSEWHERE=1",
+		"the view's lines": "", "text": "TELEMETRY_LOG_FORMAT=text", "JSON": "TELEMETRY_LOG_FORMAT=json",
+		"elsewhere": "TEST_LOG_ELSEWHERE=1",
 	} {
 		t.Run(name, func(t *testing.T) {
-			output := runTest(t, "TestViewShowsNoSecrets", "TELEMETRY_CONSOLE_FORMAT=tree", "COLUMNS=140", env)
+			output := runTest(t, "TestDevelopmentViewShowsNoSecrets", "TELEMETRY_CONSOLE_FORMAT=tree", "COLUMNS=140",
+				env)
 			requireClean(t, output)
 			require.NotContains(t, output, "1234567")
 			require.Contains(t, output, "\n✗ GET /cards/"+masked)
@@ -259,7 +216,7 @@ func TestViewShowsNoSecrets(t *testing.T) {
 	}
 }
 
-func TestRedactionIsSet(t *testing.T) {
+func TestRedactionFollowsOptionsAndVariables(t *testing.T) {
 	tests := []struct {
 		name  string
 		env   map[string]string
@@ -270,17 +227,22 @@ func TestRedactionIsSet(t *testing.T) {
 		ref   string
 	}{
 		{name: "default", email: "a@b", order: masked, pass: masked, ref: "cust-17"},
-		{name: "off", opts: []telemetry.Option{telemetry.WithRedaction(telemetry.Redaction{Off: true})}, email: "a@b", order: card, pass: password, ref: "cust-17"},
-		{name: "off by the environment", env: map[string]string{"TELEMETRY_REDACTION": "false"}, email: "a@b", order: card, pass: password, ref: "cust-17"},
-		{name: "a wrong variable leaves it on", env: map[string]string{"TELEMETRY_REDACTION": "off"}, email: "a@b", order: masked, pass: masked, ref: "cust-17"},
+		{name: "off", opts: []telemetry.Option{telemetry.WithRedaction(telemetry.Redaction{Off: true})}, email: "a@b",
+			order: card, pass: password, ref: "cust-17"},
+		{name: "off by the environment", env: map[string]string{"TELEMETRY_REDACTION": "false"}, email: "a@b",
+			order: card, pass: password, ref: "cust-17"},
+		{name: "a wrong variable leaves it on", env: map[string]string{"TELEMETRY_REDACTION": "off"}, email: "a@b",
+			order: masked, pass: masked, ref: "cust-17"},
 		{
-			name: "keys by the environment", env: map[string]string{"TELEMETRY_REDACTION_KEYS": "email", "TELEMETRY_REDACTION_ALLOW_KEYS": "paid.with"},
+			name: "keys by the environment", env: map[string]string{"TELEMETRY_REDACTION_KEYS": "email",
+				"TELEMETRY_REDACTION_ALLOW_KEYS": "paid.with"},
 			email: masked, order: card, pass: masked, ref: "cust-17",
 		},
 		{
 			name: "everything by option", email: masked, order: card, pass: password, ref: "of " + masked,
 			opts: []telemetry.Option{telemetry.WithRedaction(telemetry.Redaction{
-				Keys: []string{"email"}, AllowKeys: []string{"paid.with", "password"}, Values: []*regexp.Regexp{regexp.MustCompile(`cust-\d+`)},
+				Keys: []string{"email"}, AllowKeys: []string{"paid.with", "password"},
+				Values: []*regexp.Regexp{regexp.MustCompile(`cust-\d+`)},
 			})},
 		},
 	}
@@ -293,7 +255,8 @@ func TestRedactionIsSet(t *testing.T) {
 			guard, console := start(t, c, test.opts...)
 			ref := "of cust-17"
 			_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x", trace.WithAttributes(
-				attribute.String("customerEmail", "a@b"), attribute.String("paid.with", card), attribute.String("password", password), attribute.String("ref", ref)))
+				attribute.String("customerEmail", "a@b"), attribute.String("paid.with", card),
+				attribute.String("password", password), attribute.String("ref", ref)))
 			span.End()
 			guard.Logger().Info("x", "customerEmail", "a@b", "paid.with", card, "password", password, "ref", ref)
 			require.NoError(t, guard.Shutdown(t.Context()))
@@ -303,17 +266,18 @@ func TestRedactionIsSet(t *testing.T) {
 			}
 			require.Equal(t, want, c.Spans()[0].Attributes)
 			require.Equal(t, want, c.LogRecords()[0].Attributes)
-			require.Contains(t, console.String(), fmt.Sprintf(`"customerEmail":%q,"paid.with":%q,"password":%q,"ref":%q`,
-				want["customerEmail"], want["paid.with"], want["password"], want["ref"]))
+			require.Contains(t, console.String(),
+				fmt.Sprintf(`"customerEmail":%q,"paid.with":%q,"password":%q,"ref":%q`,
+					want["customerEmail"], want["paid.with"], want["password"], want["ref"]))
 		})
 	}
 }
 
-func TestWrongRedactionIsAnErrorAndTheDefaultsStay(t *testing.T) {
+func TestInvalidRedactionIsAnErrorAndKeepsTheDefaults(t *testing.T) {
 	c := otlptest.New(t)
 	console := &bytes.Buffer{}
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console), telemetry.WithEndpoint(c.HTTPEndpoint()),
-		telemetry.WithRedaction(telemetry.Redaction{
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console),
+		telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithRedaction(telemetry.Redaction{
 			Keys: []string{"email", "..."}, AllowKeys: []string{""}, Values: []*regexp.Regexp{regexp.MustCompile("a*")},
 		}))
 	require.ErrorContains(t, err, `WithRedaction(Redaction{Keys}): "email,...": key "..." has no letter and no digit; it must be a list of attribute keys`)
@@ -325,18 +289,13 @@ func TestWrongRedactionIsAnErrorAndTheDefaultsStay(t *testing.T) {
 	requireClean(t, fmt.Sprintf("%+v %+v", c.Spans(), c.LogRecords()))
 
 	for name, pattern := range map[string]*regexp.Regexp{"is nil": nil, "is not compiled": {}} {
-		guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+			telemetry.WithEndpoint(c.HTTPEndpoint()),
 			telemetry.WithRedaction(telemetry.Redaction{Values: []*regexp.Regexp{pattern}}))
 		require.ErrorContains(t, err, name)
 		require.NoError(t, guard.Shutdown(t.Context()))
 	}
 }
-
-// What the service's own values do wrong costs no record.
-type broken struct{ Password string }
-
-func (broken) MarshalJSON() ([]byte, error) { panic("broken") }
-func (broken) String() string               { panic("broken") }
 
 func TestValuesThatPanicLoseNothing(t *testing.T) {
 	for _, format := range []telemetry.LogFormat{telemetry.LogFormatJSON, telemetry.LogFormatText} {
@@ -353,16 +312,13 @@ func TestValuesThatPanicLoseNothing(t *testing.T) {
 	}
 }
 
-type noError struct{ text string }
-
-func (e *noError) Error() string { return e.text }
-
 func TestDroppedAttributesAreStillCounted(t *testing.T) {
 	t.Setenv("OTEL_ATTRIBUTE_COUNT_LIMIT", "3")
 	c := otlptest.New(t)
 	guard, _ := start(t, c)
 	_, span := guard.TracerProvider().Tracer("test").Start(t.Context(), "x")
-	span.SetAttributes(attribute.String("password", password), attribute.Int("a", 1), attribute.Int("b", 2), attribute.Int("c", 3), attribute.Int("d", 4))
+	span.SetAttributes(attribute.String("password", password), attribute.Int("a", 1), attribute.Int("b", 2),
+		attribute.Int("c", 3), attribute.Int("d", 4))
 	span.End()
 	guard.Logger().Info("x", "password", password, "a", 1, "b", 2, "c", 3, "d", 4)
 	require.NoError(t, guard.Shutdown(t.Context()))
@@ -371,6 +327,77 @@ func TestDroppedAttributesAreStillCounted(t *testing.T) {
 	require.Equal(t, map[string]any{"password": masked, "a": int64(1), "b": int64(2)}, c.LogRecords()[0].Attributes)
 	require.EqualValues(t, 2, c.LogRecords()[0].DroppedAttributes)
 }
+
+const (
+	card     = "4111111111111111"
+	password = "hunter2-correct-horse"
+	masked   = "[redacted]"
+)
+
+// leak puts secrets wherever a span, a log record and a metric can hold them.
+func leak(ctx context.Context, g *telemetry.Guard) {
+	other := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}})
+	ctx, span := g.TracerProvider().Tracer("test").Start(ctx, "GET /cards/"+card,
+		trace.WithLinks(trace.Link{SpanContext: other,
+			Attributes: []attribute.KeyValue{attribute.String("session.token", password)}}))
+	span.SetAttributes(
+		attribute.String("order.id", "4711"),
+		attribute.String("user.password", password),
+		attribute.StringSlice("http.request.header.cookie", []string{"sid=" + password, ""}),
+		attribute.String("url.full", "https://bob:"+password+"@shop.example/pay?api_key="+password+"&page=2"),
+		attribute.StringSlice("notes", []string{"fine", "card 4111 1111 1111 1111"}),
+		attribute.Int64("number", 4111111111111111),
+		attribute.Int("cvv", 123),
+		attribute.Bool("token", true),
+		attribute.Map("payment", attribute.String("card_number", card),
+			attribute.Slice("tries", attribute.StringValue(card))),
+		attribute.ByteSlice("raw", []byte("pan="+card)))
+	span.AddEvent("declined "+card, trace.WithAttributes(attribute.String("iban", "DE89370400440532013000")))
+	span.RecordError(errors.New("charge 4111-1111-1111-1111: declined"), trace.WithStackTrace(true))
+	span.SetStatus(codes.Error, `Get "https://x.example/?access_token=`+password+`": EOF`)
+	g.Logger().With("db_password", password).WithGroup("request").InfoContext(ctx, "paid with "+card,
+		"authorization", "Bearer "+password, "error", fmt.Errorf("card %s is stolen", card), "n", 17,
+		slog.Group("card", "number", card, "cvc", 999), "form", map[string]any{"password": password, "page": 2},
+		"user", struct{ Name, Password string }{"bob", password})
+	counter, _ := g.MeterProvider().Meter("test").Int64Counter("payments")
+	counter.Add(ctx, 1, metric.WithAttributes(attribute.String("api_key", password), attribute.String("note", card)))
+	span.End()
+}
+
+// requireClean checks a text that has left the process.
+func requireClean(t *testing.T, text string) {
+	t.Helper()
+	for _, secret := range []string{card, "4111 1111 1111 1111", "4111-1111-1111-1111", password,
+		"DE89370400440532013000"} {
+		require.NotContains(t, text, secret)
+	}
+}
+
+// memoryLogExporter keeps the records that it gets.
+type memoryLogExporter struct{ texts []string }
+
+func (e *memoryLogExporter) Export(_ context.Context, records []sdklog.Record) error {
+	for _, r := range records {
+		e.texts = append(e.texts, r.Body().String(), r.EventName())
+		r.WalkAttributes(func(kv attribute.KeyValue) bool { e.texts = append(e.texts, kv.String()); return true })
+	}
+	return nil
+}
+
+func (*memoryLogExporter) Shutdown(context.Context) error { return nil }
+
+func (*memoryLogExporter) ForceFlush(context.Context) error { return nil }
+
+// A value of the service that fails to format loses no record.
+type broken struct{ Password string }
+
+func (broken) MarshalJSON() ([]byte, error) { panic("broken") }
+
+func (broken) String() string { panic("broken") }
+
+type noError struct{ text string }
+
+func (e *noError) Error() string { return e.text }
 
 // bridged is a record that does not come from slog.
 func bridged() (r otellog.Record) {

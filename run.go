@@ -1,7 +1,6 @@
 package telemetry
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,31 +8,38 @@ import (
 	"net/http"
 	"os"
 	ossignal "os/signal"
-	"strings"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
 
-	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/contain"
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/otlp"
+	"github.com/fleetotel/telemetry/internal/signal"
+	"github.com/fleetotel/telemetry/internal/spans"
 )
 
 const (
-	// patience is how long Run delivers without a line about it. It is a little longer than the second that Shutdown waits for an
-	// endpoint that was not set: a program without a collector ends without one.
-	patience = graceForDefault + 250*time.Millisecond
-	// sameSignal is how soon after the first signal a second one may be the same one, sent twice: timeout(1) sends it to the
-	// process and to its group, and a program that watches another one passes a Ctrl-C on that the terminal has sent to both.
-	// A person takes longer.
-	sameSignal = 100 * time.Millisecond
-	// sameSignalGrace is how long after the first signal such a second one ends the process: it may be meant after all.
-	sameSignalGrace = 500 * time.Millisecond
-	// lastWords is how long a second signal waits at most for the line about what is lost.
-	lastWords = 50 * time.Millisecond
+	// quietDelivery is how long Run delivers before it logs that it is still delivering. It is
+	// slightly longer than unsetEndpointGrace, so a program without a collector ends without that
+	// line.
+	quietDelivery = unsetEndpointGrace + 250*time.Millisecond
+	// repeatedSignal is the interval in which a second signal may be a duplicate of the first.
+	// timeout(1) signals the process and then its group. A parent process may forward a Ctrl-C that
+	// the terminal has already sent to both. A person takes longer.
+	repeatedSignal = 100 * time.Millisecond
+	// repeatedSignalGrace is how long after the first signal such a second one ends the process, in
+	// case it was intended.
+	repeatedSignalGrace = 500 * time.Millisecond
+	// lastLineLimit is the longest time a second signal waits for the log line about lost
+	// telemetry.
+	lastLineLimit = 50 * time.Millisecond
 )
 
-// Run is the whole life of a program: [Init] with opts, main, and [Guard.Shutdown].
+// Run runs a whole program: [Init] with opts, then main, then [Guard.Shutdown].
 //
 //	func main() {
 //		if err := telemetry.Run(context.Background(), serve); err != nil {
@@ -41,39 +47,43 @@ const (
 //		}
 //	}
 //
-// Run returns the error of main and nothing else, and has logged it at level error. A start without all of telemetry and
-// what Shutdown could not deliver are logged, and the program goes on.
+// Run returns only the error of main, after logging it at level error. If telemetry starts only in
+// part, or Shutdown cannot deliver everything, Run logs that and the program continues.
 //
-// When the context of main has ended and its error says only that ([context.Canceled], alone or inside others, or
-// [http.ErrServerClosed]), it is logged at level info: a stop that was asked for is no failure. Run returns it all the same.
-// So a server returns nil after its last request, and a job that was cut short returns its error, and its scheduler sees the
-// exit status.
+// A requested stop is not a failure. If main's context has ended and its error says only that
+// ([context.Canceled], alone or wrapped, or [http.ErrServerClosed]), Run logs the error at level
+// info. Run still returns it. So a server should return nil after its last request. A job that was
+// interrupted should return its error, so that its scheduler sees the exit status.
 //
 // # Signals
 //
-// The context of main ends when ctx does, and at SIGINT (Ctrl-C) and SIGTERM (kill, docker stop, Kubernetes), on Windows
-// at Ctrl-C, Ctrl-Break and the closing of the console. Its cause then names the signal ([context.Cause]), such as
-// "SIGTERM received (terminated)". main should stop taking work, finish what has begun, and return: only then does Run
-// deliver. Leave time for that: Kubernetes kills the process 30 s after the signal.
+// The context of main ends when ctx ends, and at SIGINT (Ctrl-C) or SIGTERM (kill, docker stop,
+// Kubernetes). On Windows it ends at Ctrl-C, Ctrl-Break and when the console closes.
+// [context.Cause] then names the signal, for example "SIGTERM received (terminated)". main should
+// stop accepting work, finish what it has started, and return. Only then does Run deliver. Leave
+// time for that: Kubernetes kills the process 30 s after the signal.
 //
-// One line says that a signal was received and that a second one ends the process at once. A second signal does so, as
-// signals do by default, whatever main or the delivery is doing, after a line about what was not delivered (within 50
-// ms). That also holds for PID 1 of a container, where the kernel ignores the default. A second signal within 100 ms of
-// the first may be the same one, which timeout(1) sends twice; it ends the process half a second after the first,
-// unless Run returns sooner.
+// A log line says that a signal was received and that a second one ends the process at once. The
+// second signal does this even while main or the delivery is running. Before that, a line about
+// undelivered telemetry is logged (within 50 ms). This also works for PID 1 of a container, where
+// the kernel ignores the default action. A second signal within 100 ms of the first may be a
+// duplicate, which timeout(1) sends. It ends the process half a second after the first, unless Run
+// returns sooner.
 //
 // # Delivery
 //
-// Shutdown has its own budget ([WithShutdownTimeout], default 10 s), also when ctx is over. When it takes more than a
-// second, one line says how many items are on their way, how long it may take, and that a second Ctrl-C ends it. A panic in
-// main is logged with its stack, delivered, and raised again. [runtime.Goexit] in main delivers, too.
+// Shutdown has its own time limit ([WithShutdownTimeout], default 10 s), even if ctx has ended. If
+// it takes more than a second, a log line says how many items are left, how long it may take, and
+// that a second Ctrl-C ends it. A panic in main is logged with its stack, delivered, and raised
+// again. Run also delivers after [runtime.Goexit] in main.
 //
 // # What no library can catch
 //
-// Go ends the process without running deferred calls at [os.Exit], at log.Fatal, at a panic in another goroutine than that of
-// main, and at SIGKILL. What telemetry holds at that moment is lost: usually the last seconds. Instead of os.Exit and
-// log.Fatal, log the error and return it from main. A goroutine returns its error to main over a channel or with
-// golang.org/x/sync/errgroup, and recovers from its panics:
+// Go does not run deferred calls at [os.Exit], at log.Fatal, at a panic in a goroutine other than
+// main's, and at SIGKILL. Telemetry that has not been delivered is then lost, usually the last few
+// seconds. Instead of calling os.Exit or log.Fatal, log the error and return it from main. A
+// goroutine should return its error to main over a channel or with golang.org/x/sync/errgroup, and
+// recover from its panics:
 //
 //	go func() {
 //		defer func() {
@@ -84,8 +94,8 @@ const (
 //		failed <- work(ctx)
 //	}()
 //
-// The guard is in the context of main: [GuardFromContext]. While another guard holds the globals, as inside another Run,
-// main runs with the telemetry of that one.
+// [GuardFromContext] returns the guard from main's context. While another guard holds the globals,
+// for example inside another Run, main runs with that guard's telemetry.
 func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Option) error {
 	if main == nil {
 		err := errors.New("telemetry: the function given to Run must not be nil")
@@ -96,24 +106,24 @@ func Run(ctx context.Context, main func(ctx context.Context) error, opts ...Opti
 	defer stop.release()
 	guard, degraded := Init(ctx, opts...)
 	if degraded != nil {
-		logged(func() { guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", degraded) })
+		waitBriefly(func() { guard.Logger().ErrorContext(ctx, "telemetry is degraded", "error", degraded) })
 	}
 	stop.guard.Store(guard)
 	defer guard.deliver(stop)
 	defer logPanic(ctx, guard.Logger())
 
 	err := main(context.WithValue(ctx, guardKey{}, guard))
-	logged(func() { logEnd(ctx, guard.Logger(), err) })
+	waitBriefly(func() { logEnd(ctx, guard.Logger(), err) })
 	return err
 }
 
-// logged runs what logs a line of Run's own, and waits a moment for it: an output that blocks keeps neither main nor the
-// delivery. The collector gets the record at once.
-func logged(line func()) {
+// waitBriefly runs one of Run's own log calls and waits for it at most logGrace, so that a blocked
+// output delays neither main nor the delivery. The collector gets the record at once.
+func waitBriefly(line func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		_ = contained(func() error { line(); return nil })
+		_ = contain.Catch(func() error { line(); return nil })
 	}()
 	select {
 	case <-done:
@@ -123,52 +133,50 @@ func logged(line func()) {
 
 type guardKey struct{}
 
-// GuardFromContext returns the guard of the [Run] that ctx comes from, for [Guard.Health], [Guard.Describe] and
-// [WithGuard]; nil without one. All methods of a nil Guard are safe and do nothing. [Run] shuts it down after main; its
-// health, and the error of a further Shutdown, are those of the end.
+// GuardFromContext returns the guard of the [Run] that ctx comes from, for [Guard.Health],
+// [Guard.Describe] and [WithGuard]. It returns nil if there is none. All methods of a nil Guard are
+// safe and do nothing. [Run] shuts the guard down after main. After that, its health and the error
+// of another Shutdown are final.
 func GuardFromContext(ctx context.Context) *Guard {
 	guard, _ := orBackground(ctx).Value(guardKey{}).(*Guard)
 	return guard
 }
 
-// logEnd logs how main has ended. ctx is that of main.
+// logEnd logs how main ended. ctx is main's context.
 func logEnd(ctx context.Context, logger *slog.Logger, err error) {
 	switch {
 	case err == nil:
-	case ctx.Err() != nil && saysStopped(err):
+	case ctx.Err() != nil && isStop(err):
 		logger.InfoContext(ctx, "the program was stopped", "cause", context.Cause(ctx), "error", err)
 	default:
 		logger.ErrorContext(ctx, "the program failed", "error", err)
 	}
 }
 
-// saysStopped tells whether err says nothing but that its context has ended, or that its server was told to stop.
-func saysStopped(err error) bool {
+// isStop reports whether err says only that its context ended or that its server was stopped.
+func isStop(err error) bool {
 	switch several := err.(type) {
 	case interface{ Unwrap() []error }:
-		for _, one := range several.Unwrap() {
-			if !saysStopped(one) {
-				return false
-			}
-		}
-		return true
+		parts := several.Unwrap()
+		return len(parts) > 0 && !slices.ContainsFunc(parts, func(one error) bool { return !isStop(one) })
 	case interface{ Unwrap() error }:
 		if inner := several.Unwrap(); inner != nil {
-			return saysStopped(inner)
+			return isStop(inner)
 		}
 	}
 	return errors.Is(err, context.Canceled) || errors.Is(err, http.ErrServerClosed)
 }
 
-// logPanic, when deferred, logs a panic and lets it go on, for the runtime to say it and to end the process.
+// logPanic, when deferred, logs a panic and raises it again. The runtime then prints it and ends
+// the process.
 func logPanic(ctx context.Context, logger *slog.Logger) {
 	value := recover()
 	if value == nil { // also at runtime.Goexit
 		return
 	}
-	kind, message := describePanic(value)
-	stack := panicStack()
-	logged(func() {
+	kind, message := spans.DescribePanic(value)
+	stack := spans.PanicStack()
+	waitBriefly(func() {
 		logger.LogAttrs(ctx, slog.LevelError, "panic: "+message,
 			slog.String(string(semconv.ExceptionTypeKey), kind),
 			slog.String(string(semconv.ExceptionMessageKey), message),
@@ -177,80 +185,67 @@ func logPanic(ctx context.Context, logger *slog.Logger) {
 	panic(value)
 }
 
-// deliver is Shutdown with its own budget, which says so when it takes long. What was not delivered has been logged by
-// then; what else went wrong is logged here, since Run does not return it.
+// deliver is Shutdown with its own time limit, and logs a line if it takes long. Shutdown logs what
+// was not delivered. deliver logs its other errors, because Run does not return them.
 func (g *Guard) deliver(stop *signalStop) {
 	stop.returned.Store(true)
 	if g.owner != nil {
 		return
 	}
-	said := make(chan struct{})
-	late := time.AfterFunc(patience, func() {
-		defer close(said)
-		g.sayDelivering(stop)
+	logged := make(chan struct{})
+	late := time.AfterFunc(quietDelivery, func() {
+		defer close(logged)
+		g.logDelivering(stop)
 	})
 	err := g.Shutdown(context.Background())
 	if !late.Stop() {
-		<-said
+		<-logged
 	}
-	for _, one := range parts(err) {
-		if !errors.As(one, new(*undelivered)) {
-			g.selfLog.Say(slog.LevelError, strings.TrimPrefix(one.Error(), "telemetry: "))
+	for _, one := range otlp.Parts(err) {
+		if !errors.As(one, new(*otlp.Undelivered)) {
+			g.selfLog.Say(lines.ShutdownFailed(one))
 		}
 	}
 }
 
-// sayDelivering tells the person who waits for the program to end what it waits for.
-func (g *Guard) sayDelivering(stop *signalStop) {
-	what := cmp.Or(g.held(), "telemetry")
-	howToEnd := "press Ctrl-C again to stop at once"
-	if !stop.signaled() {
-		howToEnd = "press Ctrl-C twice to stop at once"
-	}
-	left := (g.cfg.shutdownTimeout.value - patience).Round(time.Second)
-	g.selfLog.Say(slog.LevelInfo, fmt.Sprintf("still delivering %s; this may take another %s (%s)", what, max(left, time.Second), howToEnd))
+// logDelivering tells a person who waits for the program to end why it is still running.
+func (g *Guard) logDelivering(stop *signalStop) {
+	g.selfLog.Say(lines.StillDelivering(g.queued(), g.cfg.ShutdownTimeout.Value-quietDelivery, stop.signaled()))
 }
 
-// held is what waits to be delivered, "" if nothing does.
-func (g *Guard) held() string {
-	var items [signalCount]int64
+// queued describes the items that wait to be delivered, or is "" if there are none.
+func (g *Guard) queued() string {
+	var items [signal.Count]int64
 	for _, r := range g.running {
-		items[r.signal] = r.health().Queued
+		items[r.Signal] = r.Health().Queued
 	}
-	_, counts := counted(items)
-	return diagnose.Listed(counts)
+	_, counts := otlp.Counted(items)
+	return lines.Listed(counts)
 }
 
-// saySignal says what a first signal leads to.
-func (g *Guard) saySignal(sig os.Signal, mainReturned bool) {
-	if g == nil || g.owner != nil { // during Init, or the Run around this one says it
+// logSignal logs what happens after the first signal.
+func (g *Guard) logSignal(sig os.Signal, mainReturned bool) {
+	if g == nil || g.owner != nil { // during Init, or inside another Run, which logs it
 		return
 	}
-	waiting := "waiting for the program to return"
-	if mainReturned {
-		waiting = "still delivering"
-	}
-	g.selfLog.Say(slog.LevelInfo, fmt.Sprintf("%s received: %s; a second signal ends it at once", signalName(sig), waiting))
+	g.selfLog.Say(lines.SignalReceived(signalName(sig), mainReturned))
 }
 
-// lastLine says what a second signal costs, within lastWords: the process is to end now.
-func (g *Guard) lastLine(sig os.Signal) {
+// logSecondSignal logs what is lost at a second signal. It takes at most lastLineLimit, because the
+// process must end now.
+func (g *Guard) logSecondSignal(sig os.Signal) {
 	if g == nil || g.owner != nil {
 		return
 	}
-	said := make(chan struct{})
+	logged := make(chan struct{})
 	go func() {
-		defer close(said)
-		lost := "nothing was waiting to be delivered"
-		if held := g.held(); held != "" {
-			lost = held + " not delivered"
-		}
-		g.selfLog.Say(slog.LevelWarn, fmt.Sprintf("%s received again: ending at once, %s", signalName(sig), lost))
-		_ = g.selfLog.Drain(lastWords)
+		defer close(logged)
+		g.selfLog.Say(lines.SignalReceivedAgain(signalName(sig), g.queued()))
+		_ = g.selfLog.Drain(lastLineLimit)
 	}()
 	select {
-	case <-said:
-	case <-time.After(lastWords):
+	case <-logged:
+	case <-time.After(lastLineLimit):
 	}
 }
 
@@ -258,11 +253,11 @@ func (g *Guard) lastLine(sig os.Signal) {
 type signalStop struct {
 	signals  chan os.Signal
 	over     chan struct{} // closed at the end of Run
-	done     chan struct{} // closed when no goroutine is left
+	done     chan struct{} // closed when watch has returned
 	cancel   context.CancelCauseFunc
 	received chan struct{}         // closed at the first signal
 	guard    atomic.Pointer[Guard] // nil before Init has returned
-	returned atomic.Bool           // main has
+	returned atomic.Bool           // main has returned
 }
 
 func stopBySignal(parent context.Context) (context.Context, *signalStop) {
@@ -285,20 +280,20 @@ func (s *signalStop) watch() {
 	began := time.Now()
 	close(s.received)
 	s.cancel(receivedSignal{first})
-	s.guard.Load().saySignal(first, s.returned.Load())
+	s.guard.Load().logSignal(first, s.returned.Load())
 	second, ok := s.next()
 	if !ok {
 		return
 	}
-	if time.Since(began) < sameSignal {
+	if time.Since(began) < repeatedSignal {
 		select {
-		case <-time.After(sameSignalGrace - time.Since(began)):
+		case <-time.After(repeatedSignalGrace - time.Since(began)):
 		case <-s.over:
 			return
 		}
 	}
-	s.guard.Load().lastLine(second)
-	endBy(second)
+	s.guard.Load().logSecondSignal(second)
+	endBySignal(second)
 }
 
 func (s *signalStop) next() (os.Signal, bool) {
@@ -326,22 +321,24 @@ func (s *signalStop) release() {
 	s.cancel(nil)
 }
 
-// endBy ends the process as the signal does by default, so that a shell sees what has ended it. Where that does nothing
-// the process exits: the kernel ignores the default for PID 1, a signal may have been ignored when the process started, and
-// Windows has no way to send one to oneself.
-func endBy(sig os.Signal) {
+// endBySignal ends the process with the signal's default action, so that a shell sees which signal
+// ended it. If that has no effect, the process exits. The kernel ignores the default action for PID
+// 1, a signal may have been ignored when the process started, and a Windows process cannot send a
+// signal to itself.
+func endBySignal(sig os.Signal) {
 	ossignal.Reset(sig)
 	if self, err := os.FindProcess(os.Getpid()); err == nil && self.Signal(sig) == nil {
 		time.Sleep(100 * time.Millisecond)
 	}
 	status := 1
 	if number, ok := sig.(syscall.Signal); ok {
-		status = 128 + int(number) // as shells have it
+		status = 128 + int(number) // the convention of shells
 	}
 	os.Exit(status)
 }
 
-// receivedSignal is the cause of the end of a context. It is a context.Canceled, as that of signal.NotifyContext is.
+// receivedSignal is the cause of a canceled context. It matches context.Canceled, like the cause
+// that signal.NotifyContext sets.
 type receivedSignal struct{ signal os.Signal }
 
 func (r receivedSignal) Error() string {

@@ -12,27 +12,6 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// asFirstProcess makes the child PID 1 of a namespace, as in a container: there the kernel does not deliver a signal that
-// has its default handling.
-func asFirstProcess(t *testing.T, child *exec.Cmd) *lines {
-	t.Helper()
-	child.SysProcAttr = &syscall.SysProcAttr{
-		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
-		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
-		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
-	}
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = r.Close() })
-	child.Stdout, child.Stderr = w, w
-	err = child.Start()
-	require.NoError(t, w.Close())
-	if err != nil {
-		t.Skip("this machine gives no namespace to a test:", err)
-	}
-	return newLines(t, r)
-}
-
 func TestRunStopsAsFirstProcess(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
@@ -61,8 +40,30 @@ func TestRunEndsAtTheSecondSignalAsFirstProcess(t *testing.T) {
 			var exit *exec.ExitError
 			require.ErrorAs(t, child.Wait(), &exit, output)
 			require.NotZero(t, exit.ExitCode())
-			require.Contains(t, output, "SIGTERM received: waiting for the program to return; a second signal ends it at once")
-			require.Contains(t, output, "SIGTERM received again: ending at once, ")
+			require.Contains(t, output, "SIGTERM received: waiting for the program to return; a second signal stops "+
+				"it immediately")
+			require.Contains(t, output, "SIGTERM received again: stopping immediately, ")
 		})
 	}
+}
+
+// asFirstProcess makes the child PID 1 of a namespace, as in a container: there the kernel does not
+// deliver a signal that has its default handling.
+func asFirstProcess(t *testing.T, child *exec.Cmd) *printed {
+	t.Helper()
+	child.SysProcAttr = &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
+		UidMappings: []syscall.SysProcIDMap{{HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{HostID: os.Getgid(), Size: 1}},
+	}
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = r.Close() })
+	child.Stdout, child.Stderr = w, w
+	err = child.Start()
+	require.NoError(t, w.Close())
+	if err != nil {
+		t.Skip("this machine gives no namespace to a test:", err)
+	}
+	return newLines(t, r)
 }

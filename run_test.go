@@ -16,29 +16,6 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// runAt is Run beside other telemetry of the process, with everything sent to c; main finds the guard in its context.
-func runAt(ctx context.Context, c *otlptest.Collector, main func(context.Context) error, opts ...telemetry.Option) (console string, err error) {
-	out := &syncBuffer{}
-	err = telemetry.Run(ctx, main, telemetry.WithoutGlobals(), telemetry.WithServiceName("test"), telemetry.WithLogOutput(out),
-		telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithOptions(opts...))
-	return out.String(), err
-}
-
-// recording is a main that makes one item of each signal and ends with err.
-func recording(err error) func(context.Context) error {
-	return func(ctx context.Context) error {
-		record(ctx, telemetry.GuardFromContext(ctx), "x")
-		return err
-	}
-}
-
-func requireDelivered(t *testing.T, c *otlptest.Collector) {
-	t.Helper()
-	require.Equal(t, []string{"x"}, spanNames(c))
-	require.Contains(t, logBodies(c), "x")
-	require.Contains(t, metricNames(c), "x")
-}
-
 func TestRunDeliversAndReturnsTheErrorOfMain(t *testing.T) {
 	t.Parallel()
 	failure := errors.New("no stock")
@@ -57,11 +34,15 @@ func TestRunDeliversAndReturnsTheErrorOfMain(t *testing.T) {
 		{name: "an error", ctx: t.Context(), err: failure, level: "ERROR"},
 		{name: "the context was over", ctx: cancelled},
 		{name: "an error that is not about the end of the context", ctx: cancelled, err: failure, level: "ERROR"},
-		{name: "an error about the end of the context and another", ctx: cancelled, err: errors.Join(context.Canceled, failure), level: "ERROR"},
-		{name: "the same, wrapped", ctx: cancelled, err: fmt.Errorf("two: %w", errors.Join(context.Canceled, failure)), level: "ERROR"},
-		{name: "an error about the end of the context", ctx: cancelled, err: fmt.Errorf("row 7: %w", context.Canceled), level: "INFO"},
+		{name: "an error about the end of the context and another", ctx: cancelled,
+			err: errors.Join(context.Canceled, failure), level: "ERROR"},
+		{name: "the same, wrapped", ctx: cancelled, err: fmt.Errorf("two: %w", errors.Join(context.Canceled, failure)),
+			level: "ERROR"},
+		{name: "an error about the end of the context", ctx: cancelled, err: fmt.Errorf("row 7: %w", context.Canceled),
+			level: "INFO"},
 		{name: "a server that was told to stop", ctx: cancelled, err: http.ErrServerClosed, level: "INFO"},
 		{name: "cancelled while the context is not over", ctx: t.Context(), err: context.Canceled, level: "ERROR"},
+		{name: "several errors, but none of them", ctx: cancelled, err: noErrors{}, level: "ERROR"},
 		{name: "the context ran out of time", ctx: expired, err: context.DeadlineExceeded, level: "ERROR"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -83,9 +64,16 @@ func TestRunDeliversAndReturnsTheErrorOfMain(t *testing.T) {
 	}
 }
 
+// noErrors is a list of errors that is empty.
+type noErrors struct{}
+
+func (noErrors) Error() string   { return "cannot start" }
+func (noErrors) Unwrap() []error { return nil }
+
 func TestRunDeliversAPanicAndRaisesItAgain(t *testing.T) {
 	t.Parallel()
-	for name, value := range map[string]any{"an error": errors.New("boom"), "a text": "boom", "an ended request": http.ErrAbortHandler} {
+	for name, value := range map[string]any{"an error": errors.New("boom"), "a text": "boom",
+		"an ended request": http.ErrAbortHandler} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := otlptest.New(t)
@@ -102,15 +90,13 @@ func TestRunDeliversAPanicAndRaisesItAgain(t *testing.T) {
 			require.Equal(t, fmt.Sprintf("panic: %v", value), record.Body)
 			require.Equal(t, fmt.Sprint(value), record.Attributes["exception.message"])
 			require.NotEmpty(t, record.Attributes["exception.type"])
-			require.Contains(t, record.Attributes["exception.stacktrace"], "brokenPart", "of the place where it happened")
+			require.Contains(t, record.Attributes["exception.stacktrace"], "brokenPart",
+				"of the place where it happened")
 		})
 	}
 }
 
-//go:noinline
-func brokenPart(value any) { panic(value) }
-
-func TestRunDeliversWhenMainEndsItsGoroutine(t *testing.T) {
+func TestRunDeliversWhenMainCallsGoexit(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
 	done := make(chan struct{})
@@ -134,7 +120,8 @@ func TestRunWithoutMainIsAnError(t *testing.T) {
 func TestRunGoesOnWhenTelemetryIsDegraded(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
-	console, err := runAt(t.Context(), c, recording(nil), telemetry.ForTraces(telemetry.WithEndpoint("carrier:pigeon://x")))
+	console, err := runAt(t.Context(), c, recording(nil),
+		telemetry.ForTraces(telemetry.WithEndpoint("carrier:pigeon://x")))
 	require.NoError(t, err)
 	require.Regexp(t, `"level":"ERROR","msg":"telemetry is degraded","error":"telemetry: WithEndpoint`, console)
 	require.Equal(t, []string{"telemetry is degraded", "x"}, logBodies(c))
@@ -161,34 +148,34 @@ func TestRunHoldsTheGlobalsWhileMainRuns(t *testing.T) {
 	require.Nil(t, telemetry.GuardFromContext(nil))
 }
 
-func TestRunSaysWhatADeliveryWaitsForThatTakesLong(t *testing.T) {
+func TestRunLogsWhatASlowDeliveryWaitsFor(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
 	c.SetFault(otlptest.Fault{Hang: true}, otlptest.Traces)
 	begin := time.Now()
-	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithShutdownTimeout(3*time.Second), telemetry.WithoutMetrics(), telemetry.WithLogFormat(telemetry.LogFormatText))
-	require.NoError(t, err, "what is not delivered is no failure of main")
+	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithShutdownTimeout(3*time.Second),
+		telemetry.WithoutMetrics(), telemetry.WithLogFormat(telemetry.LogFormatText))
+	require.NoError(t, err, "a failed delivery is not a failure of main")
 	require.Less(t, time.Since(begin), 15*time.Second)
 	require.Equal(t, 1, strings.Count(console, "still delivering"), console)
-	require.Contains(t, console, `level=INFO msg="telemetry: still delivering 1 span; this may take another 2s (press Ctrl-C twice to stop at once)"`)
+	require.Contains(t, console, `level=INFO msg="telemetry: still delivering 1 span; this may take another 2s (press Ctrl-C twice to stop immediately)"`)
 	require.Less(t, strings.Index(console, "still delivering"), strings.Index(console, "1 span was lost"))
 }
 
-// What Shutdown returns beside losses is in its error alone, which Run does not return.
-func TestRunLogsWhatElseWentWrongAtTheEnd(t *testing.T) {
+// What Shutdown returns besides losses is only in its error, which Run does not return.
+func TestRunLogsOtherShutdownErrors(t *testing.T) {
 	t.Parallel()
 	c, release := otlptest.New(t), make(chan struct{})
 	defer close(release)
-	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithSpanProcessors(stubborn{release: release}), telemetry.WithShutdownTimeout(time.Second))
+	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithSpanProcessors(hungProcessor{release: release}),
+		telemetry.WithShutdownTimeout(3*time.Second))
 	require.NoError(t, err)
 	require.Contains(t, console, `"level":"ERROR","msg":"telemetry: shutdown traces: `)
 	requireDelivered(t, c)
 }
 
-// runChildVariable names the program that a child process runs.
-const runChildVariable = "TEST_RUN_PROGRAM"
-
-// TestRunChild is the program of the child processes of TestRunAtSignals and its siblings.
+// TestRunChild is the program of the child processes that run_unix_test.go and run_linux_test.go
+// start.
 func TestRunChild(t *testing.T) {
 	name := os.Getenv(runChildVariable)
 	if name == "" {
@@ -213,3 +200,31 @@ func TestRunChild(t *testing.T) {
 	}
 	os.Exit(0) // without what the testing package prints
 }
+
+// runAt calls Run next to other telemetry of the process and sends everything to c. main finds the
+// guard in its context.
+func runAt(ctx context.Context, c *otlptest.Collector, main func(context.Context) error,
+	opts ...telemetry.Option) (console string, err error) {
+	out := &syncBuffer{}
+	err = telemetry.Run(ctx, main, telemetry.WithoutGlobals(), telemetry.WithServiceName("test"),
+		telemetry.WithLogOutput(out), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithOptions(opts...))
+	return out.String(), err
+}
+
+// recording is a main that makes one item of each signal and ends with err.
+func recording(err error) func(context.Context) error {
+	return func(ctx context.Context) error {
+		record(ctx, telemetry.GuardFromContext(ctx), "x")
+		return err
+	}
+}
+
+func requireDelivered(t *testing.T, c *otlptest.Collector) {
+	t.Helper()
+	require.Equal(t, []string{"x"}, spanNames(c))
+	require.Contains(t, logBodies(c), "x")
+	require.Contains(t, metricNames(c), "x")
+}
+
+//go:noinline
+func brokenPart(value any) { panic(value) }

@@ -3,12 +3,10 @@
 package telemetry_test
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,61 +24,10 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// farAway is a time that no test waits for: the child's budget for delivery. A child that ends before has not waited.
-const farAway = "60000"
-
-// runProgram is a child that runs a program of TestRunChild against c.
-func runProgram(t *testing.T, program string, c *otlptest.Collector) *exec.Cmd {
-	t.Helper()
-	child := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestRunChild$", "-test.timeout=90s")
-	child.Env = append(os.Environ(), childVariable+"=1", runChildVariable+"="+program, "OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint(),
-		"TELEMETRY_SHUTDOWN_TIMEOUT="+farAway, "OTEL_TRACES_SAMPLER=always_on", "TELEMETRY_LOG_FORMAT=text")
-	return child
-}
-
-// lines reads what a child prints, and waits for lines.
-type lines struct {
-	t       *testing.T
-	scanner *bufio.Scanner
-	all     strings.Builder
-}
-
-func newLines(t *testing.T, r io.Reader) *lines { return &lines{t: t, scanner: bufio.NewScanner(r)} }
-
-func (l *lines) next(part string) string {
-	l.t.Helper()
-	for l.scanner.Scan() {
-		l.all.WriteString(l.scanner.Text() + "\n")
-		if strings.Contains(l.scanner.Text(), part) {
-			return l.scanner.Text()
-		}
-	}
-	require.Fail(l.t, "the program ended without the line", "want %q in:\n%s", part, l.all.String())
-	return ""
-}
-
-func (l *lines) rest() string {
-	for l.scanner.Scan() {
-		l.all.WriteString(l.scanner.Text() + "\n")
-	}
-	return l.all.String()
-}
-
-// startProgram starts the child and returns what it prints, standard error included.
-func startProgram(t *testing.T, child *exec.Cmd) *lines {
-	t.Helper()
-	r, w, err := os.Pipe()
-	require.NoError(t, err)
-	child.Stdout, child.Stderr = w, w
-	require.NoError(t, child.Start())
-	require.NoError(t, w.Close())
-	t.Cleanup(func() { _ = r.Close() })
-	return newLines(t, r)
-}
-
 func TestRunStopsAtASignal(t *testing.T) {
 	t.Parallel()
-	for sig, cause := range map[syscall.Signal]string{syscall.SIGINT: "SIGINT received (interrupt)", syscall.SIGTERM: "SIGTERM received (terminated)"} {
+	for sig, cause := range map[syscall.Signal]string{syscall.SIGINT: "SIGINT received (interrupt)",
+		syscall.SIGTERM: "SIGTERM received (terminated)"} {
 		t.Run(cause, func(t *testing.T) {
 			t.Parallel()
 			c := otlptest.New(t)
@@ -96,32 +43,29 @@ func TestRunStopsAtASignal(t *testing.T) {
 	}
 }
 
-// timeout(1) sends its signal to the process, and at once to the process's group as well.
-func TestRunTakesASignalThatIsSentTwiceForOne(t *testing.T) {
+// timeout(1) sends its signal to the process, and immediately to the process's group as well.
+func TestRunCountsASignalSentTwiceAtOnceAsOne(t *testing.T) {
 	t.Parallel()
-	c := otlptest.New(t)
-	child := runProgram(t, "takes a moment", c)
-	out := startProgram(t, child)
-	out.next("ready")
-	require.NoError(t, child.Process.Signal(syscall.SIGTERM))
-	out.next("stopping") // two signals that are pending are one
-	require.NoError(t, child.Process.Signal(syscall.SIGTERM))
-	out.next("error: <nil>")
-	require.NoError(t, child.Wait(), out.rest())
-	require.Equal(t, []string{"work"}, spanNames(c))
+	for attempt := 1; ; attempt++ {
+		c := otlptest.New(t)
+		child := runProgram(t, "takes a moment", c)
+		out := startProgram(t, child)
+		out.next("ready")
+		begin := time.Now()
+		require.NoError(t, child.Process.Signal(syscall.SIGTERM))
+		out.next("stopping") // two signals that are pending are one
+		require.NoError(t, child.Process.Signal(syscall.SIGTERM))
+		if time.Since(begin) > 20*time.Millisecond && attempt < 10 { // a busy machine: they were two signals
+			_ = child.Process.Kill()
+			_ = child.Wait()
+			continue
+		}
+		out.next("error: <nil>")
+		require.NoError(t, child.Wait(), out.rest())
+		require.Equal(t, []string{"work"}, spanNames(c))
+		return
+	}
 }
-
-// requireEndedBy asserts that the signal has ended the child, as it does by default.
-func requireEndedBy(t *testing.T, sig syscall.Signal, err error, output string) {
-	t.Helper()
-	var exit *exec.ExitError
-	require.ErrorAs(t, err, &exit, output)
-	status := exit.Sys().(syscall.WaitStatus)
-	require.True(t, status.Signaled(), "%v: %s", exit, output)
-	require.Equal(t, sig, status.Signal())
-}
-
-var signalName = map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM"}
 
 func TestRunEndsAtTheSecondSignalWhateverMainDoes(t *testing.T) {
 	t.Parallel()
@@ -138,8 +82,10 @@ func TestRunEndsAtTheSecondSignalWhateverMainDoes(t *testing.T) {
 				require.NoError(t, child.Process.Signal(syscall.SIGTERM))
 				output := out.rest()
 				requireEndedBy(t, syscall.SIGTERM, child.Wait(), output)
-				require.Equal(t, 1, strings.Count(output, signalName[first]+" received: waiting for the program to return; a second signal ends it at once"), output)
-				require.Equal(t, 1, strings.Count(output, "SIGTERM received again: ending at once, "), output)
+				require.Equal(t, 1, strings.Count(output,
+					signalName[first]+" received: waiting for the program to return; a second signal stops it "+
+						"immediately"), output)
+				require.Equal(t, 1, strings.Count(output, "SIGTERM received again: stopping immediately, "), output)
 			})
 		}
 	}
@@ -149,7 +95,8 @@ func TestRunEndsAtTheSecondSignalWhateverMainDoes(t *testing.T) {
 func TestRunEndsAtTheSecondSignalWhereItWasIgnored(t *testing.T) {
 	t.Parallel()
 	program := runProgram(t, "hangs", otlptest.New(t))
-	child := exec.CommandContext(t.Context(), "/bin/sh", append([]string{"-c", `trap "" INT; exec "$@"`, "sh"}, program.Args...)...)
+	child := exec.CommandContext(t.Context(), "/bin/sh",
+		append([]string{"-c", `trap "" INT; exec "$@"`, "sh"}, program.Args...)...)
 	child.Env = program.Env
 	out := startProgram(t, child)
 	out.next("ready")
@@ -176,24 +123,26 @@ func TestRunEndsAtTheSecondCtrlC(t *testing.T) {
 	_, err = terminal.WriteString("\x03")
 	require.NoError(t, err)
 	out.next("SIGINT received (interrupt)")
-	require.Regexp(t, `telemetry: still delivering 1 span.*; this may take another 59s \(press Ctrl-C again to stop at once\)`, out.next("still delivering"))
+	require.Regexp(t, `telemetry: still delivering 1 span.*; this may take another 59s \(press Ctrl-C again to stop immediately\)`, out.next("still delivering"))
 	_, err = terminal.WriteString("\x03")
 	require.NoError(t, err)
 	pressed := time.Now()
 	output := out.rest()
 	requireEndedBy(t, syscall.SIGINT, child.Wait(), output)
-	require.Contains(t, output, "SIGINT received: waiting for the program to return; a second signal ends it at once")
-	require.Regexp(t, `SIGINT received again: ending at once, 1 span.* not delivered`, output)
+	require.Contains(t, output, "SIGINT received: waiting for the program to return; a second signal stops it "+
+		"immediately")
+	require.Regexp(t, `SIGINT received again: stopping immediately, 1 span.* not delivered`, output)
 	require.Less(t, time.Since(pressed), 20*time.Second, "of the 59 s that the delivery may take")
 }
 
-// The README's first program, stopped in the middle of its work: what it has answered arrives.
+// The README's first program, stopped while it works: everything that it has answered arrives.
 func TestFirstProgramLosesNothingAtSIGTERM(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
-	address := freeAddress(t)
+	address := otlptest.FreeAddress(t)
 	program := exec.CommandContext(t.Context(), buildFirstProgram(t, address))
-	program.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint(), "OTEL_TRACES_SAMPLER=always_on", "OTEL_SERVICE_NAME=first")
+	program.Env = append(os.Environ(), "OTEL_EXPORTER_OTLP_ENDPOINT="+c.HTTPEndpoint(), "OTEL_TRACES_SAMPLER=always_on",
+		"OTEL_SERVICE_NAME=first")
 	out := startProgram(t, program)
 	out.next("telemetry: started")
 	rest := make(chan string, 1)
@@ -241,7 +190,31 @@ func TestFirstProgramLosesNothingAtSIGTERM(t *testing.T) {
 	require.Regexp(t, fmt.Sprintf(`"msg":"telemetry: stopped","traces":{"exported":%d,"lost":0}.*"logs":{"exported":%d,"lost":0}`, len(c.Spans()), len(c.Spans())), output)
 }
 
-// buildFirstProgram builds the program at another address than the one that a reader sees.
+// startProgram starts the child and returns what it prints, standard error included.
+func startProgram(t *testing.T, child *exec.Cmd) *printed {
+	t.Helper()
+	r, w, err := os.Pipe()
+	require.NoError(t, err)
+	child.Stdout, child.Stderr = w, w
+	require.NoError(t, child.Start())
+	require.NoError(t, w.Close())
+	t.Cleanup(func() { _ = r.Close() })
+	return newLines(t, r)
+}
+
+// requireEndedBy asserts that the signal has ended the child, as it does by default.
+func requireEndedBy(t *testing.T, sig syscall.Signal, err error, output string) {
+	t.Helper()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, output)
+	status := exit.Sys().(syscall.WaitStatus)
+	require.True(t, status.Signaled(), "%v: %s", exit, output)
+	require.Equal(t, sig, status.Signal())
+}
+
+var signalName = map[syscall.Signal]string{syscall.SIGINT: "SIGINT", syscall.SIGTERM: "SIGTERM"}
+
+// buildFirstProgram builds the program with a different address than in the README.
 func buildFirstProgram(t *testing.T, address string) string {
 	t.Helper()
 	source, err := os.ReadFile(filepath.Join("testdata", "first", "main.go"))
@@ -249,19 +222,11 @@ func buildFirstProgram(t *testing.T, address string) string {
 	require.Contains(t, string(source), `":8080"`)
 	dir := t.TempDir()
 	file, binary := filepath.Join(dir, "main.go"), filepath.Join(dir, "first")
-	require.NoError(t, os.WriteFile(file, []byte(strings.Replace(string(source), `":8080"`, fmt.Sprintf("%q", address), 1)), 0o600))
+	require.NoError(t, os.WriteFile(file,
+		[]byte(strings.Replace(string(source), `":8080"`, fmt.Sprintf("%q", address), 1)), 0o600))
 	build := exec.CommandContext(t.Context(), "go", "build", "-o", binary, file)
 	if output, err := build.CombinedOutput(); err != nil {
 		require.NoError(t, errors.Join(err, errors.New(string(output))))
 	}
 	return binary
-}
-
-// freeAddress is one of this machine that nobody listens at.
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, l.Close())
-	return l.Addr().String()
 }

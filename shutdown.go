@@ -19,54 +19,66 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/fleetotel/telemetry/internal/diagnose"
-	internallogs "github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry/internal/contain"
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/mask"
+	"github.com/fleetotel/telemetry/internal/middleware"
+	"github.com/fleetotel/telemetry/internal/otlp"
+	"github.com/fleetotel/telemetry/internal/selflog"
+	"github.com/fleetotel/telemetry/internal/settings"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 const (
-	// graceAfterDeadline is what Shutdown still tries to deliver with when its context's deadline has already passed.
-	graceAfterDeadline = time.Second
-	// tooShort is a deadline that is as good as passed.
+	// passedDeadlineGrace is how long Shutdown still delivers if its context's deadline has already
+	// passed.
+	passedDeadlineGrace = time.Second
+	// tooShort is the remaining time below which a deadline counts as passed.
 	tooShort = 50 * time.Millisecond
-	// graceAfterEnd is how long a signal may take at most to come back when its share is over.
-	graceAfterEnd = 250 * time.Millisecond
-	// logGrace is how long Run waits for its own lines, and Init and Shutdown for one that the log package is writing.
+	// abandonGrace is the longest time a signal may take to return after its share of the time has
+	// passed.
+	abandonGrace = 250 * time.Millisecond
+	// logGrace is how long Run waits for its own log lines, and Init and Shutdown for a line of the
+	// log package.
 	logGrace = 250 * time.Millisecond
-	// graceForDefault is how long Shutdown waits for an endpoint that was not set and at which nothing has ever listened.
-	// A program without a collector ends as it would without telemetry; a collector that was started with it has a moment.
-	graceForDefault = time.Second
+	// unsetEndpointGrace is how long Shutdown waits for the default endpoint if nothing has ever
+	// listened there. A program without a collector ends almost as fast as without telemetry. A
+	// collector that is still starting gets one second.
+	unsetEndpointGrace = time.Second
 )
 
-// Guard holds what Init started. All methods are safe for concurrent use, and safe on a nil Guard, which does nothing.
+// Guard holds what Init started. All methods are safe for concurrent use. A nil Guard is safe and
+// does nothing.
 type Guard struct {
 	tracerProvider trace.TracerProvider
 	meterProvider  metric.MeterProvider
 	loggerProvider log.LoggerProvider
 	propagator     propagation.TextMapPropagator
 	logger         *slog.Logger
+	methods        middleware.Methods
 
-	cfg         *config
+	cfg         *settings.Config
 	resource    *resource.Resource
 	mask        mask.Mask
-	selfLog     *diagnose.Log
-	startErr    error    // of Init
-	warnings    []string // said at the start
-	remarks     []string // said at the start, too
-	running     []running
-	prober      *prober // nil if nothing is probed
-	connections *connections
-	release     func() error // gives the globals back
-	owner       *Guard       // of a refused Init: the guard that holds the globals
+	selfLog     *selflog.Log
+	startErr    error    // the error of Init
+	warnings    []string // logged by Init
+	remarks     []string // logged by Init
+	running     []otlp.Running
+	prober      *otlp.Prober // nil if nothing is probed
+	connections *otlp.Connections
+	release     func() error // restores the globals
+	owner       *Guard       // the guard that holds the globals, if Init returned ErrAlreadyInitialized
 
 	earlyLoggerOnce sync.Once // see earlyLogger
 
 	stop    sync.Mutex
-	stopped chan struct{} // closed by the first Shutdown at its end; nil before it
-	stopErr error         // of that one
+	stopped chan struct{} // closed at the end of the first Shutdown; nil before it
+	stopErr error         // the error of the first Shutdown
 }
 
-// TracerProvider returns the provider of this guard; a no-op when traces are off.
+// TracerProvider returns the guard's provider, a no-op if traces are off.
 func (g *Guard) TracerProvider() trace.TracerProvider {
 	if g == nil {
 		return tracenoop.NewTracerProvider()
@@ -74,7 +86,7 @@ func (g *Guard) TracerProvider() trace.TracerProvider {
 	return g.tracerProvider
 }
 
-// MeterProvider returns the provider of this guard; a no-op when metrics are off.
+// MeterProvider returns the guard's provider, a no-op if metrics are off.
 func (g *Guard) MeterProvider() metric.MeterProvider {
 	if g == nil {
 		return metricnoop.NewMeterProvider()
@@ -82,7 +94,8 @@ func (g *Guard) MeterProvider() metric.MeterProvider {
 	return g.meterProvider
 }
 
-// LoggerProvider returns the provider of this guard for other bridges than slog; a no-op when logs are off.
+// LoggerProvider returns the guard's provider, for log bridges other than slog. It is a no-op if
+// logs are off.
 func (g *Guard) LoggerProvider() log.LoggerProvider {
 	if g == nil {
 		return lognoop.NewLoggerProvider()
@@ -90,8 +103,8 @@ func (g *Guard) LoggerProvider() log.LoggerProvider {
 	return g.loggerProvider
 }
 
-// Propagator returns the propagator in force, W3C trace context and baggage by default. It works also when traces are
-// off.
+// Propagator returns the guard's propagator, W3C trace context and baggage by default. It also
+// works if traces are off.
 func (g *Guard) Propagator() propagation.TextMapPropagator {
 	if g == nil {
 		return propagation.NewCompositeTextMapPropagator()
@@ -99,8 +112,8 @@ func (g *Guard) Propagator() propagation.TextMapPropagator {
 	return g.propagator
 }
 
-// Logger returns the logger that writes to the console and, unless logs are off, to the collector. After Shutdown it
-// writes to the console only, and so do the loggers made from it before.
+// Logger returns the logger that writes to the console and, unless logs are off, to the collector.
+// After Shutdown it writes only to the console, and so do loggers made from it earlier.
 func (g *Guard) Logger() *slog.Logger {
 	if g == nil {
 		return slog.Default()
@@ -108,10 +121,11 @@ func (g *Guard) Logger() *slog.Logger {
 	return g.logger
 }
 
-// ForceFlush sends what the signals hold at the moment of the call, all signals at the same time, and returns when it
-// has arrived, or is in the spool, or ctx ends. With the adaptive sampler a trace is held until its local root span ends, and
-// stays held: to decide early would lose errors or bend the weights. The errors of the signals are joined, with one for
-// what several lost for the same reason. After Shutdown it does nothing.
+// ForceFlush sends what all signals hold at the time of the call, in parallel. It returns when the
+// data has arrived or is in the spool, or when ctx ends. The adaptive sampler still holds each
+// trace until its local root span ends, because an early decision would lose errors or bias the
+// weights. The errors of the signals are joined; signals that lost data for the same reason share
+// one error. After Shutdown it does nothing.
 func (g *Guard) ForceFlush(ctx context.Context) error {
 	if g == nil {
 		return nil
@@ -120,38 +134,44 @@ func (g *Guard) ForceFlush(ctx context.Context) error {
 		return g.owner.ForceFlush(ctx)
 	}
 	ctx = orBackground(ctx)
-	return inParallel(g.running, func(r running) error {
-		return r.failed("flush", leavingBehind(ctx, graceAfterEnd, "come back", r.flush))
+	return inParallel(g.running, func(r otlp.Running) error {
+		return r.Failed("flush", abandonAfter(ctx, abandonGrace, "come back", r.Flush))
 	})
 }
 
-// Shutdown delivers what is still held and stops everything Init started: traces and logs at the same time, then
-// metrics, then the connections. It takes at most until the deadline of ctx or the shutdown timeout
-// ([WithShutdownTimeout], default 10 s), whichever is earlier; each signal has its own share, so that one that hangs
-// costs the others nothing. A log output that blocks takes half a second more, and the error names it. With a spool
-// ([WithSpool]) what cannot be delivered in that time goes to disk and is not lost; the error is about what is neither
-// delivered nor spooled.
+// Shutdown delivers the remaining data and stops everything Init started: traces and logs in
+// parallel, then metrics, then the connections. It takes at most until the deadline of ctx or the
+// shutdown timeout ([WithShutdownTimeout], default 10 s), whichever is earlier. Each signal has its
+// own share of the time, so a signal that hangs does not delay the others. A blocked log output
+// takes half a second more, and the error names it. With a spool ([WithSpool]), data that cannot be
+// delivered in that time is written to disk. The error covers only data that is neither delivered
+// nor spooled.
 //
-// An endpoint that was not set (the specification's http://localhost:4318, or 4317 over gRPC) is waited for no longer than
-// 1 s if nothing has listened there since Init: connections are refused, or the name does not resolve. One that was set, if
-// only to the same address, or that has answered before, has the whole time.
+// If no endpoint was set and nothing has listened at the default one since Init
+// (http://localhost:4318 by the specification, or 4317 over gRPC), Shutdown waits for it only 1 s.
+// Nothing listens there if connections are refused or the name does not resolve. An endpoint that
+// was set, even to the same address, or that has answered before, gets the whole time.
 //
-// A ctx that was cancelled before the call counts as one without a deadline: deferring Shutdown with the context that a
-// signal has just cancelled would otherwise lose everything. One whose deadline has passed still gets 1 s.
+// If ctx was canceled before the call, it counts as having no deadline. Otherwise a Shutdown
+// deferred with the context that a signal has just canceled would lose everything. If the deadline
+// of ctx has passed, Shutdown still gets 1 s.
 //
-// Afterwards slog's default, and with it the log package, writes to the console only, with the format, level and redaction
-// that it had, until the next Init replaces it; [WithoutGlobals] leaves both alone.
+// After Shutdown, slog's default and the log package write only to the console, with the same
+// format, level and redaction, until the next Init replaces them. [WithoutGlobals] leaves both
+// unchanged.
 //
-// Shutdown has to be called: deferred calls do not run when a signal ends the process, nor at [os.Exit], at log.Fatal, or at a
-// panic in another goroutine. [Run] calls it after main, whatever ends main.
+// The program must call Shutdown. Deferred calls do not run when a signal ends the process, at
+// [os.Exit], at log.Fatal, or at a panic in another goroutine. [Run] calls it after main, however
+// main ends.
 //
-// The first call does the work; every other one waits for it and gets the same error, or one of its own when its own time
-// is over first: so it may be called from a part of telemetry that Shutdown waits for, such as an error handler.
+// The first call does the work. Every other call waits for it and returns the same error, or
+// returns its own error if its own time ends first. So a part of telemetry that Shutdown waits for,
+// such as an error handler, may call it.
 func (g *Guard) Shutdown(ctx context.Context) error {
-	if g == nil || g.owner != nil { // nothing of its own is running
+	if g == nil || g.owner != nil { // it has started nothing
 		return nil
 	}
-	ctx, cancel := shutdownContext(ctx, g.cfg.shutdownTimeout.value)
+	ctx, cancel := shutdownContext(ctx, g.cfg.ShutdownTimeout.Value)
 	defer cancel()
 	g.selfLog.ShutdownBegins()
 	g.stop.Lock()
@@ -168,7 +188,8 @@ func (g *Guard) Shutdown(ctx context.Context) error {
 	return g.stopErr
 }
 
-// awaitStop waits for the first Shutdown, and a little longer than ctx for one that has the same deadline.
+// awaitStop waits for the first Shutdown. It waits slightly longer than ctx, because both calls may
+// have the same deadline.
 func (g *Guard) awaitStop(ctx context.Context) error {
 	select {
 	case <-g.stopped:
@@ -178,32 +199,32 @@ func (g *Guard) awaitStop(ctx context.Context) error {
 	select {
 	case <-g.stopped:
 		return g.stopErr
-	case <-time.After(graceAfterEnd):
+	case <-time.After(abandonGrace):
 		return fmt.Errorf("telemetry: shutdown: an earlier call has not returned yet: %w", ctx.Err())
 	}
 }
 
 func (g *Guard) shutdown(ctx context.Context) error {
-	grace := time.AfterFunc(graceForDefault, g.connections.giveUp)
+	grace := time.AfterFunc(unsetEndpointGrace, g.connections.GiveUp)
 	defer grace.Stop()
-	g.prober.stop()
-	var first, last []running
+	g.prober.Stop()
+	var first, last []otlp.Running
 	for _, r := range g.running {
-		if r.signal == metrics {
+		if r.Signal == signal.Metrics {
 			last = append(last, r)
 		} else {
 			first = append(first, r)
 		}
 	}
-	g.connections.outages.beginFarewell()
-	lost := g.connections.spool.lost()
-	err := joined(
+	g.connections.Outages.BeginSummary()
+	lost := g.connections.Spool.Lost()
+	err := otlp.Join(
 		g.stopSignals(ctx, first, len(last) > 0),
 		g.stopSignals(ctx, last, false))
-	g.connections.spool.close(ctx)
-	err = errors.Join(err, g.connections.spool.lostSince(lost), g.connections.close())
-	g.sayGoodbye()
-	if blocked := g.selfLog.Drain(graceAfterEnd); blocked != nil {
+	g.connections.Spool.Close(ctx)
+	err = errors.Join(err, g.connections.Spool.LostSince(lost), g.connections.Close())
+	g.logStopped()
+	if blocked := g.selfLog.Drain(abandonGrace); blocked != nil {
 		err = errors.Join(err, fmt.Errorf("telemetry: shutdown: %w", blocked))
 	}
 	if g.release != nil {
@@ -212,69 +233,74 @@ func (g *Guard) shutdown(ctx context.Context) error {
 	return err
 }
 
-// sayGoodbye says what has repeated and was not said yet, and what was lost in the whole lifetime: errors of a deferred
-// Shutdown are thrown away.
-func (g *Guard) sayGoodbye() {
-	g.connections.outages.endFarewell()
-	level := slog.LevelInfo
-	var args []any
+// logStopped logs the repeated messages that are still pending and the losses of the whole
+// lifetime. It logs them because a deferred Shutdown discards its error.
+func (g *Guard) logStopped() {
+	g.connections.Outages.EndSummary()
+	anyLost := false
+	var signals []slog.Attr
 	for _, r := range g.running {
-		h := r.health()
+		h := r.Health()
 		if h.Accepted+h.Recovered == 0 {
 			continue
 		}
 		counts := []any{slog.Int64("exported", h.Exported), slog.Int64("lost", h.Lost())}
-		if r.spooled != nil {
+		if r.Spooled != nil {
 			counts = append(counts, slog.Int64("spooled", h.Spooled))
 		}
-		args = append(args, slog.Group(r.signal.String(), counts...))
-		if h.Lost() > 0 {
-			level = slog.LevelWarn
-		}
+		signals = append(signals, slog.Group(r.Signal.String(), counts...))
+		anyLost = anyLost || h.Lost() > 0
 	}
 	g.selfLog.Close()
-	g.selfLog.Say(level, "stopped", args...)
+	g.selfLog.Say(lines.Stopped(anyLost, signals...))
 }
 
-// shutdownContext applies the rules for contexts that are already over.
+// shutdownContext applies Shutdown's rules for contexts that have already ended.
 func shutdownContext(ctx context.Context, timeout time.Duration) (context.Context, context.CancelFunc) {
 	ctx = orBackground(ctx)
 	switch err := ctx.Err(); {
 	case errors.Is(err, context.DeadlineExceeded), err == nil && remaining(ctx) < tooShort:
-		ctx, timeout = context.WithoutCancel(ctx), min(timeout, graceAfterDeadline)
+		ctx, timeout = context.WithoutCancel(ctx), min(timeout, passedDeadlineGrace)
 	case err != nil:
 		ctx = context.WithoutCancel(ctx)
 	}
 	return context.WithTimeout(ctx, timeout)
 }
 
-// remaining is the time until the deadline of ctx, a day where it has none.
+// remaining is the time until the deadline of ctx, or a day if it has none.
 func remaining(ctx context.Context) time.Duration {
 	deadline, ok := ctx.Deadline()
 	if !ok {
-		return maxDuration
+		return settings.MaxDuration
 	}
 	return time.Until(deadline)
 }
 
-// stopSignals shuts the signals down at the same time. Those that others follow leave a third of the time to them. A part
-// of the share, the grace, is kept back for what does not come back in time.
-func (g *Guard) stopSignals(ctx context.Context, signals []running, followed bool) error {
+// stopSignals shuts the signals down in parallel. If other signals follow, it leaves a third of the
+// time for them. It reserves a part of its share for signals that do not return in time.
+func (g *Guard) stopSignals(ctx context.Context, signals []otlp.Running, followed bool) error {
 	share := remaining(ctx)
 	if followed {
 		share -= share / 3
 	}
-	grace := min(graceAfterEnd, share/4)
+	grace := min(abandonGrace, share/4)
 	ctx, cancel := context.WithTimeout(ctx, share-grace)
 	defer cancel()
-	return inParallel(signals, func(r running) error { return r.failed("shutdown", leavingBehind(ctx, grace, "stop", r.shutdown)) })
+	return inParallel(signals, func(r otlp.Running) error {
+		return r.Failed("shutdown",
+			abandonAfter(ctx, grace, "stop", r.Shutdown))
+	})
 }
 
-// leavingBehind comes back at the end of ctx also when the SDK or a processor of the user's does not, which is then left
-// behind.
-func leavingBehind(ctx context.Context, grace time.Duration, verb string, do func(context.Context) error) error {
+// abandonAfter runs do and returns when it returns, or when ctx and then grace have ended. In the
+// second case, for example if a service's own processor hangs, the goroutine is abandoned.
+func abandonAfter(ctx context.Context, grace time.Duration, verb string, do func(context.Context) error) error {
 	done := make(chan error, 1)
-	go func() { done <- contained(func() error { return do(ctx) }) }()
+	go func() {
+		err := errors.New("ended its goroutine") // at runtime.Goexit, which a test's FailNow calls
+		defer func() { done <- err }()
+		err = contain.Catch(func() error { return do(ctx) })
+	}()
 	select {
 	case err := <-done:
 		return err
@@ -288,29 +314,19 @@ func leavingBehind(ctx context.Context, grace time.Duration, verb string, do fun
 	}
 }
 
-// contained turns a panic, of an exporter or processor of the user's, into an error.
-func contained(do func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %s", internallogs.Text(p))
-		}
-	}()
-	return do()
-}
-
-func inParallel(signals []running, do func(running) error) error {
+func inParallel(signals []otlp.Running, do func(otlp.Running) error) error {
 	errs := make([]error, len(signals))
 	var wg sync.WaitGroup
 	for i, r := range signals {
-		wg.Go(func() { errs[i] = contained(func() error { return do(r) }) })
+		wg.Go(func() { errs[i] = contain.Catch(func() error { return do(r) }) })
 	}
 	wg.Wait()
-	return joined(errs...)
+	return otlp.Join(errs...)
 }
 
-// giveBack puts the globals back that Init set, and the plain logger in the place of the guard's, each unless it
-// was set to something else since.
-func giveBack(before, mine *globals) error {
+// restoreGlobals restores the globals that Init replaced, and makes the plain logger slog's
+// default. A global that the service has changed since is left unchanged.
+func restoreGlobals(before, mine *globals) error {
 	if otel.GetTracerProvider() == mine.tracerProvider {
 		otel.SetTracerProvider(before.tracerProvider)
 	}
@@ -326,20 +342,20 @@ func giveBack(before, mine *globals) error {
 	if otel.GetErrorHandler() == mine.errorHandler {
 		otel.SetErrorHandler(before.errorHandler)
 	}
-	if process.logTurns.Take(logGrace, func() { giveBackLog(before, mine) }) {
+	if process.logTurns.Take(logGrace, func() { restoreLog(before, mine) }) {
 		return nil
 	}
-	return fmt.Errorf("telemetry: shutdown: a line of the log package has blocked for %s: "+
-		"the log package gets its output back after that line", logGrace)
+	return fmt.Errorf("telemetry: shutdown: a call of the log package has been blocked for %s: "+
+		"its output is restored when the call returns", logGrace)
 }
 
-func giveBackLog(before, mine *globals) {
+func restoreLog(before, mine *globals) {
 	if slog.Default() != mine.logger {
 		return
 	}
 	theirs := stdLog{stdlog.Writer(), stdlog.Flags()}
 	slog.SetDefault(before.logger) // and with it the log package's output
-	stdlog.SetOutput(internallogs.NewStdWriter(stdlog.Writer(), before.logger.Handler(), func(string) {}))
+	stdlog.SetOutput(logs.NewStdWriter(stdlog.Writer(), before.logger.Handler(), func(string) {}))
 	if theirs != mine.stdLog {
 		stdlog.SetOutput(theirs.writer)
 		stdlog.SetFlags(theirs.flags)

@@ -3,6 +3,9 @@ package telemetry_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -13,10 +16,11 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/internal/lines"
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-func TestShutdownWithAContextThatIsOver(t *testing.T) {
+func TestShutdownWithADoneContextStillDelivers(t *testing.T) {
 	cancelled, cancel := context.WithCancel(t.Context())
 	cancel()
 	expired, cancelExpired := context.WithDeadline(t.Context(), time.Now().Add(-time.Hour))
@@ -25,7 +29,8 @@ func TestShutdownWithAContextThatIsOver(t *testing.T) {
 		for _, protocol := range protocols {
 			t.Run(name+" "+string(protocol), func(t *testing.T) {
 				c := otlptest.New(t)
-				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+					telemetry.WithProtocol(protocol))
 				record(t.Context(), guard, "x")
 				require.NoError(t, guard.Shutdown(ctx))
 				require.Equal(t, []string{"x"}, spanNames(c))
@@ -36,7 +41,7 @@ func TestShutdownWithAContextThatIsOver(t *testing.T) {
 	}
 }
 
-func TestShutdownOfAHungSignalCostsTheOthersNothing(t *testing.T) {
+func TestAHungSignalDoesNotCostTheOthersTheirShutdown(t *testing.T) {
 	t.Parallel()
 	for _, hung := range []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs} {
 		for _, protocol := range protocols {
@@ -44,7 +49,8 @@ func TestShutdownOfAHungSignalCostsTheOthersNothing(t *testing.T) {
 				t.Parallel()
 				c := otlptest.New(t)
 				c.SetFault(otlptest.Fault{Hang: true}, hung)
-				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
+				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))),
+					telemetry.WithProtocol(protocol))
 				record(t.Context(), guard, "x")
 				const budget = 2 * time.Second
 				ctx, cancel := context.WithTimeout(t.Context(), budget)
@@ -52,7 +58,7 @@ func TestShutdownOfAHungSignalCostsTheOthersNothing(t *testing.T) {
 				begin := time.Now()
 				err := guard.Shutdown(ctx)
 				require.Less(t, time.Since(begin), 5*budget)
-				require.ErrorContains(t, err, "shutdown "+string(hung))
+				require.ErrorContains(t, err, "shutdown "+hung.String())
 				require.Equal(t, hung != otlptest.Traces, len(c.Spans()) == 1)
 				require.Equal(t, hung != otlptest.Logs, len(c.LogRecords()) == 1)
 				require.Equal(t, hung != otlptest.Metrics, len(c.Metrics()) > 0)
@@ -98,7 +104,7 @@ func TestForceFlushDelivers(t *testing.T) {
 	}
 }
 
-func TestShutdownWithADeadlineThatIsNow(t *testing.T) {
+func TestShutdownWithAnImmediateDeadline(t *testing.T) {
 	for _, left := range []time.Duration{time.Microsecond, 30 * time.Microsecond, time.Millisecond} {
 		c := otlptest.New(t)
 		guard, _ := start(t, c)
@@ -120,22 +126,12 @@ func TestShutdownOfANilContext(t *testing.T) {
 	require.Equal(t, []string{"x"}, spanNames(c))
 }
 
-// stubborn is a span processor that ignores its context.
-type stubborn struct {
-	sdktrace.SpanProcessor
-	release chan struct{}
-}
-
-func (s stubborn) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
-func (s stubborn) OnEnd(sdktrace.ReadOnlySpan)                     {}
-func (s stubborn) Shutdown(context.Context) error                  { <-s.release; return nil }
-
-func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
+func TestShutdownAbandonsWhatDoesNotStopInTime(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
-	processor := stubborn{release: make(chan struct{})}
+	processor := hungProcessor{release: make(chan struct{})}
 	defer close(processor.release)
-	const budget = 2 * time.Second // shorter ones are tested in virtual time
+	const budget = 6 * time.Second // of which metrics have a third; shorter ones are tested in virtual time
 	guard, _ := start(t, c, telemetry.WithSpanProcessors(processor, nil), telemetry.WithShutdownTimeout(budget))
 	record(t.Context(), guard, "x")
 	begin := time.Now()
@@ -146,12 +142,10 @@ func TestShutdownLeavesBehindWhatDoesNotStop(t *testing.T) {
 	require.Contains(t, metricNames(c), "x")
 }
 
-func (s stubborn) ForceFlush(context.Context) error { <-s.release; return nil }
-
-// A processor that ignores its context costs what it holds itself, not the end of the call.
-func TestForceFlushLeavesBehindWhatDoesNotComeBack(t *testing.T) {
+// A processor that ignores its context loses only what it holds itself and does not block the call.
+func TestForceFlushAbandonsWhatDoesNotReturnInTime(t *testing.T) {
 	c := otlptest.New(t)
-	hung := stubborn{release: make(chan struct{})}
+	hung := hungProcessor{release: make(chan struct{})}
 	guard, _ := start(t, c, telemetry.WithSpanProcessors(hung))
 	record(t.Context(), guard, "x")
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
@@ -182,7 +176,8 @@ func TestForceFlushOfANilContext(t *testing.T) {
 func TestShutdownFromTheErrorHandler(t *testing.T) {
 	var guard atomic.Pointer[telemetry.Guard]
 	inner := make(chan error, 100)
-	started, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(),
+	started, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithoutMetrics(),
+		telemetry.WithoutLogs(),
 		telemetry.WithEndpoint("http://"+otlptest.FreeAddress(t)), telemetry.WithShutdownTimeout(500*time.Millisecond),
 		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(error) {
 			if g := guard.Load(); g != nil {
@@ -205,20 +200,264 @@ func TestShutdownFromTheErrorHandler(t *testing.T) {
 	}
 }
 
-// explosive panics where the caller cannot recover.
-type explosive struct{}
-
-func (*explosive) Shutdown(context.Context) error                  { panic("boom") }
-func (*explosive) ForceFlush(context.Context) error                { panic("boom") }
-func (*explosive) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
-func (*explosive) OnEnd(sdktrace.ReadOnlySpan)                     {}
-
-func TestPanicsOfTheUsersPartsAreErrors(t *testing.T) {
+func TestPanicsInGivenProcessorsBecomeErrors(t *testing.T) {
 	c := otlptest.New(t)
-	guard, _ := start(t, c, telemetry.WithSpanProcessors(&explosive{}))
+	guard, _ := start(t, c, telemetry.WithSpanProcessors(&panickingProcessor{}))
 	record(t.Context(), guard, "x")
 	require.ErrorContains(t, guard.ForceFlush(t.Context()), "boom")
 	require.ErrorContains(t, guard.Shutdown(t.Context()), "boom")
 	require.Equal(t, []string{"x"}, spanNames(c))
 	require.Contains(t, metricNames(c), "x")
+}
+
+// exitingProcessor ends its goroutine, as a test's FailNow does.
+type exitingProcessor struct{ panickingProcessor }
+
+func (*exitingProcessor) Shutdown(context.Context) error { runtime.Goexit(); return nil }
+
+func (*exitingProcessor) ForceFlush(context.Context) error { runtime.Goexit(); return nil }
+
+func TestGivenProcessorsMayEndTheirGoroutine(t *testing.T) {
+	c := otlptest.New(t)
+	guard, _ := start(t, c, telemetry.WithSpanProcessors(&exitingProcessor{}))
+	record(t.Context(), guard, "x")
+	flushed := make(chan error, 1)
+	go func() { flushed <- guard.ForceFlush(context.Background()) }()
+	select {
+	case err := <-flushed:
+		require.ErrorContains(t, err, "ended its goroutine")
+	case <-time.After(10 * time.Second):
+		t.Error("ForceFlush does not return")
+	}
+	require.ErrorContains(t, guard.Shutdown(t.Context()), "ended its goroutine")
+	require.Equal(t, []string{"x"}, spanNames(c))
+}
+
+// TestShutdownNamesWhatItLost covers every way in which the shutdown of the SDK alone is late,
+// reports nothing, or lets one signal use another's time.
+func TestShutdownNamesWhatItLost(t *testing.T) {
+	t.Parallel()
+	const items = 20
+	cases := overProtocols(losses()...)
+	var ready sync.WaitGroup // so that no start-up takes the processor from a shutdown
+	ready.Add(len(cases))
+	atOnce(t, cases,
+		func(c protocolCase[loss]) string { return fmt.Sprint(c.of.name, " ", c.protocol, " ", c.of.failing) },
+		func(t *testing.T, c protocolCase[loss]) {
+			started := sync.OnceFunc(ready.Done)
+			defer started()
+			collector := otlptest.New(t)
+			scopes := map[otlptest.Signal]func(...telemetry.Option) telemetry.Option{
+				otlptest.Traces: telemetry.ForTraces, otlptest.Metrics: telemetry.ForMetrics,
+				otlptest.Logs: telemetry.ForLogs,
+			}
+			dead := c.of.endpointOf(t, c.protocol)
+			opts := []telemetry.Option{
+				telemetry.WithEndpoint(collector.Endpoint(string(c.protocol))), telemetry.WithProtocol(c.protocol),
+				telemetry.WithLogOutput(io.Discard),
+			}
+			for _, s := range c.of.failing {
+				opts = append(opts, scopes[s](telemetry.WithEndpoint(dead)))
+			}
+			guard, _ := start(t, collector, opts...)
+			c.of.connect(t, guard, collector)
+			for range items {
+				record(context.Background(), guard, "x")
+			}
+			started()
+			ready.Wait()
+
+			ctx, cancel := context.WithTimeout(t.Context(), shutdownBudget)
+			defer cancel()
+			begin := time.Now()
+			err := guard.Shutdown(ctx)
+			require.Less(t, time.Since(begin), 5*shutdownBudget)
+			require.Error(t, err)
+			requireBooks(t, guard)
+			h := guard.Health()
+			for signal, health := range healthBySignal(guard) {
+				require.Positive(t, health.Accepted, signal)
+				if c.of.healthy(signal) {
+					require.Equal(t, health.Accepted, health.Exported, "%s: %+v", signal, health)
+					require.NotContains(t, err.Error(), "shutdown "+signal.String())
+				} else {
+					require.Equal(t, health.Accepted, health.Lost(), "%s: %+v", signal, health)
+					require.Error(t, health.LastError, signal)
+					requireNamed(t, err, signal, health.Lost())
+				}
+			}
+			const everything = int64(items + 1) // and what was recorded to connect
+			require.Equal(t, everything, h.Traces.Accepted)
+			require.Equal(t, everything, h.Logs.Accepted)
+			require.EqualValues(t, h.Traces.Exported, len(collector.Spans()))
+			require.EqualValues(t, h.Logs.Exported, len(collector.LogRecords()))
+			require.Equal(t, err, guard.Shutdown(context.Background()), "the second call gets the first one's result")
+		})
+}
+
+// TestShutdownWithoutADeadlineUsesItsTimeout is for services that defer Shutdown with the
+// background context.
+func TestShutdownWithoutADeadlineUsesItsTimeout(t *testing.T) {
+	atOnce(t, overProtocols(deadEnds()...),
+		func(c protocolCase[deadEnd]) string { return c.of.name + " " + string(c.protocol) },
+		func(t *testing.T, c protocolCase[deadEnd]) {
+			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+				telemetry.WithEndpoint(c.of.endpointOf(t, c.protocol)), telemetry.WithProtocol(c.protocol),
+				telemetry.WithShutdownTimeout(time.Second))
+			require.NoError(t, err)
+			record(context.Background(), guard, "x")
+			begin := time.Now()
+			err = guard.Shutdown(context.Background())
+			require.Less(t, time.Since(begin), 5*time.Second)
+			require.ErrorContains(t, err, "1 span")
+			require.ErrorContains(t, err, "data points")
+			require.ErrorContains(t, err, "1 log record")
+			requireBooks(t, guard)
+		})
+}
+
+// TestShutdownWithoutAnEndpoint is a new user's first run: nothing is set, and nothing listens.
+func TestShutdownWithoutAnEndpoint(t *testing.T) {
+	skipWithDefaultCollector(t)
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) },
+		func(t *testing.T, p telemetry.Protocol) {
+			console := &syncBuffer{}
+			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console),
+				telemetry.WithProtocol(p), telemetry.WithShutdownTimeout(2*time.Minute))
+			require.NoError(t, err)
+			record(context.Background(), guard, "x")
+			begin := time.Now()
+			err = guard.Shutdown(context.Background())
+			require.Less(t, time.Since(begin), 20*time.Second)
+			require.ErrorContains(t, err, "nothing listens at localhost:431")
+			requireBooks(t, guard)
+			for signal, health := range healthBySignal(guard) {
+				require.Positive(t, health.Accepted, signal)
+				require.Equal(t, health.Accepted, health.Lost(), "%s: %+v", signal, health)
+				requireNamed(t, err, signal, health.Lost())
+				require.Contains(t, console.String(),
+					fmt.Sprintf(`"%s":{"exported":0,"lost":%d}`, signal, health.Lost()),
+					"the closing line")
+			}
+		})
+}
+
+// TestShutdownWaitsForTheEndpointThatWasSet is for a collector that is replaced while the service
+// stops.
+func TestShutdownWaitsForTheEndpointThatWasSet(t *testing.T) {
+	t.Parallel()
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) },
+		func(t *testing.T, p telemetry.Protocol) {
+			c := otlptest.New(t)
+			require.NoError(t, c.Down())
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(p))), telemetry.WithProtocol(p),
+				telemetry.WithShutdownTimeout(2*time.Minute))
+			record(context.Background(), guard, "x")
+			back := make(chan error, 1)
+			time.AfterFunc(2*time.Second, func() { back <- c.Up() })
+			require.NoError(t, guard.Shutdown(context.Background()))
+			require.NoError(t, <-back)
+			require.Equal(t, []string{"x"}, spanNames(c))
+			require.Equal(t, []string{"x"}, logBodies(c))
+			require.Contains(t, metricNames(c), "x")
+			requireBooks(t, guard)
+		})
+}
+
+// TestShutdownWaitsForMetricsInFlight is for a shutdown that begins before the collector has
+// answered.
+func TestShutdownWaitsForMetricsInFlight(t *testing.T) {
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) },
+		func(t *testing.T, p telemetry.Protocol) {
+			c := otlptest.New(t)
+			c.SetFault(otlptest.Fault{Delay: 300 * time.Millisecond}, otlptest.Metrics)
+			guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(p))), telemetry.WithProtocol(p),
+				telemetry.WithMetricInterval(50*time.Millisecond), telemetry.WithoutRuntimeMetrics())
+			record(t.Context(), guard, "x")
+			require.NoError(t, c.Wait(t.Context(), func(c *otlptest.Collector) bool { return len(c.Requests()) > 0 }))
+			require.NoError(t, guard.Shutdown(t.Context()))
+			h := guard.Health().Metrics
+			require.Zero(t, h.Lost(), "%+v", h)
+			require.GreaterOrEqual(t, h.Exported, int64(2), "the export in flight and the last one")
+			requireBooks(t, guard)
+		})
+}
+
+// TestAPartialSuccessWithoutRejectionsIsNotALoss is for collectors that accept everything and
+// return a message (OTLP: partial success with nothing rejected).
+func TestAPartialSuccessWithoutRejectionsIsNotALoss(t *testing.T) {
+	atOnce(t, protocols, func(p telemetry.Protocol) string { return string(p) },
+		func(t *testing.T, p telemetry.Protocol) {
+			c := otlptest.New(t)
+			c.SetFault(otlptest.Fault{Message: "use v2"})
+			guard, console := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(p))), telemetry.WithProtocol(p))
+			record(t.Context(), guard, "x")
+			require.NoError(t, guard.Shutdown(t.Context()))
+			require.Contains(t, console.String(), "use v2")
+			require.Contains(t, metricNames(c), "x")
+			requireBooks(t, guard)
+		})
+}
+
+// panickingProcessor panics where the caller cannot recover.
+type panickingProcessor struct{}
+
+func (*panickingProcessor) Shutdown(context.Context) error { panic("boom") }
+
+func (*panickingProcessor) ForceFlush(context.Context) error { panic("boom") }
+
+func (*panickingProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+
+func (*panickingProcessor) OnEnd(sdktrace.ReadOnlySpan) {}
+
+// shutdownBudget is the deadline of the shutdowns below. The tests allow five times as much,
+// because they share their processors with others.
+const shutdownBudget = 4 * time.Second
+
+// loss is one case: a dead end, and the signals that are sent there. The others have a collector
+// that works.
+type loss struct {
+	deadEnd
+	failing []otlptest.Signal
+}
+
+func losses() (all []loss) {
+	for _, d := range deadEnds() {
+		all = append(all,
+			loss{d, []otlptest.Signal{otlptest.Traces, otlptest.Metrics, otlptest.Logs}},
+			loss{d, []otlptest.Signal{otlptest.Traces}},
+			loss{d, []otlptest.Signal{otlptest.Metrics, otlptest.Logs}})
+	}
+	return all
+}
+
+func (l loss) healthy(s otlptest.Signal) bool { return !slices.Contains(l.failing, s) }
+
+// connect records one item of each signal and returns when those of the healthy signals have
+// arrived.
+func (l loss) connect(t *testing.T, guard *telemetry.Guard, c *otlptest.Collector) {
+	record(context.Background(), guard, "connect")
+	ctx, cancel := context.WithCancel(t.Context())
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		_ = guard.ForceFlush(ctx) // does not return for the failing signals
+	}()
+	err := c.Wait(ctx, func(c *otlptest.Collector) bool {
+		return (!l.healthy(otlptest.Traces) || len(c.Spans()) == 1) &&
+			(!l.healthy(otlptest.Logs) || len(c.LogRecords()) == 1) &&
+			(!l.healthy(otlptest.Metrics) || len(c.Metrics()) > 0)
+	})
+	cancel()
+	<-flushed
+	require.NoError(t, err)
+}
+
+// requireNamed asserts that the error says how much of a signal was lost.
+func requireNamed(t *testing.T, err error, signal otlptest.Signal, lost int64) {
+	t.Helper()
+	unit := map[otlptest.Signal]string{otlptest.Traces: "span", otlptest.Metrics: "data point",
+		otlptest.Logs: "log record"}[signal]
+	require.Error(t, err)
+	require.Regexp(t, " "+lines.Count(lost, unit, unit+"s")+`\b`, err.Error(), "the loss of %s", signal)
 }

@@ -13,143 +13,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/propagation"
-	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
-	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/sdk/trace/tracetest"
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/telemetrytest"
 )
-
-// A server ends its span after the client has its answer, so a test waits for it.
-const (
-	waitFor = 2 * time.Second
-	tick    = time.Millisecond
-)
-
-// sdkRecord is what the SDK made of the signals of one test.
-type sdkRecord struct {
-	spans   *tracetest.SpanRecorder
-	metrics *sdkmetric.ManualReader
-	tracing *sdktrace.TracerProvider
-	meters  *sdkmetric.MeterProvider
-}
-
-// recordSDK makes providers that are not global.
-func recordSDK(t testing.TB, opts ...sdktrace.TracerProviderOption) *sdkRecord {
-	t.Helper()
-	r := &sdkRecord{spans: tracetest.NewSpanRecorder(), metrics: sdkmetric.NewManualReader()}
-	r.tracing = sdktrace.NewTracerProvider(append(opts, sdktrace.WithSpanProcessor(r.spans))...)
-	r.meters = sdkmetric.NewMeterProvider(sdkmetric.WithReader(r.metrics))
-	t.Cleanup(func() {
-		require.NoError(t, r.tracing.Shutdown(context.Background()))
-		require.NoError(t, r.meters.Shutdown(context.Background()))
-	})
-	return r
-}
-
-// recordGlobals makes providers the global ones, with the W3C propagators, for one test.
-func recordGlobals(t testing.TB, opts ...sdktrace.TracerProviderOption) *sdkRecord {
-	t.Helper()
-	r := recordSDK(t, opts...)
-	tracing, meters := otel.GetTracerProvider(), otel.GetMeterProvider()
-	t.Cleanup(func() {
-		otel.SetTracerProvider(tracing)
-		otel.SetMeterProvider(meters)
-	})
-	otel.SetTracerProvider(r.tracing)
-	otel.SetMeterProvider(r.meters)
-	setPropagator(t, propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{}))
-	return r
-}
-
-func setPropagator(t testing.TB, p propagation.TextMapPropagator) {
-	t.Helper()
-	previous := otel.GetTextMapPropagator()
-	t.Cleanup(func() { otel.SetTextMapPropagator(previous) })
-	otel.SetTextMapPropagator(p)
-}
-
-// span waits for the one ended span of that name.
-func (r *sdkRecord) span(t testing.TB, name string) sdktrace.ReadOnlySpan {
-	t.Helper()
-	var found []sdktrace.ReadOnlySpan
-	require.Eventually(t, func() bool {
-		found = nil
-		for _, s := range r.spans.Ended() {
-			if s.Name() == name {
-				found = append(found, s)
-			}
-		}
-		return len(found) > 0
-	}, waitFor, tick, "no span %q", name)
-	require.Len(t, found, 1, "spans named %q", name)
-	return found[0]
-}
-
-func (r *sdkRecord) names() []string {
-	var names []string
-	for _, s := range r.spans.Ended() {
-		names = append(names, s.Name())
-	}
-	return names
-}
-
-// collected is every metric so far, by name.
-func (r *sdkRecord) collected(t testing.TB) map[string]metricdata.Metrics {
-	t.Helper()
-	var all metricdata.ResourceMetrics
-	require.NoError(t, r.metrics.Collect(context.Background(), &all))
-	byName := map[string]metricdata.Metrics{}
-	for _, scope := range all.ScopeMetrics {
-		for _, m := range scope.Metrics {
-			byName[m.Name] = m
-		}
-	}
-	return byName
-}
-
-// metric waits for the metric of that name: instrumentation may record it after the span has ended.
-func (r *sdkRecord) metric(t testing.TB, name string) metricdata.Metrics {
-	t.Helper()
-	var found metricdata.Metrics
-	require.Eventually(t, func() bool {
-		m, ok := r.collected(t)[name]
-		found = m
-		return ok
-	}, waitFor, tick, "no metric %q", name)
-	return found
-}
-
-func attributeMap(attributes []attribute.KeyValue) map[string]string {
-	m := map[string]string{}
-	for _, kv := range attributes {
-		m[string(kv.Key)] = kv.Value.String()
-	}
-	return m
-}
-
-func requireRandomRoot(t testing.TB, s sdktrace.ReadOnlySpan) {
-	t.Helper()
-	require.True(t, s.SpanContext().IsRandom(), "a root of ours is random")
-	require.False(t, s.Parent().HasTraceID(), "a root has no parent trace")
-	require.False(t, s.Parent().HasSpanID(), "a root has no parent span")
-	require.False(t, s.Parent().IsRemote(), "a root has no remote parent")
-}
-
-type typedError struct{ text string }
-
-func (e *typedError) Error() string { return e.text }
-
-type labelledError struct{ error }
-
-func (labelledError) ErrorType() string { return "card_declined" }
 
 func TestDoRecordsTheError(t *testing.T) {
 	_, statError := os.Stat("/does/not/exist")
@@ -159,13 +30,17 @@ func TestDoRecordsTheError(t *testing.T) {
 		errorType string
 		message   string
 	}{
-		"plain":            {errors.New("no stock"), "*errors.errorString", "no stock"},
-		"pointer type":     {statError, "*fs.PathError", statError.Error()},
-		"wrapped twice":    {fmt.Errorf("a: %w", fmt.Errorf("b: %w", &fs.PathError{Op: "x", Path: "y", Err: fs.ErrExist})), "*fs.PathError", "a: b: x y: file already exists"},
-		"value type":       {labelledError{errors.New("declined")}, "card_declined", "declined"},
-		"cancelled":        {fmt.Errorf("gateway: %w", context.Canceled), "context.Canceled", "gateway: context canceled"},
-		"deadline":         {context.DeadlineExceeded, "context.DeadlineExceeded", "context deadline exceeded"},
-		"nil in interface": {typedNil, "*telemetry_test.typedError", "*telemetry_test.typedError without a text: its methods panic"},
+		"plain":        {errors.New("no stock"), "*errors.errorString", "no stock"},
+		"pointer type": {statError, "*fs.PathError", statError.Error()},
+		"wrapped twice": {fmt.Errorf("a: %w",
+			fmt.Errorf("b: %w", &fs.PathError{Op: "x", Path: "y", Err: fs.ErrExist})), "*fs.PathError",
+			"a: b: x y: file already exists"},
+		"value type": {labelledError{errors.New("declined")}, "card_declined", "declined"},
+		"cancelled": {fmt.Errorf("gateway: %w", context.Canceled), "context.Canceled",
+			"gateway: context canceled"},
+		"deadline": {context.DeadlineExceeded, "context.DeadlineExceeded", "context deadline exceeded"},
+		"nil in interface": {typedNil, "*telemetry_test.typedError",
+			"*telemetry_test.typedError without a text: its methods panic"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			rec := telemetrytest.Start(t)
@@ -174,7 +49,8 @@ func TestDoRecordsTheError(t *testing.T) {
 
 			span := rec.RequireSpan(t, "work", attribute.String("error.type", tc.errorType))
 			span.RequireStatus(t, codes.Error, tc.message)
-			span.RequireEvent(t, "exception", attribute.String("exception.type", tc.errorType), attribute.String("exception.message", tc.message))
+			span.RequireEvent(t, "exception", attribute.String("exception.type", tc.errorType),
+				attribute.String("exception.message", tc.message))
 			require.Len(t, span.Events, 1)
 		})
 	}
@@ -198,7 +74,7 @@ func TestDoWithoutError(t *testing.T) {
 	requireRandomRoot(t, span)
 }
 
-func TestDoRecordsThePanicAndLetsItGoOn(t *testing.T) {
+func TestDoRecordsAPanicAndRaisesItAgain(t *testing.T) {
 	boom := &typedError{"boom"}
 	for name, tc := range map[string]struct {
 		value              any
@@ -214,8 +90,9 @@ func TestDoRecordsThePanicAndLetsItGoOn(t *testing.T) {
 			})
 			span := rec.RequireSpan(t, "work", attribute.String("error.type", tc.errorType))
 			span.RequireStatus(t, codes.Error, "panic: "+tc.message)
-			event := span.RequireEvent(t, "exception", attribute.String("exception.type", tc.errorType), attribute.String("exception.message", tc.message))
-			require.Contains(t, event.Attributes["exception.stacktrace"], "TestDoRecordsThePanicAndLetsItGoOn",
+			event := span.RequireEvent(t, "exception", attribute.String("exception.type", tc.errorType),
+				attribute.String("exception.message", tc.message))
+			require.Contains(t, event.Attributes["exception.stacktrace"], "TestDoRecordsAPanicAndRaisesItAgain",
 				"the stack reaches the code that panicked")
 			require.Len(t, span.Events, 1, "one panic is one event")
 		})
@@ -237,10 +114,11 @@ func TestDoEndsTheSpanOfAGoroutineThatExits(t *testing.T) {
 	require.Empty(t, span.Events)
 }
 
-func TestDoUnsampled(t *testing.T) {
+func TestDoRunsWhenUnsampled(t *testing.T) {
 	recordGlobals(t, sdktrace.WithSampler(sdktrace.NeverSample()))
 	failure := errors.New("failure")
-	require.Equal(t, failure, telemetry.Do(context.Background(), "work", func(context.Context) error { return failure }))
+	require.Equal(t, failure, telemetry.Do(context.Background(), "work",
+		func(context.Context) error { return failure }))
 	require.PanicsWithValue(t, failure, func() {
 		_ = telemetry.Do(context.Background(), "work", func(context.Context) error { panic(failure) })
 	})
@@ -256,7 +134,7 @@ func TestDoDoesNotRecordAnAbortedRequest(t *testing.T) {
 	require.Empty(t, span.Events)
 }
 
-func TestDoTakesTheTracerOfTheSpanInContext(t *testing.T) {
+func TestDoUsesTheTracerOfTheSpanInContext(t *testing.T) {
 	nothing := func(context.Context) error { return nil }
 
 	t.Run("its provider's", func(t *testing.T) {
@@ -270,7 +148,8 @@ func TestDoTakesTheTracerOfTheSpanInContext(t *testing.T) {
 	t.Run("the global one under a remote span", func(t *testing.T) {
 		global := recordGlobals(t)
 		caller := remoteContext(t, trace.FlagsSampled)
-		require.NoError(t, telemetry.Do(trace.ContextWithRemoteSpanContext(context.Background(), caller), "child", nothing))
+		require.NoError(t, telemetry.Do(trace.ContextWithRemoteSpanContext(context.Background(), caller), "child",
+			nothing))
 		span := global.span(t, "child")
 		require.Equal(t, caller.TraceID(), span.SpanContext().TraceID())
 		require.Equal(t, caller.SpanID(), span.Parent().SpanID())
@@ -286,7 +165,7 @@ func TestDoTakesTheTracerOfTheSpanInContext(t *testing.T) {
 	})
 }
 
-func TestDoRandomFlag(t *testing.T) {
+func TestDoSetsTheRandomFlag(t *testing.T) {
 	nothing := func(context.Context) error { return nil }
 
 	t.Run("children have the root's", func(t *testing.T) {
@@ -344,12 +223,6 @@ func TestDoConcurrentSafe(t *testing.T) {
 	require.Len(t, rec.Spans(), 16)
 }
 
-// remoteContext is a caller's span context.
-func remoteContext(t testing.TB, flags trace.TraceFlags) trace.SpanContext {
-	t.Helper()
-	traceID, err := trace.TraceIDFromHex("4bf92f3577b34da6a3ce929d0e0e4736")
-	require.NoError(t, err)
-	spanID, err := trace.SpanIDFromHex("00f067aa0ba902b7")
-	require.NoError(t, err)
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: traceID, SpanID: spanID, TraceFlags: flags, Remote: true})
-}
+type typedError struct{ text string }
+
+func (e *typedError) Error() string { return e.text }

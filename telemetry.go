@@ -3,11 +3,11 @@ package telemetry
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 
 	"go.opentelemetry.io/otel"
@@ -19,173 +19,127 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
-	"github.com/fleetotel/telemetry/internal/console"
-	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/global"
 	"github.com/fleetotel/telemetry/internal/identity"
-	internallogs "github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/logs"
 	"github.com/fleetotel/telemetry/internal/mask"
-	"github.com/fleetotel/telemetry/internal/nonrecording"
+	"github.com/fleetotel/telemetry/internal/middleware"
+	"github.com/fleetotel/telemetry/internal/otlp"
+	"github.com/fleetotel/telemetry/internal/pipeline"
+	"github.com/fleetotel/telemetry/internal/selflog"
+	"github.com/fleetotel/telemetry/internal/settings"
+	"github.com/fleetotel/telemetry/internal/w3c"
 )
 
-// ErrAlreadyInitialized is the error of an Init while the guard of an earlier one still holds the globals.
+// ErrAlreadyInitialized is returned by Init while the guard of an earlier Init still holds the
+// globals.
 var ErrAlreadyInitialized = errors.New(
 	"telemetry: Init was called before: shut the first guard down, or use WithoutGlobals for one beside it")
 
-// process is what outlives every guard: OpenTelemetry's globals take one delegate for good, so they get one that
-// switches.
+// process is the state that outlives every guard. OpenTelemetry's globals accept a delegate only
+// once, so they get one that can switch between guards.
 var process = struct {
 	sync.Mutex
 	owner      *Guard
-	quiet      sync.Mutex
+	sdkMuted   sync.Mutex
 	providers  *global.Providers
-	propagator *propagator
-	relay      *diagnose.Relay
-	logTurns   internallogs.Turns // of slog's default and the log package
+	propagator *w3c.Switch
+	methods    middleware.Methods
+	relay      *selflog.Relay
+	logTurns   logs.Turns // serialize changes of slog's default and the log package
 }{
 	providers:  global.New(),
-	propagator: &propagator{},
-	relay:      diagnose.NewRelay(diagnose.New(diagnose.ToHandler(slog.NewTextHandler(console.Locked(os.Stderr), nil)), slog.LevelWarn, mask.Mask{})),
+	propagator: &w3c.Switch{},
+	relay: selflog.NewRelay(selflog.New(selflog.ToHandler(slog.NewTextHandler(logs.Locked(os.Stderr), nil)),
+		slog.LevelWarn, mask.Mask{})),
 }
 
-// Init starts traces, metrics and logs, and makes them the process's: it sets OpenTelemetry's global providers,
-// propagator and error handler, and slog's default logger, which the log package follows. It connects in the background
-// and returns at once, whether a collector is there or not.
+// Init starts traces, metrics and logs and sets the process's globals: OpenTelemetry's providers,
+// propagator and error handler, and slog's default logger, which the log package then uses too. It
+// connects in the background and returns at once, even if no collector is running.
 //
-// The guard is never nil. An error names every wrong setting; the signals it concerns are off, everything else runs,
-// the console log included, so a service should log the error and go on. ctx is handed to the resource detectors; its
-// end does not end telemetry: that is [Guard.Shutdown].
+// The guard is never nil. The error names every wrong setting. The signals with wrong settings are
+// off; everything else runs, including the console log. So a service should log the error and
+// continue. ctx is passed to the resource detectors. Canceling it does not stop telemetry;
+// [Guard.Shutdown] does.
 //
-// Init does not handle signals. Without a handler SIGTERM and Ctrl-C end the process before a deferred Shutdown runs, and so
-// do [os.Exit] and log.Fatal anywhere and a panic in any goroutine but the one that has deferred it: what telemetry holds is
-// lost. [Run] handles signals, and says what to write instead of the others.
+// Init does not handle signals. Without a handler, SIGTERM and Ctrl-C end the process before a
+// deferred Shutdown runs. So do [os.Exit], log.Fatal, and a panic in a goroutine other than the one
+// that deferred it. Telemetry that has not been delivered is then lost. [Run] handles signals, and
+// its comment explains what to do instead of the others.
 //
-// While a guard holds the globals, another Init gets [ErrAlreadyInitialized] and a guard that shares the first one's
-// providers and logger and whose Shutdown does nothing. [WithoutGlobals] lifts that limit. Init is safe for concurrent
-// use.
+// While a guard holds the globals, another Init returns [ErrAlreadyInitialized] and a guard that
+// shares the first guard's providers and logger. Its Shutdown does nothing. [WithoutGlobals]
+// removes that limit. Init is safe for concurrent use.
 func Init(ctx context.Context, opts ...Option) (*Guard, error) {
 	ctx = detached(ctx)
-	inspection := diagnose.InspectionOf(ctx)
-	o := &options{}
-	o.record(opts)
-	env := readEnvironment()
-	o.inspect(inspection, env)
-	resolved := resolveConfig(o, env.under(ctx))
-	cfg := resolved.cfg
+	inspection := settings.InspectionOf(ctx)
+	o := collect(opts)
+	env := settings.ReadEnvironment()
+	o.Inspect(inspection, env)
+	resolved := settings.Resolve(o, env.Under(ctx))
+	cfg := resolved.Config
 
 	g := &Guard{cfg: cfg}
-	if !o.withoutGlobals {
+	if !o.WithoutGlobals {
 		process.Lock()
 		defer process.Unlock()
 		if process.owner != nil {
 			return sharedGuard(process.owner), ErrAlreadyInitialized
 		}
 	}
-	res, notices := buildResource(ctx, cfg)
-	redaction := newRedaction(cfg)
-	view := newConsoleView(cfg, env)
-	console := consoleBranch(cfg, view, redaction)
-	g.resource, g.mask = res, resolved.mask()
-	g.selfLog = newSelfLog(o, console, cfg.selfLogLevel.value, g.mask, res)
-	g.propagator = newOutbound(cfg.propagators.value.build(), func(line string) { g.selfLog.Say(slog.LevelWarn, line) })
-	g.warnings = append(resolved.warnings(), notices...)
-	for _, line := range g.warnings {
-		g.selfLog.Say(slog.LevelWarn, line)
+	res, notices := identity.Resource(ctx, cfg)
+	console := pipeline.NewConsole(cfg, env)
+	g.resource, g.mask = res, resolved.Mask()
+	g.selfLog = pipeline.NewSelfLog(cfg, console, g.mask, res)
+	g.propagator = w3c.NewOutbound(cfg.Propagators.Value.Build(), func(line lines.Line) { g.selfLog.Say(line) })
+	if !cfg.HTTPMethods.IsDefault() {
+		g.methods.Use(cfg.HTTPMethods.Value)
 	}
-	g.remarks = resolved.remarks
-	for _, line := range g.remarks {
-		g.selfLog.Say(slog.LevelInfo, line)
+	g.warnings, g.remarks = resolved.Warnings(), resolved.Remarks()
+	for _, line := range notices {
+		g.warnings = append(g.warnings, line.Text())
+	}
+	for _, line := range slices.Concat(resolved.Lines(), notices) {
+		g.selfLog.Say(line)
 	}
 
 	if inspection.Described != nil {
-		inspection.Described(description(cfg, res))
-		return describedGuard(g), resolved.err()
+		_ = g.selfLog.Drain(logGrace) // cmd/telemetry prints the warnings when Init has returned
+		inspection.Described(settings.Inspected(cfg, res))
+		return describedGuard(g), resolved.Err()
 	}
-	cfg.consoleForm = view.form()
-	g.connections = newConnections(cfg, g.selfLog)
-	b := &builder{cfg: cfg, resource: res, connections: g.connections, selfLog: g.selfLog, console: console, view: view, redaction: redaction}
-	err := errors.Join(resolved.err(), quietly(!o.withoutGlobals || env.concernsSDK(), func() error { return g.start(ctx, b) }))
-	g.startErr = err
-	g.logger = slog.New(internallogs.NewHandler(fanOut(g.branches(console)...)))
-	if !o.withoutGlobals {
-		g.release = install(g, slog.New(internallogs.NewHandler(console)))
+	g.connections = otlp.Connect(ctx, cfg, g.selfLog)
+	parts := pipeline.Parts{Config: cfg, Resource: res, Connections: g.connections, SelfLog: g.selfLog,
+		Console: console}
+	var p *pipeline.Pipeline
+	err := withSDKMuted(!o.WithoutGlobals || env.ConcernsSDK(), func() (err error) {
+		p, err = pipeline.Start(ctx, parts)
+		return err
+	})
+	g.startErr = errors.Join(resolved.Err(), err)
+	g.running, g.logger = p.Running, slog.New(p.Logs)
+	g.tracerProvider, g.meterProvider, g.loggerProvider = p.TracerProvider, p.MeterProvider, p.LoggerProvider
+	if !o.WithoutGlobals {
+		g.release = install(g, slog.New(logs.NewHandler(console)))
 	}
-	g.selfLog.Say(slog.LevelInfo, "started", startLine(cfg, res)...)
-	g.prober = g.connections.startProbe(inspection)
-	return g, err
+	g.selfLog.Say(settings.StartLine(cfg, res))
+	g.prober = g.connections.StartProbe(ctx)
+	return g, g.startErr
 }
 
-// detached keeps what ctx carries and forgets its end.
+// detached returns ctx with its values, but without its cancellation and deadline.
 func detached(ctx context.Context) context.Context { return context.WithoutCancel(orBackground(ctx)) }
 
-// start builds the three signals; one that fails is off and the others run.
-func (g *Guard) start(ctx context.Context, b *builder) error {
-	b.correction = identity.Correct(b.resource)
-	g.tracerProvider = tracenoop.NewTracerProvider() // as the specification has it for OTEL_SDK_DISABLED
-	if !b.cfg.disabled.value {
-		g.tracerProvider = nonrecording.NewProvider(b.cfg.idGenerator())
-	}
-	g.meterProvider = metricnoop.NewMeterProvider()
-	g.loggerProvider = lognoop.NewLoggerProvider()
-	var errs []error
-	begin := func(s signal, build func() (running, error)) {
-		if !b.cfg.signals[s].on {
-			return
-		}
-		run, err := build()
-		if err != nil {
-			err = g.mask.Error(err)
-			b.cfg.signals[s].on, b.cfg.signals[s].off = false, orDash(err.Error())
-			errs = append(errs, fmt.Errorf("telemetry: %s are off: %w", s, err))
-			return
-		}
-		g.running = append(g.running, run)
-	}
-	begin(traces, func() (running, error) {
-		provider, run, err := b.traces(ctx)
-		if err == nil {
-			g.tracerProvider = provider
-		}
-		return run, err
-	})
-	begin(metrics, func() (running, error) {
-		provider, run, err := b.metrics(ctx)
-		if err == nil {
-			g.meterProvider = provider
-		}
-		return run, err
-	})
-	begin(logs, func() (running, error) {
-		provider, run, err := b.logs(ctx)
-		if err == nil {
-			g.loggerProvider = provider
-		}
-		return run, err
-	})
-	g.connections.outages.watch(g.running)
-	if err := contained(g.observeSelf); err != nil {
-		b.selfLog.Say(slog.LevelWarn, fmt.Sprintf("self-metrics are incomplete: %v", err))
-	}
-	return errors.Join(errs...)
-}
-
-// branches are the console, and OTLP where log records leave the process. OTLP comes first: a console that blocks does not
-// keep a record from the collector.
-func (g *Guard) branches(console slog.Handler) []slog.Handler {
-	sc := g.cfg.signals[logs]
-	if sc.sends(exporterOTLP) || sc.sends(exporterGiven) {
-		return []slog.Handler{newOTLPHandler(g.loggerProvider, g.cfg.otlpLevel.value), console}
-	}
-	return []slog.Handler{console}
-}
-
-// quietly builds the exporters and providers without what they say about the environment: they parse it once more, print
-// what they cannot parse in full, secrets included, and the library has said it by then. Their words go through
-// OpenTelemetry's process-wide logger and error handler, so these are set here, under WithoutGlobals only when there is
-// something for the SDK to read. The error handler is put back; the logger cannot be.
-func quietly(listen bool, build func() error) (err error) {
-	process.quiet.Lock() // guards beside each other must not take one another's handler for the one to put back
-	defer process.quiet.Unlock()
+// withSDKMuted runs build, which makes the exporters and providers, and discards what they report
+// about the environment. They parse it again and print invalid values in full, including secrets;
+// the library has already reported them. These reports use OpenTelemetry's process-wide logger and
+// error handler, so both are set here. With WithoutGlobals they are set only if there is a variable
+// for the SDK to read. The error handler is restored; the logger cannot be.
+func withSDKMuted(listen bool, build func() error) (err error) {
+	process.sdkMuted.Lock() // a concurrent Init must not save this one's handler as the one to restore
+	defer process.sdkMuted.Unlock()
 	if listen {
 		before := otel.GetErrorHandler()
 		otel.SetLogger(process.relay.Logger())
@@ -196,9 +150,18 @@ func quietly(listen bool, build func() error) (err error) {
 	return err
 }
 
-// sharedGuard is what a second Init gets: the running guard's providers, propagator and logger, and nothing to shut down.
+// describedGuard returns the guard for cmd/telemetry. Nothing runs; it can only be described.
+func describedGuard(g *Guard) *Guard {
+	g.tracerProvider, g.meterProvider, g.loggerProvider = tracenoop.NewTracerProvider(), metricnoop.NewMeterProvider(),
+		lognoop.NewLoggerProvider()
+	g.logger, g.owner = slog.New(slog.DiscardHandler), &Guard{}
+	return g
+}
+
+// sharedGuard returns the guard of a second Init. It has the running guard's providers, propagator
+// and logger, and nothing to shut down.
 func sharedGuard(owner *Guard) *Guard {
-	return &Guard{
+	g := &Guard{
 		tracerProvider: process.providers.TracerProvider(),
 		meterProvider:  process.providers.MeterProvider(),
 		loggerProvider: process.providers.LoggerProvider(),
@@ -206,9 +169,11 @@ func sharedGuard(owner *Guard) *Guard {
 		logger:         owner.logger,
 		owner:          owner,
 	}
+	g.methods.UseThoseOf(&owner.methods)
+	return g
 }
 
-// globals is what Init sets for the process, and what Shutdown sets in its place.
+// globals are the values that Init sets for the process and those that Shutdown restores.
 type globals struct {
 	tracerProvider trace.TracerProvider
 	meterProvider  metric.MeterProvider
@@ -216,10 +181,10 @@ type globals struct {
 	propagator     propagation.TextMapPropagator
 	errorHandler   otel.ErrorHandler
 	logger         *slog.Logger
-	stdLog         stdLog // of what Init has set
+	stdLog         stdLog // after Init has set the logger
 }
 
-// stdLog is the state of the log package, which slog.SetDefault takes over.
+// stdLog is the state of the log package, which slog.SetDefault changes.
 type stdLog struct {
 	writer io.Writer
 	flags  int
@@ -235,8 +200,9 @@ func currentGlobals() globals {
 	}
 }
 
-// install sets the globals, once and last, and returns what gives them back. plain takes the place of slog's default then:
-// the last lines of a service are of the form and as masked as all others.
+// install sets the globals, as the last step of Init, and returns the function that restores them.
+// That function makes plain slog's default, so the service's last lines have the same format and
+// redaction as all others.
 func install(g *Guard, plain *slog.Logger) (release func() error) {
 	before := currentGlobals()
 	before.logger = plain
@@ -249,29 +215,38 @@ func install(g *Guard, plain *slog.Logger) (release func() error) {
 		logger:         g.logger,
 	}
 	process.relay.Use(g.selfLog)
-	otel.SetErrorHandler(mine.errorHandler) // before the providers: the switch reports instruments that it cannot make anew
+	otel.SetErrorHandler(mine.errorHandler) // before the providers: they report instruments that cannot be recreated
 	process.providers.Use(g.tracerProvider, g.meterProvider, g.loggerProvider)
 	otel.SetTracerProvider(mine.tracerProvider)
 	otel.SetMeterProvider(mine.meterProvider)
 	otel.SetLoggerProvider(mine.loggerProvider)
-	process.propagator.use(g.propagator)
+	process.propagator.Use(g.propagator)
+	process.methods.UseThoseOf(&g.methods)
 	otel.SetTextMapPropagator(mine.propagator)
 	if !process.logTurns.Take(logGrace, func() {
 		slog.SetDefault(mine.logger)
-		log.SetOutput(internallogs.NewStdWriter(log.Writer(), mine.logger.Handler(), g.earlyLogger))
+		log.SetOutput(logs.NewStdWriter(log.Writer(), mine.logger.Handler(), g.earlyLogger))
 		mine.stdLog = stdLog{log.Writer(), log.Flags()} // as slog has set it
 	}) {
-		g.selfLog.Say(slog.LevelWarn, fmt.Sprintf("a line of the log package has blocked for %s: slog's default and the log package "+
-			"come here after that line", logGrace))
+		g.selfLog.Say(lines.LogPackageBlocked(logGrace))
 	}
 	process.owner = g
 	return func() error {
 		process.Lock()
 		defer process.Unlock()
-		err := giveBack(&before, &mine)
+		err := restoreGlobals(&before, &mine)
 		process.providers.Use(nil, nil, nil)
+		process.methods.Use(nil)
 		process.relay.Use(nil)
 		process.owner = nil
 		return err
 	}
+}
+
+// earlyLogger reports, once, a logger that was made from slog's default before Init. It uses a
+// goroutine because it is called under the log package's lock, which an error handler may need.
+func (g *Guard) earlyLogger(place string) {
+	g.earlyLoggerOnce.Do(func() {
+		go g.selfLog.Say(lines.EarlyLogger(place))
+	})
 }

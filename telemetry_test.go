@@ -1,18 +1,12 @@
 package telemetry_test
 
 import (
-	"bytes"
-	"context"
 	"errors"
 	"log"
 	"log/slog"
-	"net/http"
-	"net/http/httptest"
-	"os"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.opentelemetry.io/otel"
@@ -25,67 +19,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-var protocols = []telemetry.Protocol{telemetry.ProtocolHTTP, telemetry.ProtocolGRPC}
-
-// syncBuffer is a log output that tests may read while the library writes.
-type syncBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *syncBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *syncBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// start runs Init without globals against the collector.
-func start(t *testing.T, c *otlptest.Collector, opts ...telemetry.Option) (*telemetry.Guard, *syncBuffer) {
-	t.Helper()
-	console := &syncBuffer{}
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithServiceName("test"), telemetry.WithLogOutput(console),
-		telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithOptions(opts...))
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = guard.Shutdown(context.Background()) })
-	return guard, console
-}
-
-// record makes one item of each signal on the guard's own providers.
-func record(ctx context.Context, g *telemetry.Guard, name string) {
-	ctx, span := g.TracerProvider().Tracer("test").Start(ctx, name)
-	counter, _ := g.MeterProvider().Meter("test").Int64Counter(strings.ReplaceAll(name, " ", "."))
-	counter.Add(ctx, 1)
-	g.Logger().InfoContext(ctx, name)
-	span.End()
-}
-
-func names[T, N any](items []T, name func(T) N) []N {
-	var all []N
-	for _, item := range items {
-		all = append(all, name(item))
-	}
-	return all
-}
-
-func spanNames(c *otlptest.Collector) []string {
-	return names(c.Spans(), func(s otlptest.Span) string { return s.Name })
-}
-
-func logBodies(c *otlptest.Collector) []string {
-	return names(c.LogRecords(), func(r otlptest.LogRecord) string { return r.Body.(string) })
-}
-
-func metricNames(c *otlptest.Collector) []string {
-	return names(c.Metrics(), func(m otlptest.Metric) string { return m.Name })
-}
-
-func TestThreeLinesAndAnEndpointAreEnough(t *testing.T) {
+func TestThreeLinesAndAnEndpointDeliverAllSignals(t *testing.T) {
 	for _, protocol := range protocols {
 		t.Run(string(protocol), func(t *testing.T) {
 			c := otlptest.New(t)
@@ -93,7 +27,8 @@ func TestThreeLinesAndAnEndpointAreEnough(t *testing.T) {
 			if protocol != telemetry.ProtocolHTTP {
 				t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", string(protocol))
 			}
-			guard, err := telemetry.Init(t.Context(), telemetry.WithServiceName("checkout"), telemetry.WithLogOutput(&syncBuffer{}))
+			guard, err := telemetry.Init(t.Context(), telemetry.WithServiceName("checkout"),
+				telemetry.WithLogOutput(&syncBuffer{}))
 			require.NoError(t, err)
 
 			ctx, span := otel.Tracer("app").Start(t.Context(), "order")
@@ -132,18 +67,18 @@ func TestThreeLinesAndAnEndpointAreEnough(t *testing.T) {
 	}
 }
 
-func TestWrongSettingsAreReportedTogetherAndTheRestRuns(t *testing.T) {
+func TestInvalidSettingsAreReportedTogetherAndTheRestRuns(t *testing.T) {
 	c := otlptest.New(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "carrier:pigeon://x")
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "-1")
 	console := &syncBuffer{}
 	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(console),
-		telemetry.WithServiceName(""),
-		telemetry.ForMetrics(telemetry.WithProtocol("udp")),
+		telemetry.WithServiceName(""), telemetry.ForMetrics(telemetry.WithProtocol("udp")),
 		telemetry.ForLogs(telemetry.WithEndpoint(c.HTTPEndpoint())),
 		telemetry.WithShutdownTimeout(-1))
 	require.NotNil(t, guard)
-	for _, part := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "WithServiceName", `WithProtocol("udp") is unknown`, "WithShutdownTimeout"} {
+	for _, part := range []string{"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "WithServiceName",
+		`WithProtocol("udp") is unknown`, "WithShutdownTimeout"} {
 		require.ErrorContains(t, err, part)
 	}
 	require.Contains(t, console.String(), "OTEL_BSP_MAX_QUEUE_SIZE", "what falls back is a warning")
@@ -165,22 +100,17 @@ func TestNegativeQueueSizeWarnsAndRuns(t *testing.T) {
 	record(t.Context(), guard, "x")
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Equal(t, []string{"x"}, spanNames(c))
-	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE", "OTEL_BSP_SCHEDULE_DELAY"} {
+	for _, name := range []string{"OTEL_BSP_MAX_QUEUE_SIZE", "OTEL_BSP_MAX_EXPORT_BATCH_SIZE",
+		"OTEL_BSP_SCHEDULE_DELAY"} {
 		require.Equal(t, 1, strings.Count(console.String(), name+`=\"-1\" must be`), console.String())
 	}
 }
 
-// Package-level instruments, as services write them: they must follow every Init.
-var (
-	packageTracer     = otel.Tracer("package")
-	packageLogger     = otel.Logger("package")
-	packageCounter, _ = otel.Meter("package").Int64Counter("package.counter")
-)
-
-func TestInitShutdownInit(t *testing.T) {
+func TestInitAgainAfterShutdown(t *testing.T) {
 	for i := range 3 {
 		c := otlptest.New(t)
-		guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+		guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+			telemetry.WithLogOutput(&syncBuffer{}))
 		require.NoError(t, err)
 		ctx, span := packageTracer.Start(t.Context(), "package span")
 		packageCounter.Add(ctx, int64(i+1))
@@ -200,13 +130,14 @@ func TestInitShutdownInit(t *testing.T) {
 	}
 }
 
-// Instrumentation asks for the propagator once, when it is made.
+// Instrumentation gets the propagator once, when it is created.
 func TestPropagatorFollowsTheNextInit(t *testing.T) {
 	var asked []propagation.TextMapPropagator
 	for _, names := range []string{"tracecontext", "baggage", "none"} {
 		asked = append(asked, otel.GetTextMapPropagator())
 		t.Setenv("OTEL_PROPAGATORS", names)
-		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+		guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(),
+			telemetry.WithoutMetrics(), telemetry.WithoutLogs())
 		require.NoError(t, err)
 		asked = append(asked, otel.GetTextMapPropagator())
 		for i, p := range asked {
@@ -216,8 +147,9 @@ func TestPropagatorFollowsTheNextInit(t *testing.T) {
 	}
 }
 
-// A preset may say "what there is, and B3"; the global propagator as a part of itself would end the process.
-func TestGlobalPropagatorIsNoPartOfItself(t *testing.T) {
+// A preset may combine the current propagator with B3. A global propagator that contains itself
+// would crash the process.
+func TestTheGlobalPropagatorCannotContainItself(t *testing.T) {
 	if !isChild() {
 		runChild(t, "OTEL_PROPAGATORS=baggage")
 		return
@@ -225,13 +157,17 @@ func TestGlobalPropagatorIsNoPartOfItself(t *testing.T) {
 	first := otel.GetTextMapPropagator()
 	for range 2 {
 		for _, global := range []propagation.TextMapPropagator{first, otel.GetTextMapPropagator()} {
-			guard, err := telemetry.Init(t.Context(), telemetry.WithPropagators(global, propagation.TraceContext{}), telemetry.WithLogOutput(&syncBuffer{}),
+			guard, err := telemetry.Init(t.Context(), telemetry.WithPropagators(global, propagation.TraceContext{}),
+				telemetry.WithLogOutput(&syncBuffer{}),
 				telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
-			require.ErrorContains(t, err, "telemetry: WithPropagators must not contain OpenTelemetry's global propagator")
+			require.ErrorContains(t, err, "telemetry: WithPropagators must not contain OpenTelemetry's global "+
+				"propagator")
 			require.Equal(t, []string{"baggage"}, otel.GetTextMapPropagator().Fields(), "the variable counts")
 
-			follower, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithPropagators(otel.GetTextMapPropagator()),
-				telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+			follower, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(),
+				telemetry.WithPropagators(otel.GetTextMapPropagator()),
+				telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithoutTraces(), telemetry.WithoutMetrics(),
+				telemetry.WithoutLogs())
 			require.NoError(t, err)
 			require.Equal(t, []string{"baggage"}, follower.Propagator().Fields())
 			require.NoError(t, follower.Shutdown(t.Context()))
@@ -242,7 +178,8 @@ func TestGlobalPropagatorIsNoPartOfItself(t *testing.T) {
 
 func TestSecondInitSharesTheFirst(t *testing.T) {
 	c := otlptest.New(t)
-	first, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+	first, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err)
 	second, err := telemetry.Init(t.Context())
 	require.ErrorIs(t, err, telemetry.ErrAlreadyInitialized)
@@ -255,12 +192,13 @@ func TestSecondInitSharesTheFirst(t *testing.T) {
 	require.NoError(t, first.Shutdown(t.Context()))
 	require.ElementsMatch(t, []string{"through the second", "through the first"}, spanNames(c))
 
-	third, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+	third, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err, "after the first guard's shutdown the globals are free")
 	require.NoError(t, third.Shutdown(t.Context()))
 }
 
-func TestWithoutGlobalsSideBySide(t *testing.T) {
+func TestGuardsWithoutGlobalsDoNotInterfere(t *testing.T) {
 	before := slog.Default()
 	tp := otel.GetTracerProvider()
 	var collectors [3]*otlptest.Collector
@@ -281,19 +219,9 @@ func TestWithoutGlobalsSideBySide(t *testing.T) {
 	require.Equal(t, tp, otel.GetTracerProvider())
 }
 
-// restoreLoggers puts slog's default and the log package back after the test.
-func restoreLoggers(t *testing.T) {
-	logger, output, flags := slog.Default(), log.Writer(), log.Flags()
-	t.Cleanup(func() {
-		slog.SetDefault(logger)
-		log.SetOutput(output)
-		log.SetFlags(flags)
-	})
-}
-
-// The last lines of a service that stops are as those before: of the same form, masked, and of the same level. The
-// collector gets none of them.
-func TestAfterShutdownTheLogGoesOnOnTheConsole(t *testing.T) {
+// The last lines of a service that stops look like those before: of the same form, masked, and of
+// the same level. The collector gets none of them.
+func TestLoggingContinuesOnTheConsoleAfterShutdown(t *testing.T) {
 	if !isChild() {
 		runChild(t) // where slog's first handler is still the default
 		return
@@ -302,12 +230,14 @@ func TestAfterShutdownTheLogGoesOnOnTheConsole(t *testing.T) {
 	c := otlptest.New(t)
 	console := &syncBuffer{}
 	begin := func(opts ...telemetry.Option) *telemetry.Guard {
-		guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console), telemetry.WithOptions(opts...))
+		guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+			telemetry.WithLogOutput(console), telemetry.WithOptions(opts...))
 		require.NoError(t, err)
 		return guard
 	}
 	for _, round := range []string{"first", "second"} { // the second Init replaces what the first Shutdown has left
-		guard := begin(telemetry.WithLogLevel(slog.LevelWarn), telemetry.ForLogs(telemetry.WithLogLevel(slog.LevelDebug)))
+		guard := begin(telemetry.WithLogLevel(slog.LevelWarn),
+			telemetry.ForLogs(telemetry.WithLogLevel(slog.LevelDebug)))
 		derived := slog.With("order.id", 7).WithGroup("card")
 		derived.Warn("before " + round)
 		require.NoError(t, guard.Shutdown(t.Context()))
@@ -338,14 +268,16 @@ func TestAfterShutdownTheLogGoesOnOnTheConsole(t *testing.T) {
 	require.NoError(t, guard.Shutdown(t.Context()))
 	said := len(console.String())
 	log.Print("of the log package")
-	require.Regexp(t, `^{"time":"[^"]+","level":"INFO","msg":"of the log package"}\n$`, console.String()[said:], "once, and as slog's")
+	require.Regexp(t, `^{"time":"[^"]+","level":"INFO","msg":"of the log package"}\n$`, console.String()[said:],
+		"once, and as slog's")
 }
 
-// What a service has set itself stays.
-func TestShutdownLeavesTheLogPackageOfTheService(t *testing.T) {
+// An output that the service has set itself stays.
+func TestShutdownKeepsTheServicesLogOutput(t *testing.T) {
 	restoreLoggers(t)
 	console, own := &syncBuffer{}, &syncBuffer{}
-	guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(console), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
+	guard, err := telemetry.Init(t.Context(), telemetry.WithLogOutput(console), telemetry.WithoutTraces(),
+		telemetry.WithoutMetrics(), telemetry.WithoutLogs())
 	require.NoError(t, err)
 	log.SetOutput(own)
 	require.NoError(t, guard.Shutdown(t.Context()))
@@ -355,12 +287,13 @@ func TestShutdownLeavesTheLogPackageOfTheService(t *testing.T) {
 	require.Contains(t, console.String(), `"msg":"on the console"`)
 }
 
-func TestShutdownPutsTheGlobalsBack(t *testing.T) {
+func TestShutdownRestoresTheGlobals(t *testing.T) {
 	restoreLoggers(t)
 	propagator := otel.GetTextMapPropagator()
 	console := &syncBuffer{}
 	c := otlptest.New(t)
-	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console))
+	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithLogOutput(console))
 	require.NoError(t, err)
 	require.ElementsMatch(t, []string{"traceparent", "tracestate", "baggage"}, otel.GetTextMapPropagator().Fields())
 	log.Print("from the log package")
@@ -378,7 +311,8 @@ func TestConcurrentInitsAgreeOnOneOwner(t *testing.T) {
 	var wg sync.WaitGroup
 	for i := range guards {
 		wg.Go(func() {
-			guards[i], errs[i] = telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+			guards[i], errs[i] = telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+				telemetry.WithLogOutput(&syncBuffer{}))
 		})
 	}
 	wg.Wait()
@@ -401,24 +335,26 @@ func TestConcurrentInitsAgreeOnOneOwner(t *testing.T) {
 	}
 }
 
-func TestPanicOfAViewSwitchesMetricsOff(t *testing.T) {
+func TestAPanicInAViewDisablesMetrics(t *testing.T) {
 	c := otlptest.New(t)
 	explode := telemetry.WithViews(func(sdkmetric.Instrument) (sdkmetric.Stream, bool) { panic("view") })
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithEndpoint(c.HTTPEndpoint()), explode)
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}),
+		telemetry.WithEndpoint(c.HTTPEndpoint()), explode)
 	require.ErrorContains(t, err, "telemetry: metrics are off: panic: view")
 	record(t.Context(), guard, "x")
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Equal(t, []string{"x"}, spanNames(c))
 }
 
-// Instruments from before Init are made anew in it, and go through the views there.
-func TestPanicOfAViewCostsAnEarlierInstrumentOnly(t *testing.T) {
+// Instruments from before Init are created again in it, and pass through the views there.
+func TestAPanicInAViewCostsOnlyTheEarlierInstrument(t *testing.T) {
 	broken, err := otel.Meter("earlier").Int64Counter("earlier.broken")
 	require.NoError(t, err)
 	sound, err := otel.Meter("earlier").Int64Counter("earlier.sound")
 	require.NoError(t, err)
 	c, console := otlptest.New(t), &syncBuffer{}
-	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console),
+	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithLogOutput(console),
 		telemetry.WithViews(func(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 			if i.Name == "earlier.broken" {
 				panic("view")
@@ -431,11 +367,12 @@ func TestPanicOfAViewCostsAnEarlierInstrumentOnly(t *testing.T) {
 	require.NoError(t, guard.Shutdown(t.Context()))
 	require.Contains(t, metricNames(c), "earlier.sound")
 	require.NotContains(t, metricNames(c), "earlier.broken")
-	require.Contains(t, console.String(), "metrics after a switch of providers: panic: view")
+	require.Contains(t, console.String(), "could not switch to the new OpenTelemetry providers: panic: view")
 }
 
-// An operator's injection reaches services that name themselves, too: that is worth a line and no warning.
-func TestANameThatTheOptionOverrulesIsARemark(t *testing.T) {
+// An operator's variable also reaches services that set their own name. That deserves a remark and
+// not a warning.
+func TestAnOverriddenServiceNameIsARemark(t *testing.T) {
 	t.Setenv("OTEL_SERVICE_NAME", "injected")
 	c := otlptest.New(t)
 	guard, console := start(t, c, telemetry.WithServiceName("checkout"))
@@ -447,10 +384,11 @@ func TestANameThatTheOptionOverrulesIsARemark(t *testing.T) {
 	require.Regexp(t, `(?m)^remarks\n  WithServiceName\("checkout"\) overrides`, guard.Describe())
 }
 
-func TestShutdownLeavesForeignGlobalsAlone(t *testing.T) {
+func TestShutdownKeepsGlobalsThatTheServiceSet(t *testing.T) {
 	before := otel.GetTextMapPropagator()
 	t.Cleanup(func() { otel.SetTextMapPropagator(before) })
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithLogOutput(&syncBuffer{}))
+	guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(),
+		telemetry.WithoutLogs(), telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err)
 	mine, previous := propagation.NewCompositeTextMapPropagator(propagation.Baggage{}), slog.Default()
 	logger := slog.New(slog.DiscardHandler)
@@ -475,7 +413,7 @@ func TestNilGuardIsSafe(t *testing.T) {
 	require.Same(t, slog.Default(), guard.Logger())
 }
 
-func TestSwitchedOffSignals(t *testing.T) {
+func TestDisabledSignalsSendNothing(t *testing.T) {
 	tests := []struct {
 		name                 string
 		env                  map[string]string
@@ -486,7 +424,8 @@ func TestSwitchedOffSignals(t *testing.T) {
 		{name: "without traces", opts: []telemetry.Option{telemetry.WithoutTraces()}, metric: true, logs: true},
 		{name: "without metrics", opts: []telemetry.Option{telemetry.WithoutMetrics()}, traces: true, logs: true},
 		{name: "without logs", opts: []telemetry.Option{telemetry.WithoutLogs()}, traces: true, metric: true},
-		{name: "exporter none", env: map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "NONE"}, metric: true},
+		{name: "exporter none", env: map[string]string{"OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "NONE"},
+			metric: true},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -502,8 +441,10 @@ func TestSwitchedOffSignals(t *testing.T) {
 			require.Equal(t, tt.logs, len(c.LogRecords()) > 0)
 			require.Contains(t, console.String(), `"msg":"x"`, "the console log always works")
 
-			remote := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2}, Remote: true})
-			ctx, span := guard.TracerProvider().Tracer("x").Start(trace.ContextWithRemoteSpanContext(t.Context(), remote), "x")
+			remote := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{2},
+				Remote: true})
+			ctx, span := guard.TracerProvider().Tracer("x").Start(trace.ContextWithRemoteSpanContext(t.Context(),
+				remote), "x")
 			defer span.End()
 			carrier := propagation.MapCarrier{}
 			guard.Propagator().Inject(ctx, carrier)
@@ -512,119 +453,7 @@ func TestSwitchedOffSignals(t *testing.T) {
 	}
 }
 
-func TestTLS(t *testing.T) {
-	certs, err := otlptest.TestCertificates(t.TempDir())
-	require.NoError(t, err)
-	for _, protocol := range protocols {
-		t.Run(string(protocol), func(t *testing.T) {
-			t.Run("certificate files", func(t *testing.T) {
-				c := otlptest.New(t, otlptest.WithTLS(certs.MutualServer))
-				t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", certs.CAFile)
-				t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE", certs.ClientCertFile)
-				t.Setenv("OTEL_EXPORTER_OTLP_CLIENT_KEY", certs.ClientKeyFile)
-				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol))
-				record(t.Context(), guard, "x")
-				require.NoError(t, guard.Shutdown(t.Context()))
-				require.Equal(t, []string{"x"}, spanNames(c))
-				require.Equal(t, []string{"x"}, logBodies(c))
-				require.Contains(t, metricNames(c), "x")
-			})
-			t.Run("option", func(t *testing.T) {
-				c := otlptest.New(t, otlptest.WithTLS(certs.MutualServer))
-				guard, _ := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol), telemetry.WithTLSConfig(certs.Client))
-				record(t.Context(), guard, "x")
-				require.NoError(t, guard.Shutdown(t.Context()))
-				require.Equal(t, []string{"x"}, spanNames(c))
-			})
-			t.Run("https is never downgraded", func(t *testing.T) {
-				c := otlptest.New(t, otlptest.WithTLS(certs.Server))
-				t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", c.Endpoint(string(protocol)))
-				t.Setenv("OTEL_EXPORTER_OTLP_PROTOCOL", string(protocol))
-				t.Setenv("OTEL_EXPORTER_OTLP_INSECURE", "true")
-				t.Setenv("OTEL_EXPORTER_OTLP_TRACES_INSECURE", "true")
-				t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", certs.CAFile)
-				guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}))
-				require.NoError(t, err)
-				record(t.Context(), guard, "x")
-				require.NoError(t, guard.Shutdown(t.Context()))
-				require.Equal(t, []string{"x"}, spanNames(c))
-				require.Zero(t, c.PlaintextBytes())
-
-				t.Setenv("OTEL_EXPORTER_OTLP_CERTIFICATE", "")
-				guard, err = telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithShutdownTimeout(time.Second))
-				require.NoError(t, err)
-				record(t.Context(), guard, "y")
-				require.Error(t, guard.Shutdown(t.Context()), "an unknown authority is refused")
-				require.Equal(t, []string{"x"}, spanNames(c))
-				require.Zero(t, c.PlaintextBytes())
-			})
-		})
-	}
-}
-
-func TestRedirectsAreNotFollowed(t *testing.T) {
-	c := otlptest.New(t)
-	redirect := httptest.NewServer(http.RedirectHandler(c.HTTPEndpoint()+"/v1/traces", http.StatusTemporaryRedirect))
-	defer redirect.Close()
-	guard, _ := start(t, c, telemetry.WithEndpoint(redirect.URL), telemetry.WithHeaders(map[string]string{"api-key": "s3cr3t"}), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
-	record(t.Context(), guard, "x")
-	_ = guard.Shutdown(t.Context())
-	require.Empty(t, c.Requests(), "the headers' secrets stay with the configured host")
-}
-
-func TestHeadersTravelWithEachSignal(t *testing.T) {
-	for _, protocol := range protocols {
-		c := otlptest.New(t)
-		guard, console := start(t, c, telemetry.WithEndpoint(c.Endpoint(string(protocol))), telemetry.WithProtocol(protocol),
-			telemetry.WithHeaders(map[string]string{"api-key": "s3cr3t"}), telemetry.ForLogs(telemetry.WithHeaders(map[string]string{"api-key": "other"})))
-		record(t.Context(), guard, "x")
-		require.NoError(t, guard.Shutdown(t.Context()))
-		for _, request := range c.Requests() {
-			want := "s3cr3t"
-			if request.Signal == otlptest.Logs {
-				want = "other"
-			}
-			require.Equal(t, want, request.Header.Get("api-key"), request.Signal)
-		}
-		require.NotContains(t, console.String(), "s3cr3t")
-	}
-}
-
-// TestMalformedHeaderNeverAppears runs a whole process, because the exporters print through globals of their own.
-func TestMalformedHeaderNeverAppears(t *testing.T) {
-	if isChild() {
-		opts := []telemetry.Option{telemetry.WithShutdownTimeout(time.Second)}
-		if os.Getenv("GLOBALS") == "without" {
-			opts = append(opts, telemetry.WithoutGlobals())
-		}
-		guard, err := telemetry.Init(t.Context(), opts...)
-		log.Print(err)
-		record(t.Context(), guard, "x")
-		log.Print(guard.Shutdown(t.Context()))
-		return
-	}
-	t.Parallel()
-	atOnce(t, overProtocols("with", "without"), func(c protocolCase[string]) string { return c.of + " globals over " + string(c.protocol) },
-		func(t *testing.T, c protocolCase[string]) {
-			output := runTest(t, "TestMalformedHeaderNeverAppears", "GLOBALS="+c.of, "OTEL_EXPORTER_OTLP_PROTOCOL="+string(c.protocol),
-				"OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "OTEL_LOG_LEVEL=debug",
-				"OTEL_EXPORTER_OTLP_HEADERS=s3cr3tA,authorization=Bearer%zzs3cr3tB,b ad=s3cr3tC", "OTEL_EXPORTER_OTLP_LOGS_HEADERS=s3cr3tD",
-				"OTEL_RESOURCE_ATTRIBUTES=team=pay,password-s3cr3tE", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT=https://user:s3cr3tF@host:bad")
-			require.Contains(t, output, "malformed and left out")
-			require.NotContains(t, output, "s3cr3t")
-		})
-}
-
-func TestMissingEndpointDoesNotDelayTheStart(t *testing.T) {
-	begin := time.Now()
-	guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(&syncBuffer{}), telemetry.WithEndpoint("http://127.0.0.1:1"),
-		telemetry.WithShutdownTimeout(500*time.Millisecond))
-	require.NoError(t, err)
-	require.Less(t, time.Since(begin), 2*time.Second)
-	require.ErrorContains(t, guard.Shutdown(t.Context()), "metrics", "the runtime metrics could not be delivered")
-}
-
-func TestErrorHandlerReceivesWhatTheLibrarySays(t *testing.T) {
+func TestErrorHandlerReceivesTheLibrarysErrors(t *testing.T) {
 	c := otlptest.New(t)
 	t.Setenv("OTEL_BSP_MAX_QUEUE_SIZE", "many")
 	var said []string
@@ -633,27 +462,31 @@ func TestErrorHandlerReceivesWhatTheLibrarySays(t *testing.T) {
 	require.Len(t, said, 1)
 	require.Contains(t, said[0], "OTEL_BSP_MAX_QUEUE_SIZE")
 
-	_, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(error) { panic("handler") })),
+	_, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(),
+		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(error) { panic("handler") })),
 		telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs())
 	require.NoError(t, err, "a handler that panics does not take Init with it")
 	require.NotContains(t, console.String(), "OTEL_BSP_MAX_QUEUE_SIZE")
 }
 
-func TestSDKErrorsReachTheConsoleOncePerCause(t *testing.T) {
+func TestSDKErrorsAreLoggedOncePerCause(t *testing.T) {
 	console := &syncBuffer{}
 	c := otlptest.New(t)
-	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(console))
+	guard, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithLogOutput(console))
 	require.NoError(t, err)
 	for range 100 {
 		otel.Handle(errors.New("the same trouble"))
 	}
 	require.NoError(t, guard.Shutdown(t.Context()))
-	require.Equal(t, 2, strings.Count(console.String(), "the same trouble"), "once at once, and once at the end with the count")
+	require.Equal(t, 2, strings.Count(console.String(), "the same trouble"),
+		"once at once, and once at the end with the count")
 	require.Contains(t, console.String(), `"msg":"telemetry: the same trouble: 100 times in the last `)
-	require.NotContains(t, strings.Join(logBodies(c), " "), "trouble", "the library's own lines never travel through the OTLP branch")
+	require.NotContains(t, strings.Join(logBodies(c), " "), "trouble",
+		"the library's own lines never travel through the OTLP branch")
 }
 
-func TestGuardsWithoutGlobalsSayWhoTheyAre(t *testing.T) {
+func TestGuardsWithoutGlobalsLogTheirServiceName(t *testing.T) {
 	c := otlptest.New(t)
 	_, console := start(t, c, telemetry.WithServiceName("gateway"))
 	require.Equal(t, 1, strings.Count(console.String(), "\n"), console)
@@ -661,20 +494,23 @@ func TestGuardsWithoutGlobalsSayWhoTheyAre(t *testing.T) {
 	require.Equal(t, 1, strings.Count(console.String(), `"service.name":`))
 }
 
-// Two guards of one process describe the same configuration alike, although their ids differ.
-func TestDescriptionsCanBeCompared(t *testing.T) {
+// Two guards of one process with the same configuration have the same description, although their
+// ids differ.
+func TestEqualConfigurationsHaveEqualDescriptions(t *testing.T) {
 	c := otlptest.New(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_HEADERS", "api-key=s3cr3t")
 	t.Setenv("OTEL_TRACE_EXPORTER", "console")
 	one, console := start(t, c)
 	two, _ := start(t, c)
 	require.Equal(t, one.Describe(), two.Describe())
-	require.Contains(t, one.Describe(), "  OTEL_TRACE_EXPORTER is not a known variable and is ignored; did you mean OTEL_TRACES_EXPORTER?\n")
+	require.Contains(t, one.Describe(),
+		"  OTEL_TRACE_EXPORTER is not a known variable and is ignored; did you mean OTEL_TRACES_EXPORTER?\n")
 	require.Equal(t, 1, strings.Count(console.String(), "OTEL_TRACE_EXPORTER"))
 	require.Regexp(t, `(?m)^  traces headers +api-key=<redacted> +OTEL_EXPORTER_OTLP_HEADERS +-$`, one.Describe())
 	require.NotContains(t, one.Describe(), "s3cr3t")
 
-	owner, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithLogOutput(&syncBuffer{}))
+	owner, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithLogOutput(&syncBuffer{}))
 	require.NoError(t, err)
 	shared, err := telemetry.Init(t.Context())
 	require.ErrorIs(t, err, telemetry.ErrAlreadyInitialized)
@@ -682,4 +518,21 @@ func TestDescriptionsCanBeCompared(t *testing.T) {
 	require.NoError(t, owner.Shutdown(t.Context()))
 	var none *telemetry.Guard
 	require.NotEmpty(t, none.Describe())
+}
+
+// Package-level instruments, as services write them, must follow every Init.
+var (
+	packageTracer     = otel.Tracer("package")
+	packageLogger     = otel.Logger("package")
+	packageCounter, _ = otel.Meter("package").Int64Counter("package.counter")
+)
+
+// restoreLoggers puts slog's default and the log package back after the test.
+func restoreLoggers(t *testing.T) {
+	logger, output, flags := slog.Default(), log.Writer(), log.Flags()
+	t.Cleanup(func() {
+		slog.SetDefault(logger)
+		log.SetOutput(output)
+		log.SetFlags(flags)
+	})
 }

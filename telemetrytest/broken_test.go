@@ -12,8 +12,8 @@ import (
 	"github.com/fleetotel/telemetry/telemetrytest"
 )
 
-// TestABrokenServiceFailsWithItsTrace has a service that loses the trace on its way to the card, and its test as a service
-// would write it, run by go test.
+// TestABrokenServiceFailsWithItsTrace has a service that loses the trace on its way to the card,
+// and its test as a service would write it, run by go test.
 func TestABrokenServiceFailsWithItsTrace(t *testing.T) {
 	if !isChild() {
 		output := failingChild(t)
@@ -40,5 +40,6 @@ func TestABrokenServiceFailsWithItsTrace(t *testing.T) {
 	})
 	post(telemetry.Handler(mux, telemetry.WithGuard(rec.Guard)), "/orders/7")
 
-	rec.RequireSpan(t, "POST /orders/{id}", attribute.String("http.route", "/orders/{id}")).RequireChild(t, "charge card")
+	rec.RequireSpan(t, "POST /orders/{id}", attribute.String("http.route", "/orders/{id}")).RequireChild(t,
+		"charge card")
 }

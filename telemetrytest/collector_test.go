@@ -5,10 +5,13 @@ import (
 	"context"
 	"io"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/metric"
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/grpc/codes"
@@ -20,7 +23,8 @@ import (
 
 // endpoints are a collector's, by protocol.
 func endpoints(c *telemetrytest.Collector) map[telemetry.Protocol]string {
-	return map[telemetry.Protocol]string{telemetry.ProtocolHTTP: c.HTTPEndpoint(), telemetry.ProtocolGRPC: c.GRPCEndpoint()}
+	return map[telemetry.Protocol]string{telemetry.ProtocolHTTP: c.HTTPEndpoint(),
+		telemetry.ProtocolGRPC: c.GRPCEndpoint()}
 }
 
 // TestCollectorOfAServiceThatInitsItself has a guard that the collector knows nothing about.
@@ -30,8 +34,10 @@ func TestCollectorOfAServiceThatInitsItself(t *testing.T) {
 		t.Run(string(protocol), func(t *testing.T) {
 			t.Parallel()
 			c := telemetrytest.NewCollector(t)
-			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithEndpoint(endpoints(c)[protocol]),
-				telemetry.WithProtocol(protocol), telemetry.WithLogOutput(io.Discard), telemetry.WithHeaders(map[string]string{"api-key": "s3cr3t"}),
+			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(),
+				telemetry.WithEndpoint(endpoints(c)[protocol]),
+				telemetry.WithProtocol(protocol), telemetry.WithLogOutput(io.Discard),
+				telemetry.WithHeaders(map[string]string{"api-key": "s3cr3t"}),
 				telemetry.WithAdaptiveSampling(telemetry.Sampling{}))
 			require.NoError(t, err)
 			go func() {
@@ -48,7 +54,8 @@ func TestCollectorOfAServiceThatInitsItself(t *testing.T) {
 				require.True(t, r.Accepted)
 				require.Positive(t, r.Items)
 				require.Positive(t, r.Bytes)
-				require.Contains(t, []telemetrytest.Signal{telemetrytest.Traces, telemetrytest.Metrics, telemetrytest.Logs}, r.Signal)
+				require.Contains(t, []telemetrytest.Signal{telemetrytest.Traces, telemetrytest.Metrics,
+					telemetrytest.Logs}, r.Signal)
 			}
 		})
 	}
@@ -60,10 +67,12 @@ func TestFaults(t *testing.T) {
 		fault    telemetrytest.Fault
 		rejected bool // for good: the service gives up
 	}{
-		"delay":            {telemetrytest.Fault{Delay: 10 * time.Millisecond}, false},
-		"unavailable":      {telemetrytest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable, Times: 1}, false},
-		"cut":              {telemetrytest.Fault{Cut: true, Times: 1}, false},
-		"refused":          {telemetrytest.Fault{HTTPStatus: http.StatusBadRequest, GRPCCode: codes.InvalidArgument, Message: "bad span"}, true},
+		"delay": {telemetrytest.Fault{Delay: 10 * time.Millisecond}, false},
+		"unavailable": {telemetrytest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable,
+			Times: 1}, false},
+		"cut": {telemetrytest.Fault{Cut: true, Times: 1}, false},
+		"refused": {telemetrytest.Fault{HTTPStatus: http.StatusBadRequest, GRPCCode: codes.InvalidArgument,
+			Message: "bad span"}, true},
 		"partially stored": {telemetrytest.Fault{Rejected: 3, Message: "quota"}, true},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -82,7 +91,8 @@ func TestFaults(t *testing.T) {
 	}
 }
 
-// TestHangIsHealedByTheEndOfTheTest would otherwise use all of the shutdown's time, and say so in the log.
+// TestHangIsHealedByTheEndOfTheTest would otherwise use all of the shutdown's time, and say so in
+// the log.
 func TestHangIsHealedByTheEndOfTheTest(t *testing.T) {
 	t.Parallel()
 	f := run(t, func(tb testing.TB) {
@@ -90,14 +100,16 @@ func TestHangIsHealedByTheEndOfTheTest(t *testing.T) {
 		r.SetFault(telemetrytest.Fault{Hang: true})
 		order(r.Guard)
 		go func() { _ = r.Guard.ForceFlush(context.Background()) }()
-		require.Eventually(tb, func() bool { return len(r.Requests()) == 3 }, waitFor, tick, "they can be seen, although they have no answer")
+		require.Eventually(tb, func() bool { return len(r.Requests()) == 3 }, waitFor, tick,
+			"they can be seen, although they have no answer")
 		require.False(tb, r.Requests()[0].Accepted)
 	})
 	require.Empty(t, f.failures)
 	require.Empty(t, f.logs)
 }
 
-// TestAFaultOutlivesASubtest has a service that begins and ends at the collector of the test around it.
+// TestAFaultOutlivesASubtest has a service that begins and ends at the collector of the test around
+// it.
 func TestAFaultOutlivesASubtest(t *testing.T) {
 	t.Parallel()
 	r := telemetrytest.Start(t, telemetry.WithoutGlobals())
@@ -126,7 +138,8 @@ func TestAnOutage(t *testing.T) {
 	r.RequireLog(t, "order received")
 }
 
-// TestASpanThatIsSentAgainIsThereOnce sends one request twice, as a client does that has not had its answer.
+// TestASpanThatIsSentAgainIsThereOnce sends one request twice, as a client does that has not had
+// its answer.
 func TestASpanThatIsSentAgainIsThereOnce(t *testing.T) {
 	t.Parallel()
 	c := telemetrytest.NewCollector(t)
@@ -184,4 +197,22 @@ func TestAPortThatIsTakenFailsTheTest(t *testing.T) {
 	closed.Up()
 	require.Len(t, f.failures, 1)
 	require.Contains(t, f.failures[0], "the collector does not come up again")
+}
+
+// The exporter splits a request that is too large, so that the points of one metric arrive in several.
+func TestAMetricMayArriveInSeveralRequests(t *testing.T) {
+	t.Parallel()
+	r := telemetrytest.Start(t, telemetry.WithoutGlobals())
+	counter, err := r.Guard.MeterProvider().Meter("t").Int64Counter("orders")
+	require.NoError(t, err)
+	r.SetMaxRequestBytes(2000)
+	for i := range 20 {
+		counter.Add(t.Context(), 1, metric.WithAttributes(attribute.Int("shop", i),
+			attribute.String("town", strings.Repeat("x", 100))))
+	}
+	require.EqualValues(t, 20, r.RequireMetric(t, "orders").Total())
+	require.Greater(t, len(r.Requests()), 2)
+	counter.Add(t.Context(), 1, metric.WithAttributes(attribute.Int("shop", 0),
+		attribute.String("town", strings.Repeat("x", 100))))
+	require.EqualValues(t, 21, r.RequireMetric(t, "orders").Total())
 }

@@ -16,7 +16,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// The server's model spells kinds and codes as OTLP does; the names here are those of OpenTelemetry's Go API.
+// The server uses OTLP's names for kinds and codes. The names here are those of OpenTelemetry's Go
+// API.
 
 func spanOf(s otlptest.Span) *Span {
 	return &Span{
@@ -41,8 +42,9 @@ var statusCodes = map[string]codes.Code{"ok": codes.Ok, "error": codes.Error}
 
 func logOf(r otlptest.LogRecord) LogRecord {
 	record := LogRecord{
-		Time: r.Time, Severity: log.Severity(r.Severity), Body: r.Body, EventName: r.EventName, Attributes: r.Attributes,
-		TraceID: r.TraceID, SpanID: r.SpanID, Resource: r.Resource, Scope: Scope{r.Scope.Name, r.Scope.Version},
+		Time: r.Time, Severity: log.Severity(r.Severity), Body: r.Body, EventName: r.EventName,
+		Attributes: r.Attributes,
+		TraceID:    r.TraceID, SpanID: r.SpanID, Resource: r.Resource, Scope: Scope{r.Scope.Name, r.Scope.Version},
 	}
 	if record.Time.IsZero() {
 		record.Time = r.ObservedTime
@@ -71,12 +73,12 @@ func each[In, Out any](in []In, f func(In) Out) []Out {
 	return out
 }
 
-// has tells whether attributes, as they arrived, hold all that are wanted.
+// has reports whether the received attributes include all wanted ones.
 func has(attributes map[string]any, wanted []attribute.KeyValue) bool {
 	return len(missing(attributes, wanted)) == 0
 }
 
-// missing are the wanted attributes that are not there with their value.
+// missing returns the wanted attributes that are absent or have another value.
 func missing(attributes map[string]any, wanted []attribute.KeyValue) []attribute.KeyValue {
 	return slices.DeleteFunc(slices.Clone(wanted), func(kv attribute.KeyValue) bool {
 		value, there := attributes[string(kv.Key)]
@@ -84,8 +86,8 @@ func missing(attributes map[string]any, wanted []attribute.KeyValue) []attribute
 	})
 }
 
-// otherTypes says which of the wanted attributes one of these has with the same text and another type: a drawing does not
-// tell them apart.
+// otherTypes describes wanted attributes that one of the items has with the same text but another
+// type, since both look the same in a drawing.
 func otherTypes[T any](all []T, attributesOf func(T) map[string]any, wanted []attribute.KeyValue) string {
 	for _, one := range all {
 		var lines []string
@@ -93,7 +95,8 @@ func otherTypes[T any](all []T, attributesOf func(T) map[string]any, wanted []at
 			value, there := attributesOf(one)[string(kv.Key)]
 			want := arrived(kv.Value)
 			if there && fmt.Sprint(value) == fmt.Sprint(want) {
-				lines = append(lines, fmt.Sprintf("\n    %s=%s; there is one with %s=%s", kv.Key, typed(want), kv.Key, typed(value)))
+				lines = append(lines, fmt.Sprintf("\n    %s=%s; there is one with %s=%s", kv.Key, typed(want), kv.Key,
+					typed(value)))
 			}
 		}
 		if lines != nil {
@@ -103,7 +106,7 @@ func otherTypes[T any](all []T, attributesOf func(T) map[string]any, wanted []at
 	return ""
 }
 
-// typed is a value with its type, as package attribute calls it.
+// typed formats a value with its type, as package attribute names it.
 func typed(value any) string {
 	switch v := value.(type) {
 	case string:
@@ -118,7 +121,7 @@ func typed(value any) string {
 	return fmt.Sprintf("%s (%T)", show(value), value)
 }
 
-// arrived is what the other end of OTLP makes of a value.
+// arrived converts a value to what a receiver of OTLP decodes.
 func arrived(v attribute.Value) any {
 	switch v.Type() {
 	case attribute.SLICE:
@@ -138,7 +141,7 @@ func arrived(v attribute.Value) any {
 }
 
 func anys[T any](values []T) []any {
-	all := make([]any, len(values)) // not nil: an empty list is no empty value
+	all := make([]any, len(values)) // not nil: an empty list differs from an empty value
 	for i, v := range values {
 		all[i] = v
 	}
@@ -155,7 +158,8 @@ func attributeMap(attributes []attribute.KeyValue) map[string]any {
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
 
-// needsQuotes tells whether text could be taken for more or less than one value on one line.
+// needsQuotes reports whether text could be mistaken for more or less than one value on a line.
 func needsQuotes(text string) bool {
-	return text == "" || strings.ContainsFunc(text, func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '"' })
+	return text == "" || strings.ContainsFunc(text,
+		func(r rune) bool { return unicode.IsSpace(r) || !unicode.IsPrint(r) || r == '"' })
 }

@@ -1,5 +1,6 @@
-// Package telemetrytest lets a service's tests see the telemetry that the service sends: a real OTLP collector in the test's
-// own process, with outages to order, and telemetry that begins and ends with the test.
+// Package telemetrytest lets a service's tests check the telemetry that the service sends. It
+// provides a real OTLP collector in the test's process, faults to inject, and telemetry that starts
+// and ends with the test.
 //
 //	func TestOrder(t *testing.T) {
 //		t.Parallel()
@@ -13,9 +14,9 @@
 //		root.RequireLog(t, "order placed", attribute.String("order.id", "7"))
 //	}
 //
-// Everything goes the way it goes in production, through batches, OTLP and HTTP, to a collector on the loopback interface.
-// Asking what has arrived flushes first, and the Require methods wait for what is still under way, so a test never sleeps.
-// When one fails, it shows the whole trace:
+// Telemetry takes the same path as in production, through batches, OTLP and HTTP, to a collector on
+// the loopback interface. Every query flushes first, and the Require methods wait for data that has
+// not arrived yet, so a test never sleeps. If one fails, it shows the whole trace:
 //
 //	status of span "charge card": want Unset, got Error: "card declined"
 //
@@ -29,6 +30,7 @@
 //	└─ charge card  client  1.9ms  Error: "card declined"  <--
 //	        order.id=7
 //
-// [Start] is for services that take a guard, or use OpenTelemetry's globals. For one that calls telemetry.Init itself, or
-// runs as a process of its own, [NewCollector] is the other end, with the same questions.
+// [Start] is for services that take a guard or use OpenTelemetry's globals. For a service that
+// calls telemetry.Init itself or runs as a separate process, use [NewCollector], which has the same
+// methods.
 package telemetrytest

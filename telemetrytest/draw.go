@@ -14,12 +14,12 @@ import (
 )
 
 const (
-	maxTraces = 20  // of one failure
-	maxValue  = 120 // characters of one attribute
-	maxLine   = 110 // characters of a line of attributes
+	maxTraces = 20  // in one failure message
+	maxValue  = 120 // characters in one attribute value
+	maxLine   = 110 // characters in a line of attributes
 )
 
-// fail ends the test with what was expected and everything that has arrived.
+// fail ends the test with a message and all traces that have arrived.
 func (c *Collector) fail(tb testing.TB, seen snapshot, format string, args ...any) {
 	tb.Helper()
 	var b strings.Builder
@@ -42,13 +42,13 @@ func (c *Collector) fail(tb testing.TB, seen snapshot, format string, args ...an
 	fatal(tb, b.String())
 }
 
-// fail ends the test with what was expected and the span's trace.
+// fail ends the test with a message and the span's trace.
 func (s *Span) fail(tb testing.TB, format string, args ...any) {
 	tb.Helper()
 	fatal(tb, fmt.Sprintf(format, args...)+s.drawing())
 }
 
-// drawing is the span's trace, with an arrow at the span.
+// drawing draws the span's trace, with an arrow at the span.
 func (s *Span) drawing() string {
 	for _, t := range s.trace.collector.withOpenSpans(s.trace.Spans, s.trace.Logs) {
 		if t.ID == s.TraceID {
@@ -58,7 +58,7 @@ func (s *Span) drawing() string {
 	return ""
 }
 
-// withOpenSpans are the traces of these spans with those that have not ended.
+// withOpenSpans returns the traces of these spans, together with the spans that have not ended.
 func (c *Collector) withOpenSpans(spans []*Span, logs []LogRecord) []*Trace {
 	all := each(spans, func(s *Span) *Span {
 		alone := *s
@@ -76,7 +76,7 @@ func fatal(tb testing.TB, message string) {
 	tb.Fatalf("telemetrytest: %s", message)
 }
 
-// drawTrace draws a trace as a tree, and an arrow at the marked span.
+// drawTrace draws a trace as a tree, with an arrow at the marked span.
 func drawTrace(t *Trace, mark *Span) string {
 	d := drawing{mark: mark}
 	services := map[string]bool{}
@@ -99,10 +99,11 @@ func drawTrace(t *Trace, mark *Span) string {
 type drawing struct {
 	strings.Builder
 	mark    *Span
-	several bool // services
+	several bool // more than one service
 }
 
-// span draws s and all below it. The line of s begins with first, those below begin with rest.
+// span draws s and its descendants. The line of s begins with first, the lines below begin with
+// rest.
 func (d *drawing) span(s *Span, first, rest string) {
 	fmt.Fprintf(d, "%s%s  %s\n", first, s.Name, strings.Join(d.facts(s), "  "))
 	details := rest + "     "
@@ -118,7 +119,8 @@ func (d *drawing) span(s *Span, first, rest string) {
 		}
 	}
 	for _, l := range s.Links {
-		d.WriteString(details + strings.Join(append([]string{"link to span " + l.SpanID + " of trace " + l.TraceID}, drawAttributes(l.Attributes)...), " ") + "\n")
+		d.WriteString(details + strings.Join(append([]string{"link to span " + l.SpanID + " of trace " + l.TraceID},
+			drawAttributes(l.Attributes)...), " ") + "\n")
 	}
 	for _, r := range s.Logs {
 		d.WriteString(details + drawLog(r) + "\n")
@@ -132,7 +134,7 @@ func (d *drawing) span(s *Span, first, rest string) {
 	}
 }
 
-// facts is what stands in the line of a span.
+// facts returns the parts of a span's line after its name.
 func (d *drawing) facts(s *Span) []string {
 	facts := []string{s.Kind.String()}
 	if d.several {
@@ -155,7 +157,7 @@ func (d *drawing) facts(s *Span) []string {
 	return facts
 }
 
-// String is the status in words, such as "Error: no stock".
+// String formats the status, for example "Error: no stock".
 func (s Status) String() string {
 	if s.Description == "" {
 		return s.Code.String()
@@ -163,7 +165,7 @@ func (s Status) String() string {
 	return fmt.Sprintf("%s: %s", s.Code, show(s.Description))
 }
 
-// drawAttributes sets attributes in lines, sorted by their keys.
+// drawAttributes arranges attributes in lines, sorted by key.
 func drawAttributes(attributes map[string]any) (lines []string) {
 	line := ""
 	for _, key := range sortedKeys(attributes) {
@@ -184,17 +186,19 @@ func drawLog(r LogRecord) string {
 	if r.EventName != "" {
 		what = r.EventName + " " + what
 	}
-	return strings.Join(append([]string{"log " + r.Severity.String() + " " + what}, drawAttributes(r.Attributes)...), " ")
+	return strings.Join(append([]string{"log " + r.Severity.String() + " " + what}, drawAttributes(r.Attributes)...),
+		" ")
 }
 
-// drawMetrics lists metrics by name, with a line for each point.
+// drawMetrics lists metrics by name, with one line for each point.
 func drawMetrics(metrics []Metric) string {
 	if len(metrics) == 0 {
 		return "no metrics have arrived"
 	}
 	var b strings.Builder
 	b.WriteString("metrics that have arrived")
-	for _, m := range slices.SortedFunc(slices.Values(metrics), func(a, b Metric) int { return cmp.Compare(a.Name, b.Name) }) {
+	for _, m := range slices.SortedFunc(slices.Values(metrics),
+		func(a, b Metric) int { return cmp.Compare(a.Name, b.Name) }) {
 		fmt.Fprintf(&b, "\n%s  %s %s", m.Name, m.Kind, m.Unit)
 		for _, p := range m.Points {
 			figures := fmt.Sprintf("value=%v", p.Value)
@@ -207,7 +211,7 @@ func drawMetrics(metrics []Metric) string {
 	return b.String()
 }
 
-// described is a name, and the attributes asked for with it.
+// described formats a name and the attributes required with it.
 func described(name string, attributes []attribute.KeyValue) string {
 	text := fmt.Sprintf("%q", name)
 	if len(attributes) > 0 {
@@ -228,7 +232,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// show is a value on one line, quoted where it could be taken for something else, and shortened where it is long.
+// show formats a value on one line. It quotes ambiguous values and shortens long ones.
 func show(value any) string {
 	text := fmt.Sprint(value)
 	if runes := []rune(text); len(runes) > maxValue {

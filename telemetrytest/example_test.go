@@ -65,7 +65,8 @@ func ExampleSpan_RequireLog() {
 	rec := telemetrytest.Start(t, telemetry.WithoutGlobals())
 	post(newShop(rec.Guard), "/orders/13")
 
-	line := rec.RequireSpan(t, "POST /orders/{id}").RequireLog(t, "order not placed", attribute.String("order.id", "13"))
+	line := rec.RequireSpan(t, "POST /orders/{id}").RequireLog(t, "order not placed",
+		attribute.String("order.id", "13"))
 	rec.RequireSpan(t, "charge card").RequireStatus(t, codes.Error, "card declined")
 
 	fmt.Println(line.Severity == log.SeverityError, line.Attributes["error"])
@@ -98,8 +99,11 @@ func ExampleNewCollector() {
 	defer t.end()
 
 	collector := telemetrytest.NewCollector(t)
-	program := func(endpoint string) { // in your code: t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint()), and main's run
-		guard, err := telemetry.Init(context.Background(), telemetry.WithoutGlobals(), telemetry.WithEndpoint(endpoint), telemetry.WithLogOutput(t.Output()))
+	// in your code: t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint()), and main's
+	// run
+	program := func(endpoint string) {
+		guard, err := telemetry.Init(context.Background(), telemetry.WithoutGlobals(), telemetry.WithEndpoint(endpoint),
+			telemetry.WithLogOutput(t.Output()))
 		if err != nil {
 			t.Fatalf("%v", err)
 		}

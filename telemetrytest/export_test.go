@@ -6,7 +6,7 @@ import (
 )
 
 // SetPatience shortens what failures wait for; for TestMain.
-func SetPatience(d time.Duration) { patience = d }
+func SetPatience(d time.Duration) { requireTimeout = d }
 
 // HasOpenSpans tells whether a span has been started and not ended.
 func (r *Recorder) HasOpenSpans() bool { return r.open.count() > 0 }
@@ -14,7 +14,8 @@ func (r *Recorder) HasOpenSpans() bool { return r.open.count() > 0 }
 // Rebind gives the collector to another test.
 func Rebind(c *Collector, tb testing.TB) { c.tb = tb }
 
-// SetFlushLimit shortens what questions wait for a collector that is down; before the first of them.
+// SetFlushLimit shortens what questions wait for a collector that is down; before the first of
+// them.
 func SetFlushLimit(c *Collector, d time.Duration) { c.flushLimit = d }
 
 // SetSettleTime changes how long it must be quiet; before the first question.

@@ -15,8 +15,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// globals is all of the process that a service may change when it sets telemetry up. A guard gives back what is still its
-// own; a test puts back what the service has changed besides.
+// globals are the process-wide values that a service may change when it sets telemetry up. A guard
+// restores the values it has set; the test restores those that the service changed itself.
 type globals struct {
 	tracerProvider trace.TracerProvider
 	meterProvider  metric.MeterProvider
@@ -31,12 +31,13 @@ type globals struct {
 
 func currentGlobals() globals {
 	return globals{
-		otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetLoggerProvider(), otel.GetTextMapPropagator(), otel.GetErrorHandler(),
-		slog.Default(), log.Writer(), log.Flags(), log.Prefix(),
+		otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetLoggerProvider(), otel.GetTextMapPropagator(),
+		otel.GetErrorHandler(), slog.Default(), log.Writer(), log.Flags(), log.Prefix(),
 	}
 }
 
-// restore leaves alone what is in place: OpenTelemetry complains about a default that is set a second time.
+// restore skips values that have not changed, because OpenTelemetry reports an error if a default
+// is set twice.
 func (g globals) restore() {
 	now := currentGlobals()
 	putBack(g.tracerProvider, now.tracerProvider, otel.SetTracerProvider)
@@ -68,15 +69,16 @@ func takeGlobals(test string) {
 	holder.test = test
 }
 
-// globalsAreTaken says what to do about a second test that wants the globals.
-func globalsAreTaken() string {
+// globalsInUse returns the message for a second test that needs the globals.
+func globalsInUse() string {
 	holder.Lock()
 	defer holder.Unlock()
 	who := "a guard of telemetry.Init that has not been shut down"
 	if holder.test != "" {
 		who = holder.test
 	}
-	return fmt.Sprintf("OpenTelemetry's globals are in use by %s. A process has them once. For tests that run in parallel, use "+
+	return fmt.Sprintf("OpenTelemetry's globals are in use by %s. A process has them once. For tests that run in "+
+		"parallel, use "+
 		"telemetrytest.Start(t, telemetry.WithoutGlobals()) and give the service the guard's providers and logger; "+
 		"for a service that needs the globals, leave t.Parallel out of its tests", who)
 }

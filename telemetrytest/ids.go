@@ -12,9 +12,10 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// WithDeterministicIDs numbers traces and spans, so that a test gets the same ids each time it runs. The first half of a
-// trace id and the whole of a span id count from 1; the second half of a trace id, which samplers go by, is spread evenly
-// but the same each time. Spans that are started at the same time may change their numbers. Each use counts for itself.
+// WithDeterministicIDs numbers traces and spans, so that a test gets the same ids in every run. The
+// first half of a trace id and the whole span id count from 1. The second half of a trace id, which
+// samplers use, is evenly distributed but the same in every run. Spans started at the same time may
+// swap numbers. Each use has its own counter.
 func WithDeterministicIDs() telemetry.Option { return telemetry.WithIDGenerator(&counter{}) }
 
 type counter struct{ traces, spans atomic.Uint64 }

@@ -15,15 +15,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// RequireNoLeakedSpans fails the test if a span has been started and not ended, after waiting up to 5 s for it. The message
-// says where each was started: the line of the service that called Start, or that called what did. Spans that are not
-// ended never leave the process, and their children seem to have lost their parent. Spans that the sampler drops are not
-// seen.
+// RequireNoLeakedSpans fails the test if a started span does not end within 5 s. The message shows
+// where each span was started: the service's line that called Start, directly or through a library.
+// A span that is not ended never leaves the process, and its children appear to have no parent.
+// Spans that the sampler drops are not checked.
 func (r *Recorder) RequireNoLeakedSpans(tb testing.TB) {
 	tb.Helper()
 	begin := time.Now()
-	for r.open.count() > 0 && time.Since(begin) < patience {
-		time.Sleep(glance)
+	for r.open.count() > 0 && time.Since(begin) < requireTimeout {
+		time.Sleep(pollInterval)
 	}
 	leaked := r.open.spans()
 	if len(leaked) == 0 {
@@ -35,10 +35,11 @@ func (r *Recorder) RequireNoLeakedSpans(tb testing.TB) {
 	}
 	seen := r.look()
 	seen.waited = time.Since(begin)
-	r.fail(tb, seen, "%s not ended%s: add defer span.End() after each Start%s", count(len(leaked), "span"), seen.within(), &b)
+	r.fail(tb, seen, "%s not ended%s: add defer span.End() after each Start%s", count(len(leaked), "span"),
+		seen.within(), &b)
 }
 
-// openSpans is a span processor that knows the spans that have not ended.
+// openSpans is a span processor that tracks the spans that have not ended.
 type openSpans struct {
 	mu   sync.Mutex
 	open map[spanID]openSpan
@@ -85,7 +86,7 @@ func (o *openSpans) count() int {
 	return len(o.open)
 }
 
-// spans are the open ones, for failure messages, in the order of their start.
+// spans returns the open spans in the order of their start, for failure messages.
 func (o *openSpans) spans() []*Span {
 	o.mu.Lock()
 	open := make([]openSpan, 0, len(o.open))
@@ -94,12 +95,14 @@ func (o *openSpans) spans() []*Span {
 	}
 	o.mu.Unlock()
 	spans := each(open, openSpan.unfinished)
-	slices.SortFunc(spans, func(a, b *Span) int { return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.SpanID, b.SpanID)) })
+	slices.SortFunc(spans, func(a, b *Span) int {
+		return cmp.Or(a.Start.Compare(b.Start), cmp.Compare(a.SpanID, b.SpanID))
+	})
 	return spans
 }
 
-// unfinished is the span as far as it is known before its end. The service may be at work on it: the SDK hands its list of
-// attributes out without a lock.
+// unfinished returns the data of a span that has not ended. Attributes are omitted: the service may
+// still be writing them, and the SDK returns them without a lock.
 func (o openSpan) unfinished() *Span {
 	s := &Span{
 		TraceID: o.span.SpanContext().TraceID().String(), SpanID: o.span.SpanContext().SpanID().String(),
@@ -113,13 +116,14 @@ func (o openSpan) unfinished() *Span {
 	return s
 }
 
-// plumbing are the packages that start spans for somebody else. A span that a server's middleware starts has nobody else
-// in its stack.
-var plumbing = []string{
+// libraries are packages that start spans on behalf of others. The stack of a server middleware's
+// span contains only these.
+var libraries = []string{
 	"go.opentelemetry.io", "github.com/fleetotel/telemetry", "net/http", "google.golang.org/grpc", "runtime",
 }
 
-// startedAt is the innermost call outside of plumbing, or else the innermost outside of OpenTelemetry and this library.
+// startedAt returns the innermost call outside of libraries, or else the innermost outside of
+// OpenTelemetry and this library.
 func startedAt(callers []uintptr) string {
 	frames := runtime.CallersFrames(callers)
 	fallback := ""
@@ -127,9 +131,9 @@ func startedAt(callers []uintptr) string {
 		f, more := frames.Next()
 		switch pkg := packageOf(f.Function); {
 		case f.Function == "":
-		case !isOneOf(pkg, plumbing):
+		case !isOneOf(pkg, libraries):
 			return place(f)
-		case fallback == "" && !isOneOf(pkg, plumbing[:2]):
+		case fallback == "" && !isOneOf(pkg, libraries[:2]):
 			fallback = place(f)
 		}
 		if !more {
@@ -142,9 +146,9 @@ func place(f runtime.Frame) string {
 	return fmt.Sprintf("%s:%d in %s", f.File, f.Line, f.Function[strings.LastIndex(f.Function, "/")+1:])
 }
 
-// packageOf is the import path in a function's full name, such as "example.com/shop/cart" in
-// "example.com/shop/cart.(*Cart).Add". The dots of the last element of a path are escaped there, but those of a type
-// argument's path are not.
+// packageOf returns the import path in a function's full name, for example "example.com/shop/cart"
+// in "example.com/shop/cart.(*Cart).Add". Dots in the last element of a path are escaped, but those
+// in a type argument's path are not.
 func packageOf(function string) string {
 	function, _, _ = strings.Cut(function, "[")
 	slash := strings.LastIndex(function, "/")
@@ -155,7 +159,8 @@ func packageOf(function string) string {
 	return function[:slash+1+dot]
 }
 
-// isOneOf tells whether a package is one of these, or below one. The examples and tests of this library are its users.
+// isOneOf reports whether a package is one of these, or below one. The examples and tests of this
+// library count as users.
 func isOneOf(pkg string, packages []string) bool {
 	return slices.ContainsFunc(packages, func(p string) bool {
 		below, isBelow := strings.CutPrefix(pkg, p+"/")

@@ -57,7 +57,9 @@ func TestLeaksBehindMiddleware(t *testing.T) {
 	ended := make(chan struct{})
 	message = failure(t, func(tb testing.TB) {
 		r := telemetrytest.Start(tb, telemetry.WithoutGlobals())
-		server := httptest.NewServer(telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-ended }), telemetry.WithGuard(r.Guard)))
+		server := httptest.NewServer(telemetry.Handler(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			<-ended
+		}), telemetry.WithGuard(r.Guard)))
 		defer server.Close()
 		defer close(ended)
 		go func() {

@@ -2,6 +2,7 @@ package telemetrytest_test
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -21,6 +22,7 @@ import (
 
 func TestMain(m *testing.M) {
 	telemetrytest.SetPatience(1500 * time.Millisecond)
+	_ = flag.Set("test.parallel", "8") // the parallel tests wait rather than work
 	goleak.VerifyTestMain(m)
 }
 
@@ -29,7 +31,8 @@ const childVariable = "GO_TEST_CHILD"
 
 func isChild() bool { return os.Getenv(childVariable) != "" }
 
-// failingChild runs the calling test once more in a process of its own, in which it must fail, and returns the output.
+// failingChild runs the calling test once more in a process of its own, in which it must fail, and
+// returns the output.
 func failingChild(t *testing.T) string {
 	t.Helper()
 	child := exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$", "-test.timeout=60s")
@@ -39,7 +42,8 @@ func failingChild(t *testing.T) string {
 	return string(output)
 }
 
-// fakeTest is a test of somebody else's, that may fail. It has a real one's name, context and output.
+// fakeTest is a test of somebody else's, that may fail. It has a real one's name, context and
+// output.
 type fakeTest struct {
 	testing.TB
 	name string

@@ -11,15 +11,16 @@ import (
 	"go.opentelemetry.io/otel/codes"
 )
 
-// patience is how long the Require methods wait for what has not arrived: a server ends its span after the client has its
-// answer, and a worker may begin later still. It is a variable for the tests of this package.
-var patience = 5 * time.Second
+// requireTimeout is how long the Require methods wait for missing data. A server ends its span
+// after the client has its answer, and a worker may begin even later. It is a variable for the
+// tests of this package.
+var requireTimeout = 5 * time.Second
 
-// glance is how long they wait for the collector before they flush again.
-const glance = 20 * time.Millisecond
+// pollInterval is how long they wait for the collector before they flush again.
+const pollInterval = 20 * time.Millisecond
 
-// Spans returns the spans that have arrived, in the order of their start: all, or those with one of these names. One that
-// was sent again, because the first answer was lost, is there once.
+// Spans returns the spans that have arrived, in the order of their start: all, or those with one of
+// the given names. A span that was sent twice, because the first answer was lost, is returned once.
 func (c *Collector) Spans(names ...string) []*Span {
 	spans := c.look().spans
 	if len(names) == 0 {
@@ -28,45 +29,49 @@ func (c *Collector) Spans(names ...string) []*Span {
 	return slices.DeleteFunc(spans, func(s *Span) bool { return !slices.Contains(names, s.Name) })
 }
 
-// Traces returns the traces that have arrived, in the order in which they began.
+// Traces returns the traces that have arrived, in the order of their start.
 func (c *Collector) Traces() []*Trace { return c.look().traces }
 
 // Logs returns the log records that have arrived, in the order of their time.
 func (c *Collector) Logs() []LogRecord { return c.look().logs }
 
-// Metrics returns each metric that has arrived, as it was exported last.
+// Metrics returns the latest export of each metric that has arrived.
 func (c *Collector) Metrics() []Metric { return c.look().metrics }
 
-// RequireSpan returns the span with this name and these attributes among others, and waits up to 5 s for it. If there is
-// none, or more than one, the test fails with all traces that have arrived.
+// RequireSpan returns the span with this name and at least these attributes. It waits up to 5 s for
+// it. If there is not exactly one, the test fails and shows all traces that have arrived.
 func (c *Collector) RequireSpan(tb testing.TB, name string, attributes ...attribute.KeyValue) *Span {
 	tb.Helper()
 	matches := func(s *Span) bool { return s.Name == name && has(s.Attributes, attributes) }
 	seen, found := await(c, func(s snapshot) []*Span { return filter(s.spans, matches) }, hasSpan(name))
 	if len(found) != 1 {
 		of := filter(seen.spans, func(s *Span) bool { return s.Name == name })
-		c.fail(tb, seen, "%s%s", seen.missed(len(found), "span", name, attributes), otherTypes(of, func(s *Span) map[string]any { return s.Attributes }, attributes))
+		c.fail(tb, seen, "%s%s", seen.missed(len(found), "span", name, attributes),
+			otherTypes(of, func(s *Span) map[string]any { return s.Attributes }, attributes))
 		return nil
 	}
 	return found[0]
 }
 
-// RequireLog returns the log record with this message and these attributes among others, and waits up to 5 s for it. If
-// there is none, or more than one, the test fails with all that has arrived.
+// RequireLog returns the log record with this message and at least these attributes. It waits up to
+// 5 s for it. If there is not exactly one, the test fails and shows everything that has arrived.
 func (c *Collector) RequireLog(tb testing.TB, message string, attributes ...attribute.KeyValue) LogRecord {
 	tb.Helper()
-	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) }, hasLog(message))
+	seen, found := await(c, func(s snapshot) []LogRecord { return matchingLogs(s.logs, message, attributes) },
+		hasLog(message))
 	if len(found) != 1 {
 		of := filter(seen.logs, func(r LogRecord) bool { return r.Body == message })
-		c.fail(tb, seen, "%s%s", seen.missed(len(found), "log record", message, attributes), otherTypes(of, func(r LogRecord) map[string]any { return r.Attributes }, attributes))
+		c.fail(tb, seen, "%s%s", seen.missed(len(found), "log record", message, attributes),
+			otherTypes(of, func(r LogRecord) map[string]any { return r.Attributes }, attributes))
 		return LogRecord{}
 	}
 	return found[0]
 }
 
-// RequireMetric returns the metric with this name, with those of its points that have these attributes among others, and
-// waits up to 5 s for it. If there is no such point, the test fails with all metrics that have arrived. The points may be
-// older than the last recording, when that happens at the same time; what is asked for again is up to date.
+// RequireMetric returns the metric with this name, with only the points that have at least these
+// attributes. It waits up to 5 s for one. If there is no such point, the test fails and shows all
+// metrics that have arrived. Recordings made during the call may be missing; a new call includes
+// them.
 func (c *Collector) RequireMetric(tb testing.TB, name string, attributes ...attribute.KeyValue) Metric {
 	tb.Helper()
 	seen, found := await(c, func(s snapshot) []Metric {
@@ -87,28 +92,34 @@ func (c *Collector) RequireMetric(tb testing.TB, name string, attributes ...attr
 			of = append(of, m.Points...)
 		}
 		fatal(tb, fmt.Sprintf("%s%s%s\n\n%s", seen.missed(0, "metric", name, attributes),
-			otherTypes(of, func(p Point) map[string]any { return p.Attributes }, attributes), seen.circumstances(), drawMetrics(seen.metrics)))
+			otherTypes(of, func(p Point) map[string]any { return p.Attributes }, attributes), seen.circumstances(),
+			drawMetrics(seen.metrics)))
 		return Metric{}
 	}
 	merged := found[0]
-	for _, m := range found[1:] { // of several services or scopes
+	for _, m := range found[1:] { // from several services or scopes
 		merged.Points = append(merged.Points, m.Points...)
 	}
 	return merged
 }
 
-// RequireChild returns the child of the span with this name and these attributes among others, and waits up to 5 s for it.
-// If there is none, or more than one, the test fails with the whole trace.
+// RequireChild returns the span's child with this name and at least these attributes. It waits up
+// to 5 s for it. If there is not exactly one, the test fails and shows the whole trace.
 func (s *Span) RequireChild(tb testing.TB, name string, attributes ...attribute.KeyValue) *Span {
 	tb.Helper()
 	matches := func(child *Span) bool { return child.Name == name && has(child.Attributes, attributes) }
-	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) }, hasSpan(name))
+	seen, found := await(s.trace.collector, func(seen snapshot) []*Span { return filter(s.in(seen).Children, matches) },
+		hasSpan(name))
 	if len(found) != 1 {
 		of := filter(s.in(seen).Children, func(child *Span) bool { return child.Name == name })
 		message := fmt.Sprintf("span %q has %s%s%s%s", s.Name, seen.had(len(found), "child", name, attributes),
-			otherTypes(of, func(s *Span) map[string]any { return s.Attributes }, attributes), seen.circumstances(), s.in(seen).drawing())
-		// The commonest bug is a context that was not handed on.
-		if lost := filter(seen.spans, func(other *Span) bool { return other.TraceID != s.TraceID && matches(other) }); len(lost) > 0 {
+			otherTypes(of, func(s *Span) map[string]any { return s.Attributes }, attributes), seen.circumstances(),
+			s.in(seen).drawing())
+		// The most common bug is a context that was not passed on.
+		if lost := filter(seen.spans, func(other *Span) bool {
+			return other.TraceID != s.TraceID &&
+				matches(other)
+		}); len(lost) > 0 {
 			message += "\n\nanother trace has such a span" + lost[0].drawing()
 		}
 		fatal(tb, message)
@@ -117,7 +128,8 @@ func (s *Span) RequireChild(tb testing.TB, name string, attributes ...attribute.
 	return found[0]
 }
 
-// RequireAttributes fails the test, with the whole trace, unless the span has these attributes, among others.
+// RequireAttributes fails the test and shows the whole trace unless the span has at least these
+// attributes.
 func (s *Span) RequireAttributes(tb testing.TB, attributes ...attribute.KeyValue) {
 	tb.Helper()
 	var wrong []string
@@ -135,7 +147,8 @@ func (s *Span) RequireAttributes(tb testing.TB, attributes ...attribute.KeyValue
 	}
 }
 
-// RequireStatus fails the test, with the whole trace, unless the span has this status. Only an error has a description.
+// RequireStatus fails the test and shows the whole trace unless the span has this status. Only an
+// error has a description.
 func (s *Span) RequireStatus(tb testing.TB, code codes.Code, description string) {
 	tb.Helper()
 	if want := (Status{code, description}); s.Status != want {
@@ -143,24 +156,27 @@ func (s *Span) RequireStatus(tb testing.TB, code codes.Code, description string)
 	}
 }
 
-// RequireEvent returns the event of the span with this name and these attributes among others, the first of several. If
-// there is none, the test fails with the whole trace.
+// RequireEvent returns the span's first event with this name and at least these attributes. If
+// there is none, the test fails and shows the whole trace.
 func (s *Span) RequireEvent(tb testing.TB, name string, attributes ...attribute.KeyValue) Event {
 	tb.Helper()
 	found := filter(s.Events, func(e Event) bool { return e.Name == name && has(e.Attributes, attributes) })
 	if len(found) == 0 {
 		of := filter(s.Events, func(e Event) bool { return e.Name == name })
-		s.fail(tb, "span %q has no event %s%s", s.Name, described(name, attributes), otherTypes(of, func(e Event) map[string]any { return e.Attributes }, attributes))
+		s.fail(tb, "span %q has no event %s%s", s.Name, described(name, attributes),
+			otherTypes(of, func(e Event) map[string]any { return e.Attributes }, attributes))
 		return Event{}
 	}
 	return found[0]
 }
 
-// RequireLog returns the log record that was written in the span with this message and these attributes among others, and
-// waits up to 5 s for it. If there is none, or more than one, the test fails with the whole trace.
+// RequireLog returns the log record written in the span with this message and at least these
+// attributes. It waits up to 5 s for it. If there is not exactly one, the test fails and shows the
+// whole trace.
 func (s *Span) RequireLog(tb testing.TB, message string, attributes ...attribute.KeyValue) LogRecord {
 	tb.Helper()
-	seen, found := await(s.trace.collector, func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) }, hasLog(message))
+	seen, found := await(s.trace.collector,
+		func(seen snapshot) []LogRecord { return matchingLogs(s.in(seen).Logs, message, attributes) }, hasLog(message))
 	if len(found) != 1 {
 		of := filter(s.in(seen).Logs, func(r LogRecord) bool { return r.Body == message })
 		s.in(seen).fail(tb, "span %q has %s%s%s", s.Name, seen.had(len(found), "log record", message, attributes),
@@ -170,16 +186,17 @@ func (s *Span) RequireLog(tb testing.TB, message string, attributes ...attribute
 	return found[0]
 }
 
-// in is the span with what belongs to it by now; as it was, if the collector has forgotten it.
+// in returns the span as it is in seen, or s unchanged if the collector has discarded it.
 func (s *Span) in(seen snapshot) *Span {
-	i := slices.IndexFunc(seen.spans, func(other *Span) bool { return other.TraceID == s.TraceID && other.SpanID == s.SpanID })
+	i := slices.IndexFunc(seen.spans,
+		func(other *Span) bool { return other.TraceID == s.TraceID && other.SpanID == s.SpanID })
 	if i < 0 {
 		return s
 	}
 	return seen.spans[i]
 }
 
-// hasSpan and hasLog tell whether something of that name has arrived, whatever its attributes, trace and parent.
+// hasSpan and hasLog match any item of that name, whatever its attributes, trace and parent.
 func hasSpan(name string) func(snapshot) bool {
 	return func(seen snapshot) bool {
 		return slices.ContainsFunc(seen.spans, func(s *Span) bool { return s.Name == name })

@@ -75,11 +75,13 @@ func TestLinksAndTraces(t *testing.T) {
 	tracer := r.Guard.TracerProvider().Tracer("shop")
 	ctx, message := tracer.Start(t.Context(), "publish")
 	message.End()
-	_, batch := tracer.Start(t.Context(), "consume", trace.WithLinks(trace.LinkFromContext(ctx, attribute.Bool("late", true))))
+	_, batch := tracer.Start(t.Context(), "consume",
+		trace.WithLinks(trace.LinkFromContext(ctx, attribute.Bool("late", true))))
 	batch.End()
 	link := r.RequireSpan(t, "consume").Links[0]
 	publish := r.RequireSpan(t, "publish")
-	require.Equal(t, telemetrytest.Link{TraceID: publish.TraceID, SpanID: publish.SpanID, Attributes: map[string]any{"late": true}}, link)
+	require.Equal(t, telemetrytest.Link{TraceID: publish.TraceID, SpanID: publish.SpanID,
+		Attributes: map[string]any{"late": true}}, link)
 	traces := r.Traces()
 	require.Len(t, traces, 2)
 	require.Equal(t, publish.TraceID, traces[0].ID, "in the order of their begin")
@@ -119,17 +121,19 @@ func TestMetrics(t *testing.T) {
 	require.EqualValues(t, 3, r.RequireMetric(t, "order.value", attribute.String("shop", "a")).Count())
 
 	counter.Add(t.Context(), 100, with("b"))
-	require.Equal(t, 116.5, r.RequireMetric(t, "revenue").Total(), "asked again, it is up to date, and not added up twice")
+	require.Equal(t, 116.5, r.RequireMetric(t, "revenue").Total(),
+		"asked again, it is up to date, and not added up twice")
 	require.Zero(t, telemetrytest.Metric{}.Last())
 }
 
 func TestEveryKindOfAttributeCanBeRequired(t *testing.T) {
 	r := parallel(t)
 	attributes := []attribute.KeyValue{
-		attribute.String("text", "a b"), attribute.Int("int", 3), attribute.Float64("float", 1.5), attribute.Bool("bool", true),
+		attribute.String("text", "a b"), attribute.Int("int", 3), attribute.Float64("float", 1.5),
+		attribute.Bool("bool", true),
 		attribute.StringSlice("texts", []string{"a", "b"}), attribute.IntSlice("ints", []int{1, 2}),
-		attribute.Float64Slice("floats", []float64{1, 2}), attribute.BoolSlice("bools", []bool{true}), attribute.StringSlice("none", nil),
-		{Key: "bytes", Value: attribute.ByteSliceValue([]byte{1})},
+		attribute.Float64Slice("floats", []float64{1, 2}), attribute.BoolSlice("bools", []bool{true}),
+		attribute.StringSlice("none", nil), {Key: "bytes", Value: attribute.ByteSliceValue([]byte{1})},
 		{Key: "mixed", Value: attribute.SliceValue(attribute.StringValue("a"), attribute.Int64Value(1))},
 		{Key: "map", Value: attribute.MapValue(attribute.Int("one", 1))},
 	}
@@ -167,7 +171,8 @@ func TestFailuresShowTheTrace(t *testing.T) {
 	tree := []string{
 		"\ntrace ",
 		"\nPOST /orders  server  ", "\n│    http.route=/orders\n", "\n│    log INFO \"order received\" order.id=7\n",
-		"\n├─ check_stock  internal  ", "\n│       event reserved\n│         warehouse=3\n", "\n│       log WARN \"stock is low\" left=1\n",
+		"\n├─ check_stock  internal  ", "\n│       event reserved\n│         warehouse=3\n",
+		"\n│       log WARN \"stock is low\" left=1\n",
 		"\n└─ charge card  client  ", "s  Error: \"card declined\"",
 	}
 	for name, tc := range map[string]struct {
@@ -196,9 +201,11 @@ func TestFailuresShowTheTrace(t *testing.T) {
 		},
 		"attributes": {
 			func(tb testing.TB, r *telemetrytest.Recorder) {
-				r.RequireSpan(tb, "POST /orders").RequireAttributes(tb, route, attribute.Int("http.route", 1), attribute.String("user", "a b"))
+				r.RequireSpan(tb, "POST /orders").RequireAttributes(tb, route, attribute.Int("http.route", 1),
+					attribute.String("user", "a b"))
 			},
-			"attributes of span \"POST /orders\":\n    want http.route=1, got /orders (string, want int64)\n    want user=\"a b\", which it does not have",
+			"attributes of span \"POST /orders\":\n    want http.route=1, got /orders (string, want int64)\n    want " +
+				"user=\"a b\", which it does not have",
 		},
 		"status": {
 			func(tb testing.TB, r *telemetrytest.Recorder) {
@@ -241,7 +248,8 @@ func TestFailuresShowTheTrace(t *testing.T) {
 			func(tb testing.TB, r *telemetrytest.Recorder) {
 				r.RequireSpan(tb, "check_stock").RequireEvent(tb, "reserved", attribute.Float64("warehouse", 3))
 			},
-			"has no event \"reserved\" with warehouse=3\n    warehouse=3 (FLOAT64); there is one with warehouse=3 (INT64)",
+			"has no event \"reserved\" with warehouse=3\n    warehouse=3 (FLOAT64); there is one with warehouse=3 " +
+				"(INT64)",
 		},
 		"log record of a span with another type": {
 			func(tb testing.TB, r *telemetrytest.Recorder) {
@@ -304,7 +312,8 @@ func TestFailuresSayWhenNothingHasArrived(t *testing.T) {
 	require.Contains(t, message, "no metrics have arrived")
 }
 
-// TestFailuresSayWhatDidNotGetThrough has a collector that is down: what is missing may be on its way.
+// TestFailuresSayWhatDidNotGetThrough has a collector that is down: what is missing may be on its
+// way.
 func TestFailuresSayWhatDidNotGetThrough(t *testing.T) {
 	t.Parallel()
 	message := failure(t, func(tb testing.TB) {
@@ -335,7 +344,8 @@ func TestFailuresAreBounded(t *testing.T) {
 	require.Equal(t, 20, strings.Count(message, "log INFO outside"))
 }
 
-// TestATraceThroughTwoServices has a caller that the collector does not know, and a log record without its span.
+// TestATraceThroughTwoServices has a caller that the collector does not know, and a log record
+// without its span.
 func TestATraceThroughTwoServices(t *testing.T) {
 	shop := parallel(t, telemetry.WithServiceName("shop"))
 	bank := shop.Collector.Start(t, telemetry.WithServiceName("bank"), telemetry.WithoutGlobals())

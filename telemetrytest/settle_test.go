@@ -16,7 +16,8 @@ import (
 
 const settled = " (all that has ended has arrived, and no span is open)"
 
-// TestWhatWasRecordedInAnotherWayIsNotWaitedFor asks for what has arrived with other attributes, or elsewhere.
+// TestWhatWasRecordedInAnotherWayIsNotWaitedFor asks for what has arrived with other attributes, or
+// elsewhere.
 func TestWhatWasRecordedInAnotherWayIsNotWaitedFor(t *testing.T) {
 	t.Parallel()
 	other := attribute.Int("order.id", 8)
@@ -87,7 +88,8 @@ func TestWhatMayStillComeIsWaitedFor(t *testing.T) {
 	t.Run("a service that Start has not started", func(t *testing.T) {
 		r := parallel(t)
 		telemetrytest.SetSettleTime(r.Collector, time.Millisecond)
-		elsewhere, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(r.HTTPEndpoint()), telemetry.WithoutGlobals(),
+		elsewhere, err := telemetry.Init(t.Context(), telemetry.WithEndpoint(r.HTTPEndpoint()),
+			telemetry.WithoutGlobals(),
 			telemetry.WithServiceName("elsewhere"), telemetry.WithLogOutput(io.Discard))
 		require.NoError(t, err)
 		record(elsewhere, "poll").End()

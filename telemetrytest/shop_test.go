@@ -19,7 +19,8 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// newShop is a service as the examples test it: it takes its telemetry from whoever makes it. Order 13 is declined.
+// newShop is a service as the examples test it: it takes its telemetry from whoever makes it. Order
+// 13 is declined.
 func newShop(guard *telemetry.Guard) http.Handler {
 	placed, err := guard.MeterProvider().Meter("shop").Int64Counter("orders")
 	if err != nil {

@@ -17,43 +17,45 @@ import (
 	"github.com/fleetotel/telemetry/internal/testenv"
 )
 
-// Recorder is telemetry that belongs to a test: a guard, and the collector that everything it records goes to. Ask the
-// collector's methods, which are the recorder's too, for what has arrived.
+// Recorder is a test's own telemetry: a guard, and the collector that receives everything it
+// records. The collector's methods, which the recorder includes, return what has arrived.
 type Recorder struct {
 	*Collector
-	Guard *telemetry.Guard // what a service gets from telemetry.Init
+	Guard *telemetry.Guard // as returned by telemetry.Init
 
 	open     *openSpans
-	instance string // service.instance.id, unless an option gives another
+	instance string // service.instance.id, unless an option sets another
 }
 
-// Start starts telemetry for a test, over a collector of its own, and ends both with the test. It is [telemetry.Init] with
-// what a test needs:
+// Start starts telemetry for a test with its own collector, and stops both at the end of the test.
+// It is [telemetry.Init] with these changes:
 //
-//   - Everything goes to the collector, over HTTP; endpoint and protocol in opts are overruled, so that a preset with the
-//     production endpoint can be given as it is.
+//   - Everything goes to the collector, over HTTP. Endpoint and protocol in opts are ignored, so a
+//     preset with the production endpoint can be passed unchanged.
 //   - Every span is kept, unless a sampler is given.
-//   - The environment is ignored: what OTEL_*, TELEMETRY_*, K8S_* and LOG_LEVEL are where the test runs does not matter. Use
-//     telemetry.Init and [NewCollector] to test them.
-//   - The console log goes to the test's output, and of what the library says about itself only warnings do.
-//   - Metrics are the service's own: none of the runtime, none of the library itself.
+//   - The environment is ignored: OTEL_*, TELEMETRY_*, K8S_* and LOG_LEVEL have no effect. To test
+//     them, use telemetry.Init and [NewCollector].
+//   - The console log goes to the test's output. The library logs only warnings about itself.
+//   - Metrics are only the service's own, without those of the runtime and of the library.
 //
-// Without [telemetry.WithoutGlobals] the test holds OpenTelemetry's globals and slog's default until it ends; they, and the
-// output, flags and prefix of the log package, are then put back. Package-level tracers and instruments follow. Only one
-// test at a time can hold them: another Start fails its test. A telemetry.Init in the service's own code meanwhile gets
-// telemetry.ErrAlreadyInitialized and a guard that leads to the same collector.
+// Without [telemetry.WithoutGlobals], the test holds OpenTelemetry's globals and slog's default
+// until it ends. They are then restored, as are the output, flags and prefix of the log package.
+// Package-level tracers and instruments follow. Only one test at a time can hold the globals:
+// another Start fails its test. A telemetry.Init in the service's code returns
+// telemetry.ErrAlreadyInitialized and a guard that sends to the same collector.
 //
-// With it any number of tests may run in parallel: give the service the guard's providers and logger, and its middleware
-// telemetry.WithGuard.
+// With WithoutGlobals, any number of tests may run in parallel. Give the service the guard's
+// providers and logger, and its middleware telemetry.WithGuard.
 //
-// Options that Init refuses fail the test.
+// If Init returns an error for an option, the test fails.
 func Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 	tb.Helper()
 	return NewCollector(tb).Start(tb, opts...)
 }
 
-// Start is like the function [Start] for one more service that sends to the same collector, so that a trace through several
-// services is one trace. All but one need [telemetry.WithoutGlobals].
+// Start is like the function [Start], for another service that sends to the same collector, so that
+// a trace through several services is one trace. All but one of them need
+// [telemetry.WithoutGlobals].
 func (c *Collector) Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 	tb.Helper()
 	before := currentGlobals()
@@ -66,11 +68,12 @@ func (c *Collector) Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 		telemetry.WithOptions(opts...),
 		telemetry.WithoutRuntimeMetrics(),
 		telemetry.WithSpanProcessors(r.open),
-		telemetry.WithResourceDetectors(resource.StringDetector("", semconv.ServiceInstanceIDKey, func() (string, error) { return r.instance, nil })),
+		telemetry.WithResourceDetectors(resource.StringDetector("", semconv.ServiceInstanceIDKey,
+			func() (string, error) { return r.instance, nil })),
 		c.destination())
 	tb.Cleanup(output.close)
 	if errors.Is(err, telemetry.ErrAlreadyInitialized) {
-		tb.Fatalf("telemetrytest: %s", globalsAreTaken())
+		tb.Fatalf("telemetrytest: %s", globalsInUse())
 		return nil
 	}
 	global := slog.Default() == guard.Logger()
@@ -94,25 +97,27 @@ func (c *Collector) Start(tb testing.TB, opts ...telemetry.Option) *Recorder {
 	return r
 }
 
-// environment has what Init takes from nowhere else, so that options still win where there are any.
+// environment has the settings that are not passed as options, so that options still win over them.
 var environment = map[string]string{
 	"OTEL_SERVICE_NAME":      "test",
 	"OTEL_LOG_LEVEL":         "warn", // no lines about start and stop
 	"TELEMETRY_SELF_METRICS": "false",
-	"TELEMETRY_PROBE":        "false", // the collector is known to be there
+	"TELEMETRY_PROBE":        "false", // the collector is known to be running
 }
 
-// destination comes after a test's options and is scoped to each signal, because the most specific one wins.
+// destination comes after a test's options and is limited to each signal, because the most specific
+// setting wins.
 func (c *Collector) destination() telemetry.Option {
-	here := telemetry.WithOptions(telemetry.WithEndpoint(c.HTTPEndpoint()), telemetry.WithProtocol(telemetry.ProtocolHTTP))
+	here := telemetry.WithOptions(telemetry.WithEndpoint(c.HTTPEndpoint()),
+		telemetry.WithProtocol(telemetry.ProtocolHTTP))
 	return telemetry.WithOptions(telemetry.ForTraces(here), telemetry.ForMetrics(here), telemetry.ForLogs(here))
 }
 
-// end shuts down. The collector is healthy by then, whatever its test has made of it: nobody is left to look at what it does
-// to telemetry, and retries would only make the test late.
+// end shuts the guard down. It first makes the collector healthy: a fault no longer matters for the
+// test, and retries would only delay it.
 func (c *Collector) end(tb testing.TB, r *Recorder) {
 	tb.Helper()
-	if tb == c.tb { // a subtest may have a service at the collector of the test around it
+	if tb == c.tb { // a subtest may have a service that sends to its parent test's collector
 		c.SetFault(Fault{})
 		c.Up()
 	}
@@ -121,8 +126,8 @@ func (c *Collector) end(tb testing.TB, r *Recorder) {
 	}
 }
 
-// testOutput is the test's output as long as the test runs: what writes to it later, such as a goroutine that the service
-// has left behind, would make the testing package panic.
+// testOutput is the test's output while the test runs. A later write, for example from an abandoned
+// goroutine of the service, would make the testing package panic, so it is discarded.
 type testOutput struct {
 	mu sync.Mutex
 	tb testing.TB // nil when closed

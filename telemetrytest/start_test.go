@@ -33,7 +33,8 @@ const (
 // packageTracer is how most services have theirs.
 var packageTracer = otel.Tracer("shop")
 
-// TestGlobalsGoToOneTestAfterTheOther has everything that services take from the globals follow each test in turn.
+// TestGlobalsGoToOneTestAfterTheOther has everything that services take from the globals follow
+// each test in turn.
 func TestGlobalsGoToOneTestAfterTheOther(t *testing.T) {
 	counter, err := otel.Meter("shop").Int64Counter("orders")
 	require.NoError(t, err)
@@ -71,7 +72,8 @@ func TestGlobalsArePutBack(t *testing.T) {
 	log.SetOutput(&before)
 	log.SetFlags(log.Lmicroseconds)
 	log.SetPrefix("mine: ")
-	providers := []any{otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetLoggerProvider(), otel.GetTextMapPropagator(), otel.GetErrorHandler()}
+	providers := []any{otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetLoggerProvider(),
+		otel.GetTextMapPropagator(), otel.GetErrorHandler()}
 
 	f := run(t, func(tb testing.TB) {
 		r := telemetrytest.Start(tb)
@@ -86,7 +88,8 @@ func TestGlobalsArePutBack(t *testing.T) {
 	})
 	require.Empty(t, f.failures)
 
-	require.Equal(t, providers, []any{otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetLoggerProvider(), otel.GetTextMapPropagator(), otel.GetErrorHandler()})
+	require.Equal(t, providers, []any{otel.GetTracerProvider(), otel.GetMeterProvider(), otel.GetLoggerProvider(),
+		otel.GetTextMapPropagator(), otel.GetErrorHandler()})
 	require.Same(t, mine, slog.Default())
 	require.Equal(t, &before, log.Writer())
 	require.Equal(t, log.Lmicroseconds, log.Flags())
@@ -100,7 +103,8 @@ func TestASecondTestThatWantsTheGlobalsIsToldWhatToDo(t *testing.T) {
 	t.Run("beside a test", func(t *testing.T) {
 		r := telemetrytest.Start(t)
 		message := failure(t, func(tb testing.TB) { telemetrytest.Start(tb) })
-		require.Contains(t, message, "OpenTelemetry's globals are in use by TestASecondTestThatWantsTheGlobalsIsToldWhatToDo/beside_a_test.")
+		require.Contains(t, message, "OpenTelemetry's globals are in use by "+
+			"TestASecondTestThatWantsTheGlobalsIsToldWhatToDo/beside_a_test.")
 		require.Contains(t, message, "telemetrytest.Start(t, telemetry.WithoutGlobals())")
 		require.Contains(t, message, "leave t.Parallel out")
 		require.Same(t, r.Guard.Logger(), slog.Default(), "the first one keeps them")
@@ -110,7 +114,8 @@ func TestASecondTestThatWantsTheGlobalsIsToldWhatToDo(t *testing.T) {
 		require.Empty(t, r.Spans())
 	})
 	t.Run("beside a guard", func(t *testing.T) {
-		guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithLogOutput(io.Discard))
+		guard, err := telemetry.Init(t.Context(), telemetry.WithoutTraces(), telemetry.WithoutMetrics(),
+			telemetry.WithoutLogs(), telemetry.WithLogOutput(io.Discard))
 		require.NoError(t, err)
 		message := failure(t, func(tb testing.TB) { telemetrytest.Start(tb) })
 		require.NoError(t, guard.Shutdown(t.Context()))
@@ -129,7 +134,8 @@ func TestAServiceThatCallsInitShares(t *testing.T) {
 	require.Len(t, r.RequireSpan(t, "POST /orders").Trace().Spans, 3)
 }
 
-// TestTheEnvironmentDoesNotMatter has a machine with everything set that could change a test, or lead its data away.
+// TestTheEnvironmentDoesNotMatter has a machine with everything set that could change a test, or
+// lead its data away.
 func TestTheEnvironmentDoesNotMatter(t *testing.T) {
 	elsewhere := telemetrytest.NewCollector(t)
 	for name, value := range map[string]string{
@@ -197,9 +203,11 @@ func TestAPresetCannotLeadTestDataAway(t *testing.T) {
 	t.Parallel()
 	elsewhere := telemetrytest.NewCollector(t)
 	preset := telemetry.WithOptions(
-		telemetry.WithEndpoint(elsewhere.GRPCEndpoint()), telemetry.WithProtocol(telemetry.ProtocolGRPC), telemetry.WithServiceName("shop"),
-		telemetry.ForTraces(telemetry.WithEndpoint(elsewhere.HTTPEndpoint()), telemetry.WithProtocol(telemetry.ProtocolHTTP)),
-		telemetry.ForMetrics(telemetry.WithEndpoint(elsewhere.HTTPEndpoint())), telemetry.ForLogs(telemetry.WithProtocol(telemetry.ProtocolGRPC)),
+		telemetry.WithEndpoint(elsewhere.GRPCEndpoint()), telemetry.WithProtocol(telemetry.ProtocolGRPC),
+		telemetry.WithServiceName("shop"), telemetry.ForTraces(telemetry.WithEndpoint(elsewhere.HTTPEndpoint()),
+			telemetry.WithProtocol(telemetry.ProtocolHTTP)),
+		telemetry.ForMetrics(telemetry.WithEndpoint(elsewhere.HTTPEndpoint())),
+		telemetry.ForLogs(telemetry.WithProtocol(telemetry.ProtocolGRPC)),
 		telemetry.WithProfile(telemetry.ProfileDevelopment),
 	)
 	r := telemetrytest.Start(t, preset, telemetry.WithoutGlobals())
@@ -210,7 +218,8 @@ func TestAPresetCannotLeadTestDataAway(t *testing.T) {
 	require.Empty(t, elsewhere.Requests())
 }
 
-// TestEverySpanIsKept has far more traces than the adaptive sampler keeps, which services have by default.
+// TestEverySpanIsKept has far more traces than the adaptive sampler keeps, which services have by
+// default.
 func TestEverySpanIsKept(t *testing.T) {
 	r := parallel(t)
 	for range 500 {
@@ -223,7 +232,8 @@ func TestEverySpanIsKept(t *testing.T) {
 func TestOptionsWin(t *testing.T) {
 	t.Parallel()
 	var console bytes.Buffer
-	r := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithSampler(sdktrace.NeverSample()), telemetry.WithLogOutput(&console))
+	r := telemetrytest.Start(t, telemetry.WithoutGlobals(), telemetry.WithSampler(sdktrace.NeverSample()),
+		telemetry.WithLogOutput(&console))
 	order(r.Guard)
 	r.RequireLog(t, "order received")
 	require.Empty(t, r.Spans())
@@ -240,7 +250,8 @@ func TestWrongOptionsFailTheTest(t *testing.T) {
 	require.Contains(t, message, "prose")
 }
 
-// TestTheLogIsTheTestsOutput as long as the test runs: a goroutine that a service leaves behind must not crash it.
+// TestTheLogIsTheTestsOutput as long as the test runs: a goroutine that a service leaves behind
+// must not crash it.
 func TestTheLogIsTheTestsOutput(t *testing.T) {
 	t.Parallel()
 	var output bytes.Buffer
@@ -256,14 +267,16 @@ func TestTheLogIsTheTestsOutput(t *testing.T) {
 	require.Empty(t, f.logs)
 }
 
-// TestParallelTestsDoNotSeeEachOther is fifty tests at once, each with spans, log records and metrics of the same names.
+// TestParallelTestsDoNotSeeEachOther is fifty tests at once, each with spans, log records and
+// metrics of the same names.
 func TestParallelTestsDoNotSeeEachOther(t *testing.T) {
 	t.Parallel()
 	var tests sync.WaitGroup
 	for i := range 50 {
 		tests.Go(func() {
 			f := run(t, func(tb testing.TB) {
-				r := telemetrytest.Start(tb, telemetry.WithoutGlobals(), telemetry.WithServiceName(fmt.Sprint("service ", i)))
+				r := telemetrytest.Start(tb, telemetry.WithoutGlobals(),
+					telemetry.WithServiceName(fmt.Sprint("service ", i)))
 				for range i%3 + 1 {
 					order(r.Guard)
 				}
@@ -304,7 +317,8 @@ func TestDeterministicIDs(t *testing.T) {
 
 	var kept int
 	run(t, func(tb testing.TB) {
-		r := telemetrytest.Start(tb, telemetry.WithoutGlobals(), telemetrytest.WithDeterministicIDs(), telemetry.WithSampler(sdktrace.TraceIDRatioBased(0.5)))
+		r := telemetrytest.Start(tb, telemetry.WithoutGlobals(), telemetrytest.WithDeterministicIDs(),
+			telemetry.WithSampler(sdktrace.TraceIDRatioBased(0.5)))
 		for range 200 {
 			_, span := r.Guard.TracerProvider().Tracer("shop").Start(context.Background(), "x")
 			span.End()

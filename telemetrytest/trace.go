@@ -8,21 +8,23 @@ import (
 	"time"
 )
 
-// Trace is what has arrived of one trace, from all services that sent it.
+// Trace is what has arrived of one trace, from all services that sent a part of it.
 type Trace struct {
 	ID    string      // hexadecimal
-	Roots []*Span     // those without a parent, and those whose parent has not arrived
+	Roots []*Span     // spans without a parent, or whose parent has not arrived
 	Spans []*Span     // all, each after its parent
-	Logs  []LogRecord // all, in the order of their time; also those whose span has not arrived
+	Logs  []LogRecord // all, in the order of their time, even if their span has not arrived
 
 	collector *Collector
 }
 
-// String draws the trace as a tree, with durations, status, attributes, events, links and log records, as a failure does.
+// String draws the trace as a tree, like a test failure, with durations, status, attributes,
+// events, links and log records.
 func (t *Trace) String() string { return drawTrace(t, nil) + "\n" }
 
-// Outline is the trace in names, a line for each span, indented by two spaces below its parent: what to compare a whole
-// trace with. Spans with the same parent are in the order of their start; those of goroutines may come in any.
+// Outline returns the span names of the trace, one per line, indented two spaces below their
+// parent. Use it to compare a whole trace. Spans with the same parent are in the order of their
+// start; for concurrent spans that order varies.
 func (t *Trace) Outline() string {
 	var b strings.Builder
 	var write func(spans []*Span, indent string)
@@ -36,14 +38,14 @@ func (t *Trace) Outline() string {
 	return b.String()
 }
 
-// service is the name of the service that sent the span.
+// service returns the name of the service that sent the span.
 func (s *Span) service() string {
 	name, _ := s.Resource["service.name"].(string)
 	return name
 }
 
-// buildTraces puts spans and log records together, in the order in which the traces began. Log records outside of traces
-// are left out.
+// buildTraces groups spans and log records into traces, in the order of their start. Log records
+// outside of traces are omitted.
 func (c *Collector) buildTraces(spans []*Span, logs []LogRecord) []*Trace {
 	traces := map[string]*Trace{}
 	at := func(id string) *Trace {
@@ -86,7 +88,7 @@ func (c *Collector) buildTraces(spans []*Span, logs []LogRecord) []*Trace {
 	})
 }
 
-// firstStart is when a trace began; those of which only log records have arrived come first.
+// firstStart returns when a trace began. Traces with only log records come first.
 func firstStart(t *Trace) time.Time {
 	if len(t.Roots) == 0 {
 		return time.Time{}

@@ -15,15 +15,21 @@ import (
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/otlp"
+	"github.com/fleetotel/telemetry/internal/settings"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 const (
 	// name is what the span, the metric and the log record of a check are called.
 	name = "telemetry.check"
-	// closerLook is what the probe may need to find out why something was not delivered.
-	closerLook = 5 * time.Second
-	// goodbye is Shutdown's: whatever was to be delivered has had its time.
-	goodbye = 500 * time.Millisecond
+	// maxInvestigation is how long to wait for the probe once something was not delivered.
+	maxInvestigation = 5 * time.Second
+	// shutdownTimeout is short because everything has had its time to be delivered.
+	shutdownTimeout = 500 * time.Millisecond
+	// quietTime is how long a check waits before it says what it waits for.
+	quietTime = time.Second
 )
 
 // check is one run of the command.
@@ -33,28 +39,25 @@ type check struct {
 	timeout  time.Duration
 }
 
-// run reports whether everything arrived.
+// run reports whether everything was delivered and all settings are valid.
 func (c check) run(ctx context.Context) bool {
 	r := &report{out: c.out}
-	service, warnings, wrong := c.describe(ctx)
-	r.settings(service, warnings, wrong)
-	r.section("Does it arrive?") // the answer may take its time
-	outcomes := c.sendPatiently(ctx, service, r)
+	service, warnings, invalid := c.describe(ctx)
+	r.settings(service, warnings, invalid)
+	r.section("Does it arrive?") // before the answer, which may take a while
+	outcomes := c.sendAndReport(ctx, service, r)
 	r.outcomes(outcomes)
-	return wrong == nil && !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.failed })
+	return invalid == nil && !slices.ContainsFunc(outcomes, func(o outcome) bool { return o.failed })
 }
 
-// silence is how long a check waits before it says what it waits for.
-const silence = time.Second
-
-// sendPatiently is send, and says what it waits for when that takes long.
-func (c check) sendPatiently(ctx context.Context, service diagnose.Description, r *report) []outcome {
+// sendAndReport calls send. If that takes long, it also reports what the check waits for.
+func (c check) sendAndReport(ctx context.Context, service settings.Description, r *report) []outcome {
 	sent := make(chan []outcome, 1)
 	go func() { sent <- c.send(ctx, service) }()
 	select {
 	case outcomes := <-sent:
 		return outcomes
-	case <-time.After(silence):
+	case <-time.After(quietTime):
 	}
 	var addresses []string
 	for _, way := range service.Signals {
@@ -63,73 +66,60 @@ func (c check) sendPatiently(ctx context.Context, service diagnose.Description, 
 		}
 	}
 	if addresses != nil {
-		r.paragraphs([]string{fmt.Sprintf("(waiting up to %s for a collector at %s)", c.timeout, diagnose.Listed(addresses))})
+		r.paragraphs([]string{fmt.Sprintf("(waiting up to %s for a collector at %s)", c.timeout,
+			lines.Listed(addresses))})
 	}
 	return <-sent
 }
 
-// describe is what a service would do, what it would warn of, and which settings are wrong.
-func (c check) describe(ctx context.Context) (service diagnose.Description, warnings []string, wrong error) {
-	ctx = diagnose.WithInspection(ctx, diagnose.Inspection{Endpoint: c.endpoint, Described: func(d diagnose.Description) { service = d }})
-	_, wrong = telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+// describe returns what a service would do, what it would warn about, and the errors of its
+// settings.
+func (c check) describe(ctx context.Context) (service settings.Description, warnings []string, invalid error) {
+	ctx = settings.WithInspection(ctx,
+		settings.Inspection{Endpoint: c.endpoint, Described: func(d settings.Description) { service = d }})
+	_, invalid = telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
 		telemetry.WithErrorHandler(otel.ErrorHandlerFunc(func(err error) { warnings = append(warnings, text(err)) })))
 	for _, c := range service.Settings {
 		if c.Name == "disabled" && c.Value == "true" {
 			warnings = append(warnings, fmt.Sprintf("%s is true, so nothing is sent: unset it to send data", c.Origin))
 		}
 	}
-	return service, warnings, wrong
+	return service, warnings, invalid
 }
 
-var signals = []string{"traces", "metrics", "logs"}
-
-// outcome is what became of one signal's item.
+// outcome is what happened to the item of one signal.
 type outcome struct {
-	signal  string
+	signal  signal.Signal
 	verdict string // its first words are for scripts, see usage
-	reason  string // what is wrong and what to change, "" where the verdict says all
-	failed  bool   // it was to leave the process and has not arrived
+	reason  string // what is wrong and what to change; "" if the verdict says all
+	failed  bool   // the item should have been delivered and was not
 }
 
-// send starts what a service would start, but for the spool, sends one item of each signal that leaves the process, and
-// waits until it is delivered or the time is over.
-func (c check) send(ctx context.Context, service diagnose.Description) (outcomes []outcome) {
-	_ = os.Unsetenv("TELEMETRY_SPOOL_DIR") // what is in there is a service's, and what is not delivered here is not to be kept
+// send starts what a service would start, except for the spool, sends one item of each signal that
+// goes over OTLP, and waits until all are delivered or the timeout is over.
+func (c check) send(ctx context.Context, service settings.Description) (outcomes []outcome) {
+	_ = os.Unsetenv("TELEMETRY_SPOOL_DIR") // its content is a service's, and the check's items must not be kept
 	_ = os.Setenv("TELEMETRY_SELF_METRICS", "false")
-	opts := []telemetry.Option{
-		telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard), telemetry.WithErrorHandler(silent{}),
-		telemetry.WithSampler(sdktrace.AlwaysSample()), telemetry.WithViews(nothingElse), telemetry.WithoutRuntimeMetrics(),
-	}
-	off := map[string]telemetry.Option{"traces": telemetry.WithoutTraces(), "metrics": telemetry.WithoutMetrics(), "logs": telemetry.WithoutLogs()}
-	for _, way := range service.Signals {
-		if !way.OTLP {
-			opts = append(opts, off[way.Signal])
-		}
-	}
 	probed := make(chan []diagnose.Result, 1)
 	ctx, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
-	inspection := diagnose.Inspection{Endpoint: c.endpoint, Probed: func(r []diagnose.Result) { probed <- r }}
-	guard, _ := telemetry.Init(diagnose.WithInspection(ctx, inspection), opts...)
+	ctx = settings.WithInspection(ctx, settings.Inspection{Endpoint: c.endpoint})
+	ctx = otlp.WithProbed(ctx, func(r []diagnose.Result) { probed <- r })
+	guard, _ := telemetry.Init(ctx, options(service)...)
 	defer func() {
-		ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+		ctx, cancel := context.WithTimeout(context.Background(), shutdownTimeout)
 		defer cancel()
-		_ = guard.Shutdown(ctx) // its error is about what has been reported by then
+		_ = guard.Shutdown(ctx) // the outcomes have what it would say
 	}()
 	record(ctx, guard)
 	flushed := guard.ForceFlush(ctx)
-	findings := map[string]*diagnose.Finding{}
+	var findings map[signal.Signal]*diagnose.Finding
 	if flushed != nil {
-		select {
-		case results := <-probed:
-			for _, r := range results {
-				findings[r.Target.Signal] = r.Finding
-			}
-		case <-time.After(closerLook):
-		}
+		findings = findingsOf(probed)
 	}
 	all := guard.Health()
-	health := map[string]telemetry.SignalHealth{"traces": all.Traces, "metrics": all.Metrics, "logs": all.Logs}
+	health := map[signal.Signal]telemetry.SignalHealth{signal.Traces: all.Traces, signal.Metrics: all.Metrics,
+		signal.Logs: all.Logs}
 	for _, way := range service.Signals {
 		o := outcome{verdict: "not sent over OTLP"}
 		if way.OTLP {
@@ -144,17 +134,48 @@ func (c check) send(ctx context.Context, service diagnose.Description) (outcomes
 	return outcomes
 }
 
+// options returns the options of a service with this environment that sends nothing but the items
+// of the check, and those only over OTLP.
+func options(service settings.Description) []telemetry.Option {
+	opts := []telemetry.Option{
+		telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard), telemetry.WithErrorHandler(silent{}),
+		telemetry.WithSampler(sdktrace.AlwaysSample()), telemetry.WithViews(dropOthers),
+		telemetry.WithoutRuntimeMetrics(),
+	}
+	off := map[signal.Signal]telemetry.Option{signal.Traces: telemetry.WithoutTraces(),
+		signal.Metrics: telemetry.WithoutMetrics(), signal.Logs: telemetry.WithoutLogs()}
+	for _, way := range service.Signals {
+		if !way.OTLP {
+			opts = append(opts, off[way.Signal])
+		}
+	}
+	return opts
+}
+
+// findingsOf waits for the probe, for 5 s at most.
+func findingsOf(probed <-chan []diagnose.Result) map[signal.Signal]*diagnose.Finding {
+	findings := map[signal.Signal]*diagnose.Finding{}
+	select {
+	case results := <-probed:
+		for _, r := range results {
+			findings[r.Target.Signal] = r.Finding
+		}
+	case <-time.After(maxInvestigation):
+	}
+	return findings
+}
+
 const delivered = "delivered"
 
-// items are what is sent of each signal.
-var items = map[string]string{"traces": "1 span", "metrics": "1 metric", "logs": "1 log record"}
+// items are what a check sends.
+var items = map[signal.Signal]string{signal.Traces: "1 span", signal.Metrics: "1 metric", signal.Logs: "1 log record"}
 
-// nothingElse is a view that drops every metric but the check's own.
-func nothingElse(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
+// dropOthers is a view that drops every metric but the check's own.
+func dropOthers(i sdkmetric.Instrument) (sdkmetric.Stream, bool) {
 	return sdkmetric.Stream{Aggregation: sdkmetric.AggregationDrop{}}, i.Name != name
 }
 
-// silent is for errors that the outcome of their signal tells.
+// silent ignores errors: the outcome of their signal has them.
 type silent struct{}
 
 func (silent) Handle(error) {}
@@ -165,7 +186,7 @@ func record(ctx context.Context, guard *telemetry.Guard) {
 	if counter, err := guard.MeterProvider().Meter(name).Int64Counter(name); err == nil {
 		counter.Add(ctx, 1)
 	}
-	guard.Logger().ErrorContext(ctx, name) // an error passes every level
+	guard.Logger().ErrorContext(ctx, name) // no level leaves an error out
 }
 
 func judge(h telemetry.SignalHealth, finding *diagnose.Finding, flushed error) outcome {
@@ -182,12 +203,12 @@ func judge(h telemetry.SignalHealth, finding *diagnose.Finding, flushed error) o
 	case h.LastError != nil:
 		return lost("not delivered", text(h.LastError))
 	case h.Accepted == 0:
-		return outcome{verdict: "not sent: the settings leave nothing of it"}
+		return outcome{verdict: "not sent: the settings drop it"}
 	}
 	return lost("not delivered", text(flushed))
 }
 
-// text is an error in one line.
+// text returns the text of an error on one line.
 func text(err error) string {
 	if err == nil {
 		return "no answer in time"

@@ -24,7 +24,8 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 func command(t testing.TB, env map[string]string, args ...string) (status int, out, diagnostics string) {
 	t.Helper()
 	for _, name := range []string{"TELEMETRY_SPOOL_DIR", "TELEMETRY_SELF_METRICS", "OTEL_EXPORTER_OTLP_ENDPOINT",
-		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"} {
+		"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT",
+		"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT"} {
 		t.Setenv(name, "") // and back at the end of the test
 	}
 	t.Setenv("OTEL_SERVICE_NAME", "checked")
@@ -67,17 +68,21 @@ func TestCheckDelivers(t *testing.T) {
 		c := otlptest.New(t)
 		spool := filepath.Join(t.TempDir(), "spool")
 		status, out, diagnostics := command(t, map[string]string{
-			"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_SAMPLER": "always_off", "LOG_LEVEL": "error", "TELEMETRY_SPOOL_DIR": spool,
+			"OTEL_EXPORTER_OTLP_PROTOCOL": protocol, "OTEL_TRACES_SAMPLER": "always_off", "LOG_LEVEL": "error",
+			"TELEMETRY_SPOOL_DIR":              spool,
 			"OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://127.0.0.1:1",
 		}, "check", c.Endpoint(protocol))
 		said := sections(t, out)
-		require.Equal(t, []string{"traces   delivered: 1 span", "metrics  delivered: 1 metric", "logs     delivered: 1 log record"}, said["Does it arrive?"])
+		require.Equal(t, []string{"traces   delivered: 1 span", "metrics  delivered: 1 metric",
+			"logs     delivered: 1 log record"}, said["Does it arrive?"])
 		require.NotContains(t, said, "Why not?")
 		require.Zero(t, status)
 		require.Empty(t, diagnostics)
-		require.Regexp(t, `(?m)^  endpoint +`+c.Endpoint(protocol)+` \(the argument\)$`, out, "also of the logs, which have an endpoint of their own")
+		require.Regexp(t, `(?m)^  endpoint +`+c.Endpoint(protocol)+` \(the argument\)$`, out,
+			"also of the logs, which have an endpoint of their own")
 		require.Regexp(t, `(?m)^  sampler +always_off \(OTEL_TRACES_SAMPLER\)$`, out)
-		require.Contains(t, unwrapped(said["A service started with this environment"]), "service.name checked (OTEL_SERVICE_NAME) traces "+protocol+" "+c.Endpoint(protocol))
+		require.Contains(t, unwrapped(said["A service started with this environment"]),
+			"service.name checked (OTEL_SERVICE_NAME) traces "+protocol+" "+c.Endpoint(protocol))
 
 		require.Len(t, c.Spans(), 1)
 		require.Equal(t, "telemetry.check", c.Spans()[0].Name)
@@ -107,38 +112,55 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}{
 		{
 			name: "another protocol", args: []string{"check", "-timeout", "3s", c.GRPCEndpoint()}, status: 1,
-			verdict: "not delivered", reason: "traces, metrics and logs: " + at(c.GRPCEndpoint()) + " answers gRPC, but the protocol is http/protobuf: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the port for http/protobuf, usually 4318",
+			verdict: "not delivered", reason: "traces, metrics and logs: " + at(c.GRPCEndpoint()) +
+				" answers gRPC, but the protocol is http/protobuf: set OTEL_EXPORTER_OTLP_PROTOCOL=grpc or use the " +
+				"port for http/protobuf, usually 4318",
 		},
 		{
-			name: "nobody there", args: []string{"check", "-timeout=1s", "http://" + closed}, status: 1,
-			verdict: "not delivered", reason: "traces, metrics and logs: nothing listens at " + closed + ": start the collector, or correct the host and port in the argument (in a container, 127.0.0.1 is the container itself)",
+			name: "nothing listens", args: []string{"check", "-timeout=1s", "http://" + closed}, status: 1,
+			verdict: "not delivered", reason: "traces, metrics and logs: nothing listens at " + closed +
+				": start the collector, or correct the host and port in the argument (in a container, 127.0.0.1 is " +
+				"the container itself)",
 		},
 		{
-			name: "credentials", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusUnauthorized, Message: "no"}, status: 1,
-			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/* requires credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its operator specifies",
+			name: "credentials", args: []string{"check", c.HTTPEndpoint()},
+			fault: otlptest.Fault{HTTPStatus: http.StatusUnauthorized, Message: "no"}, status: 1,
+			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() +
+				"/v1/* requires credentials (401 Unauthorized: no): set OTEL_EXPORTER_OTLP_HEADERS=name=value as its " +
+				"operator specifies",
 		},
 		{
-			name: "rejected", args: []string{"check", c.HTTPEndpoint()}, fault: otlptest.Fault{Rejected: 1, Message: "too old"}, status: 1,
-			verdict: "rejected", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/*: the server rejected 1 item: too old",
+			name: "rejected", args: []string{"check", c.HTTPEndpoint()},
+			fault: otlptest.Fault{Rejected: 1, Message: "too old"}, status: 1,
+			verdict: "rejected", reason: "traces, metrics and logs: " + c.HTTPEndpoint() +
+				"/v1/*: the server rejected 1 item: too old",
 		},
 		{
-			name: "busy for ever", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()}, fault: otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, Message: "overloaded"}, status: 1,
-			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() + "/v1/* answers 503 Service Unavailable: overloaded",
+			name: "busy for ever", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()},
+			fault: otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, Message: "overloaded"}, status: 1,
+			verdict: "not delivered", reason: "traces, metrics and logs: " + c.HTTPEndpoint() +
+				"/v1/* answers 503 Service Unavailable: overloaded",
 		},
 		{
-			name: "hanging", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()}, fault: otlptest.Fault{Hang: true}, status: 1,
+			name: "hanging", args: []string{"check", "-timeout", "500ms", c.HTTPEndpoint()},
+			fault: otlptest.Fault{Hang: true}, status: 1,
 			env:     map[string]string{"OTEL_EXPORTER_OTLP_TIMEOUT": "1000"},
-			verdict: "not delivered", reason: "traces, metrics and logs: " + at(c.HTTPEndpoint()) + " does not answer within 1s: something else listens there, or the collector is stuck: check the argument, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
+			verdict: "not delivered", reason: "traces, metrics and logs: " + at(c.HTTPEndpoint()) +
+				" does not answer within 1s: something else listens there, or the collector is stuck; check the " +
+				"argument, or raise OTEL_EXPORTER_OTLP_TIMEOUT",
 		},
-		{name: "off", args: []string{"check"}, env: map[string]string{"OTEL_SDK_DISABLED": "true"}, verdict: "not sent over OTLP"},
-		{name: "console", args: []string{"check"}, env: map[string]string{"TELEMETRY_PROFILE": "development"}, verdict: "not sent over OTLP"},
+		{name: "off", args: []string{"check"}, env: map[string]string{"OTEL_SDK_DISABLED": "true"},
+			verdict: "not sent over OTLP"},
+		{name: "console", args: []string{"check"}, env: map[string]string{"TELEMETRY_PROFILE": "development"},
+			verdict: "not sent over OTLP"},
 		{name: "wrong endpoint", args: []string{"check", "ftp://collector"}, verdict: "not sent over OTLP", status: 1},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c.SetFault(tt.fault)
 			status, out, _ := command(t, tt.env, tt.args...)
 			said := sections(t, out)
-			require.Equal(t, []string{"traces   " + tt.verdict, "metrics  " + tt.verdict, "logs     " + tt.verdict}, said["Does it arrive?"])
+			require.Equal(t, []string{"traces   " + tt.verdict, "metrics  " + tt.verdict, "logs     " + tt.verdict},
+				said["Does it arrive?"])
 			require.Equal(t, tt.reason, unwrapped(said["Why not?"]))
 			require.Equal(t, tt.status, status, out)
 		})
@@ -164,12 +186,13 @@ func TestCheckWaitsForTheCollector(t *testing.T) {
 	c := otlptest.New(t)
 	require.NoError(t, c.Down())
 	up := make(chan error, 1)
-	time.AfterFunc(2*silence, func() { up <- c.Up() })
+	time.AfterFunc(2*quietTime, func() { up <- c.Up() })
 	status, out, _ := command(t, nil, "check", "-timeout", "1m", c.HTTPEndpoint())
 	require.NoError(t, <-up)
 	require.Zero(t, status, out)
 	require.Len(t, c.Spans(), 1)
-	require.Contains(t, out, "Does it arrive?\n  (waiting up to 1m0s for a collector at "+strings.TrimPrefix(c.HTTPEndpoint(), "http://")+")\n  traces   delivered")
+	require.Contains(t, out, "Does it arrive?\n  (waiting up to 1m0s for a collector at "+
+		strings.TrimPrefix(c.HTTPEndpoint(), "http://")+")\n  traces   delivered")
 }
 
 // The name of the command's own binary is not the service's.
@@ -185,13 +208,16 @@ func TestUsage(t *testing.T) {
 		status int
 		says   string
 	}{
-		{nil, 2, "telemetry: a command is missing"},
-		{[]string{"chekc"}, 2, `telemetry: there is no command "chekc"`},
+		{nil, 2, "telemetry: missing command"},
+		{[]string{"chekc"}, 2, `telemetry: unknown command "chekc"`},
 		{[]string{"check", "-timeout", "0"}, 2, "telemetry: -timeout 0s: must be above zero, such as 10s"},
-		{[]string{"check", "-timeout", "soon"}, 2, `telemetry: invalid value "soon" for flag -timeout: write a number with its unit, such as 10s`},
-		{[]string{"check", "-timeout", "10"}, 2, `telemetry: invalid value "10" for flag -timeout: the unit is missing; write 10s`},
+		{[]string{"check", "-timeout", "soon"}, 2,
+			`telemetry: invalid value "soon" for flag -timeout: write a number with its unit, such as 10s`},
+		{[]string{"check", "-timeout", "10"}, 2,
+			`telemetry: invalid value "10" for flag -timeout: the unit is missing; write 10s`},
 		{[]string{"check", "-verbose"}, 2, "telemetry: flag provided but not defined: -verbose"},
-		{[]string{"check", "http://a:1", "http://b:1"}, 2, "telemetry: got 2 arguments after the flags; give at most one endpoint"},
+		{[]string{"check", "http://a:1", "http://b:1"}, 2,
+			"telemetry: got 2 arguments after the flags; give at most one endpoint"},
 		{[]string{"-h"}, 0, "Exit status"},
 		{[]string{"check", "-h"}, 0, "Exit status"},
 	} {
@@ -208,10 +234,11 @@ func TestUsage(t *testing.T) {
 	}
 }
 
-// FuzzCheckKeepsSecrets: whatever stands around it in the variable, the secret is in no output, not even when the server
-// repeats the headers that it was sent.
+// FuzzCheckKeepsSecrets: whatever stands around it in the variable, the secret is in no output, not
+// even when the server repeats the headers that it was sent.
 func FuzzCheckKeepsSecrets(f *testing.F) {
-	for _, seed := range [][2]string{{"api-key=", ""}, {"", ""}, {"api-key ", ""}, {"a=b,", ""}, {"Authorization=Bearer ", ",x=y"}, {"k=%zz", "%"}, {"a=\"", "\""}, {"k:", "\n"}} {
+	for _, seed := range [][2]string{{"api-key=", ""}, {"", ""}, {"api-key ", ""}, {"a=b,", ""},
+		{"Authorization=Bearer ", ",x=y"}, {"k=%zz", "%"}, {"a=\"", "\""}, {"k:", "\n"}} {
 		f.Add(seed[0], seed[1])
 	}
 	const secret = "s3cr3t-t0ken"
@@ -231,13 +258,15 @@ func FuzzCheckKeepsSecrets(f *testing.F) {
 		go func() { defer close(done); _ = server.Serve(l) }()
 		defer func() { _ = server.Close(); <-done }()
 
-		_, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": headers}, "check", "-timeout", "2s", "http://"+l.Addr().String())
+		_, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": headers}, "check", "-timeout",
+			"2s", "http://"+l.Addr().String())
 		require.NotContains(t, out+diagnostics, secret)
-		require.Contains(t, sections(t, out)["Does it arrive?"], "traces   not delivered") // mostly 401, and what HTTP does not let a header hold
+		// mostly 401, and what HTTP does not let a header hold
+		require.Contains(t, sections(t, out)["Does it arrive?"], "traces   not delivered")
 	})
 }
 
-// isName tells whether the secret stands before the first = of its pair.
+// isName reports whether the secret stands before the first = of its pair.
 func isName(headers, secret string) bool {
 	for pair := range strings.SplitSeq(headers, ",") {
 		if name, _, found := strings.Cut(pair, "="); found && strings.Contains(name, secret) {
@@ -249,7 +278,8 @@ func isName(headers, secret string) bool {
 
 func init() {
 	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || name == "LOG_LEVEL" {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") ||
+			strings.HasPrefix(name, "TELEMETRY_") || name == "LOG_LEVEL" {
 			_ = os.Unsetenv(name)
 		}
 	}
@@ -269,15 +299,18 @@ func TestCheckShowsNoSecretOfAReasonPhrase(t *testing.T) {
 				return
 			}
 			if req, err := http.ReadRequest(bufio.NewReader(conn)); err == nil {
-				_, _ = fmt.Fprintf(conn, "HTTP/1.1 403 no for %s\x1b[31m\r\nConnection: close\r\n\r\n", req.Header.Get("Api-Key"))
+				_, _ = fmt.Fprintf(conn, "HTTP/1.1 403 no for %s\x1b[31m\r\nConnection: close\r\n\r\n",
+					req.Header.Get("Api-Key"))
 			}
 			_ = conn.Close()
 		}
 	}()
-	status, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "api-key=ab12c"}, "check", "-timeout", "5s", "http://"+l.Addr().String())
+	status, out, diagnostics := command(t, map[string]string{"OTEL_EXPORTER_OTLP_HEADERS": "api-key=ab12c"}, "check",
+		"-timeout", "5s", "http://"+l.Addr().String())
 	require.Equal(t, 1, status)
 	require.Empty(t, diagnostics)
-	require.Contains(t, unwrapped(sections(t, out)["Why not?"]), `refuses the credentials (403 no for <redacted>\x1b[31m)`)
+	require.Contains(t, unwrapped(sections(t, out)["Why not?"]),
+		`refuses the credentials (403 no for <redacted>\x1b[31m)`)
 	require.NotContains(t, out, "ab12c")
 	require.NotContains(t, out, "\x1b")
 }

@@ -1,5 +1,5 @@
-// Command telemetry tells whether the data of a service would arrive: run it where the service runs, with the service's
-// environment.
+// Command telemetry checks whether the data of a service would arrive. Run it where the service
+// runs, with the service's environment.
 package main
 
 import (
@@ -16,8 +16,8 @@ import (
 const usage = `Usage: telemetry check [-timeout 10s] [endpoint]
 
 Prints what a service started with this environment would do: where each signal goes, and the
-settings that differ from the defaults. Then it asks the endpoints, sends one span, one metric and
-one log record, and reports whether each was delivered, and if not, what to change.
+settings that differ from the defaults. Then it probes the endpoints, sends one span, one metric
+and one log record, and reports whether each was delivered, and if not, what to change.
 
 With an endpoint, such as http://localhost:4318, all signals go there, regardless of the
 environment. The spool is not touched.
@@ -31,12 +31,12 @@ Below "Does it arrive?", each of traces, metrics and logs has a line that begins
   not delivered   it did not get that far
   rejected        the collector answered, and refused it
   not sent        the settings turn it off
-When the answer takes long, a line in brackets says what the command is waiting for.
+If that takes long, a line in parentheses says what the command is waiting for.
 Lines are at most 80 characters long, unless a word is longer, such as a URL.
 
 Exit status
   0  everything that should be sent was delivered
-  1  something was not, or a setting is wrong
+  1  something was not, or a setting is invalid
   2  the command line is wrong
 `
 
@@ -48,10 +48,10 @@ const (
 
 func main() { os.Exit(run(context.Background(), os.Args[1:], os.Stdout, os.Stderr)) }
 
-// run is main without the process: it returns the exit status.
+// run is main with its inputs as parameters. It returns the exit status.
 func run(ctx context.Context, args []string, out, diagnostics io.Writer) int {
 	if len(args) == 0 {
-		return wrongUsage(diagnostics, "a command is missing")
+		return wrongUsage(diagnostics, "missing command")
 	}
 	switch args[0] {
 	case "check":
@@ -60,7 +60,7 @@ func run(ctx context.Context, args []string, out, diagnostics io.Writer) int {
 		fmt.Fprint(out, usage)
 		return exitDelivered
 	}
-	return wrongUsage(diagnostics, fmt.Sprintf("there is no command %q", args[0]))
+	return wrongUsage(diagnostics, fmt.Sprintf("unknown command %q", args[0]))
 }
 
 func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer) int {
@@ -81,7 +81,8 @@ func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer
 	case timeout <= 0:
 		return wrongUsage(diagnostics, fmt.Sprintf("-timeout %s: must be above zero, such as 10s", timeout))
 	case flags.NArg() > 1:
-		return wrongUsage(diagnostics, fmt.Sprintf("got %d arguments after the flags; give at most one endpoint", flags.NArg()))
+		return wrongUsage(diagnostics,
+			fmt.Sprintf("got %d arguments after the flags; give at most one endpoint", flags.NArg()))
 	}
 	c := check{out: out, endpoint: flags.Arg(0), timeout: timeout}
 	if c.run(ctx) {
@@ -92,7 +93,7 @@ func checkCommand(ctx context.Context, args []string, out, diagnostics io.Writer
 
 func parseTimeout(text string) (time.Duration, error) {
 	timeout, err := time.ParseDuration(text)
-	if _, notANumber := strconv.ParseFloat(text, 64); err != nil && notANumber == nil {
+	if _, notNumber := strconv.ParseFloat(text, 64); err != nil && notNumber == nil {
 		return 0, fmt.Errorf("the unit is missing; write %ss", text)
 	}
 	if err != nil {

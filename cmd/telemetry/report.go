@@ -7,39 +7,42 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/fleetotel/telemetry/internal/diagnose"
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/settings"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 const (
-	// columns is where lines are broken, everywhere alike: it fits the narrowest terminal, and a log can be compared.
+	// columns is the length of a line. It is fixed, so that outputs can be compared, and fits the
+	// narrowest terminal.
 	columns = 80
-	// margin is before each line, and once more before what continues it.
+	// margin begins each line; a continuation line has it twice.
 	margin = "  "
-	// minText is how narrow a column may get for the sake of the one before it.
+	// minText is the least width of the second column.
 	minText = 30
 )
 
-// report is what an operator reads, section by section as it becomes known.
+// report prints section by section, as soon as the content of each is known.
 type report struct {
-	out  io.Writer
-	next bool // to the first section
+	out     io.Writer
+	started bool // a section has been printed
 }
 
 func (r *report) section(title string) {
-	if r.next {
+	if r.started {
 		fmt.Fprintln(r.out)
 	}
-	r.next = true
+	r.started = true
 	fmt.Fprintln(r.out, title)
 }
 
-// rows prints names and values in two columns; a value that is too long goes on in its column.
+// rows prints names and values in two columns. A value that is too long continues in its column.
 func (r *report) rows(rows []row) {
-	first := 0
+	longest := 0
 	for _, row := range rows {
-		first = max(first, utf8.RuneCountInString(row.name))
+		longest = max(longest, utf8.RuneCountInString(row.name))
 	}
-	indent := min(first+len(margin), columns-minText-len(margin))
+	indent := min(longest+len(margin), columns-minText-len(margin))
 	for _, row := range rows {
 		lines := wrapped(row.value, columns-indent-len(margin))
 		pad := max(indent-utf8.RuneCountInString(row.name), 1)
@@ -64,7 +67,8 @@ func (r *report) paragraphs(texts []string) {
 	}
 }
 
-// wrapped breaks a text between words. A word that is longer than a line, such as a URL, stays whole: it is to be copied.
+// wrapped breaks a text between words. A word that is longer than a line, such as a URL, stays
+// whole, so that it can be copied.
 func wrapped(text string, width int) []string {
 	lines := []string{""}
 	for _, word := range strings.Fields(text) {
@@ -81,16 +85,16 @@ func wrapped(text string, width int) []string {
 	return lines
 }
 
-func (r *report) settings(service diagnose.Description, warnings []string, wrong error) {
+func (r *report) settings(service settings.Description, warnings []string, invalid error) {
 	r.section("A service started with this environment")
 	r.rows(choices(service.Start))
 	if len(service.Settings) > 0 {
 		r.section("Settings that differ from the defaults")
-		r.rows(choices(together(service.Settings)))
+		r.rows(choices(merged(service.Settings)))
 	}
-	if wrong != nil {
-		r.section("Wrong settings")
-		r.paragraphs(problems(wrong))
+	if invalid != nil {
+		r.section("Invalid settings")
+		r.paragraphs(problems(invalid))
 	}
 	if len(warnings) > 0 {
 		r.section("Warnings")
@@ -98,7 +102,7 @@ func (r *report) settings(service diagnose.Description, warnings []string, wrong
 	}
 }
 
-// problems are the errors that were joined.
+// problems returns the texts of the errors that [errors.Join] joined.
 func problems(err error) (texts []string) {
 	joined, ok := err.(interface{ Unwrap() []error })
 	if !ok {
@@ -110,7 +114,7 @@ func problems(err error) (texts []string) {
 	return texts
 }
 
-func choices(all []diagnose.Choice) (rows []row) {
+func choices(all []settings.Choice) (rows []row) {
 	for _, c := range all {
 		value := cmp.Or(c.Value, "-")
 		if c.Origin != "" {
@@ -121,35 +125,35 @@ func choices(all []diagnose.Choice) (rows []row) {
 	return rows
 }
 
-// together has one choice in the place of three that say the same of traces, metrics and logs.
-func together(all []diagnose.Choice) (fewer []diagnose.Choice) {
-	of := map[diagnose.Choice]int{}
-	general := func(c diagnose.Choice) diagnose.Choice {
-		for _, signal := range signals {
-			c.Name = strings.TrimPrefix(c.Name, signal+" ")
+// merged replaces three choices that are the same for traces, metrics and logs with one.
+func merged(all []settings.Choice) (fewer []settings.Choice) {
+	count := map[settings.Choice]int{}
+	withoutSignal := func(c settings.Choice) settings.Choice {
+		for _, s := range signal.All() {
+			c.Name = strings.TrimPrefix(c.Name, s.String()+" ")
 		}
 		return c
 	}
 	for _, c := range all {
-		of[general(c)]++
+		count[withoutSignal(c)]++
 	}
 	for _, c := range all {
-		g := general(c)
+		general := withoutSignal(c)
 		switch {
-		case of[g] < len(signals):
+		case count[general] < len(signal.All()):
 			fewer = append(fewer, c)
-		case strings.HasPrefix(c.Name, signals[0]+" "):
-			fewer = append(fewer, g)
+		case strings.HasPrefix(c.Name, signal.Traces.String()+" "):
+			fewer = append(fewer, general)
 		}
 	}
 	return fewer
 }
 
-// outcomes says of each signal whether it arrived, and why not.
+// outcomes prints for each signal whether it was delivered, and why not.
 func (r *report) outcomes(all []outcome) {
 	var verdicts []row
 	for _, o := range all {
-		verdicts = append(verdicts, row{o.signal, o.verdict})
+		verdicts = append(verdicts, row{o.signal.String(), o.verdict})
 	}
 	r.rows(verdicts)
 	if reasons := reasons(all); len(reasons) > 0 {
@@ -158,26 +162,27 @@ func (r *report) outcomes(all []outcome) {
 	}
 }
 
-// reasons has each once, with the signals that it is about.
+// reasons returns the reasons of the failed signals, each once with its signals. Reasons that
+// differ only in the path of the signal are equal.
 func reasons(all []outcome) (texts []string) {
-	about := map[string][]string{}
+	signals := map[string][]string{}
 	var own, keys []string
 	for _, o := range all {
 		if o.reason == "" {
 			continue
 		}
-		key := strings.ReplaceAll(o.reason, "/v1/"+o.signal, "/v1/*")
-		if about[key] == nil {
+		key := strings.ReplaceAll(o.reason, "/v1/"+o.signal.String(), "/v1/*")
+		if signals[key] == nil {
 			keys, own = append(keys, key), append(own, o.reason)
 		}
-		about[key] = append(about[key], o.signal)
+		signals[key] = append(signals[key], o.signal.String())
 	}
 	for i, key := range keys {
 		text := key
-		if len(about[key]) == 1 {
+		if len(signals[key]) == 1 {
 			text = own[i]
 		}
-		texts = append(texts, diagnose.Listed(about[key])+": "+text)
+		texts = append(texts, lines.Listed(signals[key])+": "+text)
 	}
 	return texts
 }

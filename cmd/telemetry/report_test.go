@@ -10,8 +10,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/fleetotel/telemetry/internal/diagnose"
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/settings"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 // The whole output of a check that fails, as an operator reads it.
@@ -19,7 +20,8 @@ func TestCheckReads(t *testing.T) {
 	closed := otlptest.FreeAddress(t)
 	require.Len(t, closed, len("127.0.0.1:54318"), "lines are broken by their length")
 	status, out, diagnostics := command(t, map[string]string{
-		"OTEL_TRACES_SAMPLER": "always_on", "OTEL_TRACE_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "5s", "OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
+		"OTEL_TRACES_SAMPLER": "always_on", "OTEL_TRACE_EXPORTER": "otlp", "OTEL_BSP_SCHEDULE_DELAY": "5s",
+		"OTEL_EXPORTER_OTLP_HEADERS": "api-key=secret",
 	}, "check", "-timeout", "1s", "http://"+closed)
 	require.Equal(t, 1, status)
 	require.Empty(t, diagnostics)
@@ -63,13 +65,16 @@ func TestCheckTellsSignalsApart(t *testing.T) {
 	c := otlptest.New(t)
 	closed := otlptest.FreeAddress(t)
 	status, out, _ := command(t, map[string]string{
-		"OTEL_EXPORTER_OTLP_ENDPOINT": c.HTTPEndpoint(), "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://" + closed + "/v1/logs", "OTEL_METRICS_EXPORTER": "none",
+		"OTEL_EXPORTER_OTLP_ENDPOINT": c.HTTPEndpoint(), "OTEL_EXPORTER_OTLP_LOGS_ENDPOINT": "http://" + closed +
+			"/v1/logs", "OTEL_METRICS_EXPORTER": "none",
 	}, "check", "-timeout", "1s")
 	require.Equal(t, 1, status)
 	said := sections(t, out)
-	require.Equal(t, []string{"traces   delivered: 1 span", "metrics  not sent over OTLP", "logs     not delivered"}, said["Does it arrive?"])
-	require.Equal(t, "logs: nothing listens at "+closed+": start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_LOGS_ENDPOINT (in a container, 127.0.0.1 is the container itself)",
-		unwrapped(said["Why not?"]))
+	require.Equal(t, []string{"traces   delivered: 1 span", "metrics  not sent over OTLP", "logs     not delivered"},
+		said["Does it arrive?"])
+	require.Equal(t, "logs: nothing listens at "+closed+
+		": start the collector, or correct the host and port in OTEL_EXPORTER_OTLP_LOGS_ENDPOINT (in a container, "+
+		"127.0.0.1 is the container itself)", unwrapped(said["Why not?"]))
 	settings := unwrapped(said["Settings that differ from the defaults"])
 	require.Contains(t, settings, "traces endpoint "+c.HTTPEndpoint()+" (OTEL_EXPORTER_OTLP_ENDPOINT)")
 	require.Contains(t, settings, "logs endpoint http://"+closed+"/v1/logs (OTEL_EXPORTER_OTLP_LOGS_ENDPOINT)")
@@ -82,13 +87,19 @@ func TestCheckNamesTheArgument(t *testing.T) {
 	plain, secure := otlptest.New(t), otlptest.New(t, otlptest.WithTLS(certs.Server))
 	at := func(url string) string { _, address, _ := strings.Cut(url, "://"); return address }
 	for _, tt := range []struct{ endpoint, section, want string }{
-		{"https://" + at(plain.HTTPEndpoint()), "Why not?", "the endpoint is https://: use the port that does, or use http://" + at(plain.HTTPEndpoint()) + " if the network may read the data"},
-		{"http://" + at(secure.GRPCEndpoint()), "Why not?", "use https://" + at(secure.GRPCEndpoint()) + " and set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, and set OTEL_EXPORTER_OTLP_CERTIFICATE to a PEM file"},
-		{"ftp://collector", "Wrong settings", `the argument "ftp://collector": scheme "ftp" is not http or https`},
+		{"https://" + at(plain.HTTPEndpoint()), "Why not?",
+			"the endpoint is https://: use the TLS port, or use http://" + at(plain.HTTPEndpoint()) +
+				" if the data may go unencrypted"},
+		{"http://" + at(secure.GRPCEndpoint()), "Why not?",
+			"use https://" + at(secure.GRPCEndpoint()) +
+				" and set OTEL_EXPORTER_OTLP_PROTOCOL=grpc, and set OTEL_EXPORTER_OTLP_CERTIFICATE to a PEM file"},
+		{"ftp://collector", "Invalid settings", `the argument "ftp://collector": scheme "ftp" is not http or https`},
 		{"ftp://collector", "A service started with this environment", "traces off: the argument is invalid"},
-		{at(plain.HTTPEndpoint()), "Warnings", "the argument has no scheme: http is assumed; write " + plain.HTTPEndpoint() + " to be explicit"},
+		{at(plain.HTTPEndpoint()), "Warnings",
+			"the argument has no scheme: http is assumed; write " + plain.HTTPEndpoint() + " to be explicit"},
 	} {
-		status, out, _ := command(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"}, "check", "-timeout", "1s", tt.endpoint)
+		status, out, _ := command(t, map[string]string{"OTEL_EXPORTER_OTLP_ENDPOINT": "http://elsewhere:4318"}, "check",
+			"-timeout", "1s", tt.endpoint)
 		require.Contains(t, unwrapped(sections(t, out)[tt.section]), tt.want)
 		require.NotContains(t, out, "OTEL_EXPORTER_OTLP_ENDPOINT")
 		require.Equal(t, "http://elsewhere:4318", os.Getenv("OTEL_EXPORTER_OTLP_ENDPOINT"))
@@ -102,20 +113,27 @@ func TestReport(t *testing.T) {
 	long := "http://collector.observability.svc.cluster.local:4318/a/path/that/goes/on/and/on/and/on"
 	var b strings.Builder
 	r := &report{out: &b}
-	r.settings(diagnose.Description{
-		Start: []diagnose.Choice{{Name: "traces", Value: "http/protobuf " + long + "/v1/traces (OTEL_EXPORTER_OTLP_ENDPOINT)"}, {Name: "logs", Value: "off: WithoutLogs"}},
-		Settings: []diagnose.Choice{
-			{Name: "traces endpoint", Value: long, Origin: "the argument"}, {Name: "traces timeout", Value: "3s", Origin: "A"},
-			{Name: "metrics endpoint", Value: long, Origin: "the argument"}, {Name: "metrics timeout", Value: "3s", Origin: "A"},
-			{Name: "logs endpoint", Value: long, Origin: "the argument"}, {Name: "logs timeout", Value: "3s", Origin: "B"},
+	r.settings(settings.Description{
+		Start: []settings.Choice{{Name: "traces",
+			Value: "http/protobuf " + long + "/v1/traces (OTEL_EXPORTER_OTLP_ENDPOINT)"},
+			{Name: "logs", Value: "off: WithoutLogs"}},
+		Settings: []settings.Choice{
+			{Name: "traces endpoint", Value: long, Origin: "the argument"},
+			{Name: "traces timeout", Value: "3s", Origin: "A"},
+			{Name: "metrics endpoint", Value: long, Origin: "the argument"},
+			{Name: "metrics timeout", Value: "3s", Origin: "A"},
+			{Name: "logs endpoint", Value: long, Origin: "the argument"},
+			{Name: "logs timeout", Value: "3s", Origin: "B"},
 			{Name: "a name that is longer than any row of the table of settings", Origin: "OTEL_LONG"},
 		},
 	}, nil, errors.Join(errors.New("telemetry: one"), errors.New("telemetry: two\n of two lines")))
 	r.section("Does it arrive?")
 	r.outcomes([]outcome{
-		{signal: "traces", verdict: "rejected", reason: "http://c:4318/v1/traces: the server rejected 1 item: too old"},
-		{signal: "metrics", verdict: "not delivered", reason: "http://c:4318/v1/metrics: no"},
-		{signal: "logs", verdict: "rejected", reason: "http://c:4318/v1/logs: the server rejected 1 item: too old"},
+		{signal: signal.Traces, verdict: "rejected",
+			reason: "http://c:4318/v1/traces: the server rejected 1 item: too old"},
+		{signal: signal.Metrics, verdict: "not delivered", reason: "http://c:4318/v1/metrics: no"},
+		{signal: signal.Logs, verdict: "rejected",
+			reason: "http://c:4318/v1/logs: the server rejected 1 item: too old"},
 	})
 	require.Equal(t, `A service started with this environment
   traces  http/protobuf
@@ -131,7 +149,7 @@ Settings that differ from the defaults
   logs timeout                                    3s (B)
   a name that is longer than any row of the table of settings - (OTEL_LONG)
 
-Wrong settings
+Invalid settings
   one
   two of two lines
 

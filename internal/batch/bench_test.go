@@ -19,8 +19,7 @@ import (
 // The queue and batch of ProfileService, for both processors.
 const benchQueue, benchBatch = 8192, 1024
 
-// BenchmarkOnEnd compares the hot path with the stock processor's, with one
-// goroutine and with two:
+// BenchmarkOnEnd compares the hot path with the stock processor's, with one goroutine and with two:
 //
 //	taken  every span finds a place: the exporter catches up after each burst, off the clock
 //	flood  as fast as possible; "taken/op" is the share that was not dropped
@@ -44,7 +43,8 @@ func BenchmarkOnEnd(b *testing.B) {
 					sdktrace.WithMaxExportBatchSize(benchBatch))
 			})
 			run("ours", func(s *sink) sdktrace.SpanProcessor {
-				p, err := batch.NewSpanProcessor(batch.Config{MaxQueueSize: benchQueue, MaxExportBatchSize: benchBatch}, spanSink{s})
+				p, err := batch.NewSpanProcessor(batch.Config{MaxQueueSize: benchQueue, MaxExportBatchSize: benchBatch},
+					spanSink{s})
 				require.NoError(b, err)
 				return p
 			})
@@ -71,7 +71,8 @@ func BenchmarkOnEmit(b *testing.B) {
 					sdklog.WithExportMaxBatchSize(benchBatch))
 			})
 			run("ours", func(s *sink) sdklog.Processor {
-				p, err := batch.NewLogProcessor(batch.Config{MaxQueueSize: benchQueue, MaxExportBatchSize: benchBatch}, logSink{s})
+				p, err := batch.NewLogProcessor(batch.Config{MaxQueueSize: benchQueue, MaxExportBatchSize: benchBatch},
+					logSink{s})
 				require.NoError(b, err)
 				return p
 			})
@@ -79,8 +80,8 @@ func BenchmarkOnEmit(b *testing.B) {
 	}
 }
 
-// bench calls op b.N times, from the given number of goroutines, in bursts that
-// fit the queue if mode is "taken".
+// bench calls op b.N times, from the given number of goroutines, in bursts that fit the queue if
+// mode is "taken".
 func bench(b *testing.B, mode string, goroutines int, s *sink, op func(), flush func(context.Context) error) {
 	b.Helper()
 	burst := b.N
@@ -146,7 +147,8 @@ func testRecord(severity log.Severity, body string) sdklog.Record {
 	var record log.Record
 	record.SetSeverity(severity)
 	record.SetBody(attribute.StringValue(body))
-	record.AddAttributes(attribute.String("order.id", "12345"), attribute.Int("items", 3), attribute.String("currency", "EUR"))
+	record.AddAttributes(attribute.String("order.id", "12345"), attribute.Int("items", 3),
+		attribute.String("currency", "EUR"))
 	lp.Logger("bench").Emit(context.Background(), record)
 	return r.record
 }

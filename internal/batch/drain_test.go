@@ -21,7 +21,8 @@ func TestForceFlushTakesWhatWasAcceptedBefore(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		c := collector{hold: hold}
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 2, ScheduleDelay: time.Hour}, c.export)
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 2, ScheduleDelay: time.Hour},
+			c.export)
 		require.Equal(t, 35, fill(e, 35)) // 20 in flight, 10 ready, 5 being filled
 
 		flushed := make(chan error, 1)
@@ -97,13 +98,14 @@ func TestForceFlushAtItsDeadline(t *testing.T) {
 	})
 }
 
-// A service that flushes after each item, with little time, while the endpoint is
-// away: neither the queue nor those who look at it may grow with the flushes.
+// A service that flushes after each item, with little time, while the endpoint is away: neither the
+// queue nor those who look at it may grow with the flushes.
 func TestForceFlushPerItemDuringAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		hold := make(chan struct{})
 		c := collector{hold: hold}
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 1000, MaxConcurrentExports: 2, ExportTimeout: time.Hour}, c.export)
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 1000, MaxConcurrentExports: 2, ExportTimeout: time.Hour},
+			c.export)
 		gone, cancel := context.WithCancel(t.Context())
 		cancel()
 		var before, after runtime.MemStats
@@ -124,10 +126,11 @@ func TestForceFlushPerItemDuringAnOutage(t *testing.T) {
 
 func TestForceFlushConcurrentSafe(t *testing.T) {
 	var exported atomic.Int64
-	e := newEngine(t, batch.Config{MaxExportBatchSize: 7, MaxConcurrentExports: 3}, func(_ context.Context, items []int) error {
-		exported.Add(int64(len(items)))
-		return nil
-	})
+	e := newEngine(t, batch.Config{MaxExportBatchSize: 7, MaxConcurrentExports: 3},
+		func(_ context.Context, items []int) error {
+			exported.Add(int64(len(items)))
+			return nil
+		})
 	var wg sync.WaitGroup
 	for range 4 {
 		wg.Go(func() {
@@ -178,14 +181,16 @@ func TestShutdownAtItsDeadline(t *testing.T) {
 		{"exports that obey", 5 * time.Second, false, 4 * time.Second, 5 * time.Second},
 		{"exports that do not", 5 * time.Second, true, 4 * time.Second, 5 * time.Second},
 		{"a tiny budget", 5 * time.Millisecond, false, 0, 5 * time.Millisecond},
-		{"a tiny budget, exports that do not obey", 5 * time.Millisecond, true, 0, 5*time.Millisecond + 50*time.Millisecond},
+		{"a tiny budget, exports that do not obey", 5 * time.Millisecond, true, 0,
+			5*time.Millisecond + 50*time.Millisecond},
 		{"no time at all", 0, false, 0, 0},
 		{"no time at all, exports that do not obey", 0, true, 0, 50 * time.Millisecond},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				released := make(chan struct{})
-				e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 3, ExportTimeout: time.Hour},
+				e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 3,
+					ExportTimeout: time.Hour},
 					func(ctx context.Context, _ []int) error {
 						if tt.obstinate {
 							<-released
@@ -230,12 +235,14 @@ func TestShutdownAtItsDeadline(t *testing.T) {
 // What an export says in answer to the cancelling counts, if it says it in time.
 func TestShutdownKeepsTheBooksOfCancelledExports(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 1}, func(ctx context.Context, items []int) error {
-			<-ctx.Done()
-			time.Sleep(30 * time.Millisecond)
-			*delivery.OutcomeFrom(ctx) = delivery.Outcome{Filled: true, Exported: 4, Spooled: 5, Failed: 1, Err: errRefused}
-			return errRefused
-		})
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 1},
+			func(ctx context.Context, items []int) error {
+				<-ctx.Done()
+				time.Sleep(30 * time.Millisecond)
+				*delivery.OutcomeFrom(ctx) = delivery.Outcome{Filled: true, Exported: 4, Spooled: 5, Failed: 1,
+					Err: errRefused}
+				return errRefused
+			})
 		fill(e, 10)
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
@@ -251,7 +258,8 @@ func TestShutdownKeepsTheBooksOfCancelledExports(t *testing.T) {
 
 func TestShutdownNamesTheCause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 10}, func(context.Context, []int) error { return errRefused })
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 10},
+			func(context.Context, []int) error { return errRefused })
 		fill(e, 10)
 		synctest.Wait()
 		fill(e, 5)
@@ -287,10 +295,11 @@ func TestShutdownConcurrentSafe(t *testing.T) {
 func TestEnqueueDuringShutdownConcurrentSafe(t *testing.T) {
 	for range 50 {
 		var exported atomic.Int64
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 3, MaxConcurrentExports: 2}, func(_ context.Context, items []int) error {
-			exported.Add(int64(len(items)))
-			return nil
-		})
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 3, MaxConcurrentExports: 2},
+			func(_ context.Context, items []int) error {
+				exported.Add(int64(len(items)))
+				return nil
+			})
 		var wg sync.WaitGroup
 		var taken atomic.Int64
 		for range 4 {

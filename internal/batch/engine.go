@@ -1,12 +1,3 @@
-// Package batch collects items into batches and exports several batches at a
-// time. It replaces the SDK's batch processors, which have one export in flight
-// and do not say what they lose. It is generic over the item: spans
-// ([SpanProcessor]) and log records ([LogProcessor]); it knows nothing of OTLP.
-//
-// Each item that is offered to an [Engine] is accepted, and each accepted item is
-// booked exactly once: as queued until it is settled, then as exported, failed,
-// rejected, spooled or dropped. What became of an export is read from the
-// [delivery.Outcome] that the engine puts into the export's context.
 package batch
 
 import (
@@ -17,61 +8,61 @@ import (
 	"unsafe"
 )
 
-// Export sends items, and returns when they are settled. It must honour ctx, and
-// must not keep the slice.
+// Export sends items, and returns when they are settled. It must honor ctx, and must not keep the
+// slice.
 type Export[T any] func(ctx context.Context, items []T) error
 
-// Engine is a bounded queue in front of concurrent exports. All methods are safe
-// for concurrent use. It has goroutines only while exports are in flight.
+// Engine is a bounded queue in front of concurrent exports. All methods are safe for concurrent
+// use. It has goroutines only while exports are in flight.
 type Engine[T any] struct {
 	cfg     Config
 	exports []Export[T]
 	closers []func(context.Context) error // shut the exporters down
-	recycle sync.Pool                     // of *batch[T]
+	recycle sync.Pool                     // of empty *batch[T]
 
-	// doors is what an item need not take the lock for to be refused. It changes
-	// only under mu, and rarely.
-	doors   atomic.Uint32
-	refused [reasons]atomic.Int64
-	told    [reasons]atomic.Int64 // the part of refused that was reported
-	_       [64]byte              // keeps producers that read doors off the line of mu
+	// limits has the limits that are reached, so an item can be refused without the lock. It
+	// changes only under mu, and rarely.
+	limits   atomic.Uint32
+	refused  [reasons]atomic.Int64
+	reported [reasons]atomic.Int64 // the part of refused that was reported
+	_        [64]byte              // keeps producers that read limits off the cache line of mu
 
 	mu       sync.Mutex
-	filling  *batch[T]   // being filled; nil until its first item
-	ready    fifo[T]     // full, waiting for a slot
-	slots    []*batch[T] // in flight, by slot; nil if free
-	free     []int       // free slots
-	waiting  int         // items in filling and ready
-	inFlight int         // items in slots, not yet settled
-	held     int64       // bytes in filling, ready and slots
-	timer    *time.Timer // runs while armed
-	armed    bool        // for filling, or for an earlier batch
-	halted   bool        // no further export starts
-	stopping *stop       // set by the first Shutdown
-	books    books
-	base     context.Context // the parent of all exports, cancelled by Shutdown
+	filling  *batch[T]       // being filled; nil until its first item
+	ready    fifo[T]         // full, waiting for a slot
+	slots    []*batch[T]     // in flight, by slot; nil if free
+	free     []int           // free slots
+	waiting  int             // items in filling and ready
+	inFlight int             // items in slots, not yet settled
+	held     int64           // bytes in filling, ready and slots
+	timer    *time.Timer     // runs while armed
+	armed    bool            // for filling, or for an earlier batch
+	halted   bool            // no further export starts
+	stopping *stop           // set by the first Shutdown
+	books    Stats           // of what was queued; Snapshot adds the gauges and what was refused
+	base     context.Context // the parent of all exports, canceled by Shutdown
 	cancel   context.CancelCauseFunc
 }
 
-// batch is what one export has. The engine's lock guards it, except that items
-// belong to the export while it is in flight.
+// batch is what one export has. The engine's lock guards it, except that items belong to the export
+// while it is in flight.
 type batch[T any] struct {
 	items     []T
 	bytes     int64
-	booked    int       // items that a booking has named
-	born      time.Time // of the first item
+	booked    int       // how many items are booked
+	began     time.Time // when it got its first item
 	due       bool      // leaves with the next free slot, full or not
-	abandoned bool      // settled by Shutdown while its export ignores the context
+	abandoned bool      // settled by Shutdown because its export ignored the context
 	watches   []*watch
 	next      *batch[T]
 }
 
-// unbooked is how many items no booking has named yet.
+// unbooked returns how many items are not booked yet.
 func (b *batch[T]) unbooked() int64 { return int64(len(b.items) - b.booked) }
 
-// New returns an engine that spreads its exports over the given exporters: with
-// as many as MaxConcurrentExports each serves one export at a time, with fewer
-// they must be safe for concurrent use. The error is that there is none.
+// New returns an engine that spreads its exports over the given exporters. If there are at least
+// MaxConcurrentExports exporters, each has one export at a time; if there are fewer, they must be
+// safe for concurrent use. Without an exporter, New returns an error.
 func New[T any](cfg Config, exports ...Export[T]) (*Engine[T], error) {
 	if len(exports) == 0 {
 		return nil, errNoExporter
@@ -90,16 +81,15 @@ func New[T any](cfg Config, exports ...Export[T]) (*Engine[T], error) {
 	return e, nil
 }
 
-// Enqueue offers an item of the given size in bytes, by estimate, and reports
-// whether it was queued. It never blocks on an export: when the queue is full the
-// item is dropped and counted. The last eighth of the queue, in items and in
-// bytes, is for items with priority.
+// Enqueue offers an item of the given size in bytes, by estimate, and reports whether it was
+// queued. It never blocks on an export: when the queue is full the item is dropped and counted. The
+// last eighth of the queue, in items and in bytes, is for items with priority.
 func (e *Engine[T]) Enqueue(item T, size int, priority bool) bool {
-	return e.open(priority) && e.admit(&item, size, priority)
+	return !e.refusedAtOnce(priority) && e.admit(&item, size, priority)
 }
 
-// admit is Enqueue behind the door. It takes a pointer because a log record has
-// 584 bytes, and keeps a copy.
+// admit is Enqueue for an item that refusedAtOnce has let through. It takes a pointer because a log
+// record has 584 bytes, and keeps a copy.
 func (e *Engine[T]) admit(item *T, size int, priority bool) bool {
 	bytes := int64(max(size, 1))
 	e.mu.Lock()
@@ -119,7 +109,7 @@ func (e *Engine[T]) admit(item *T, size int, priority bool) bool {
 	}
 	b.items = append(b.items, *item)
 	b.bytes += bytes
-	e.books.queued++
+	e.books.Accepted++
 	e.waiting++
 	e.held += bytes
 	if len(b.items) >= e.cfg.MaxExportBatchSize || b.bytes >= e.cfg.MaxExportBatchBytes {
@@ -127,19 +117,19 @@ func (e *Engine[T]) admit(item *T, size int, priority bool) bool {
 		e.dispatch()
 	}
 	if e.waiting >= ordinary(e.cfg.MaxQueueSize) || e.held >= ordinary(e.cfg.MaxQueueBytes) {
-		e.setDoors()
+		e.updateLimits()
 	}
 	e.mu.Unlock()
 	return true
 }
 
-// begin starts a batch and sees to it that the batch leaves in time.
+// begin starts a batch, and the timer that exports it in time. The caller holds the lock.
 func (e *Engine[T]) begin() *batch[T] {
 	b, _ := e.recycle.Get().(*batch[T])
 	if b == nil {
 		b = &batch[T]{items: make([]T, 0, e.firstCapacity())}
 	}
-	b.born = time.Now()
+	b.began = time.Now()
 	e.filling = b
 	if !e.armed {
 		e.arm(e.cfg.ScheduleDelay)
@@ -147,8 +137,8 @@ func (e *Engine[T]) begin() *batch[T] {
 	return b
 }
 
-// firstCapacity is the capacity of a new batch: all of it for spans (16 bytes
-// each), a part for log records (584 bytes), of which most services send few.
+// firstCapacity is the capacity of a new batch: the whole batch for spans (16 bytes each), and a
+// part of it for log records (584 bytes), of which most services send few.
 func (e *Engine[T]) firstCapacity() int {
 	const affordable = 32 << 10
 	var item T
@@ -165,8 +155,8 @@ func (e *Engine[T]) arm(d time.Duration) {
 	e.timer.Reset(d)
 }
 
-// onTimer lets the batch being filled go if its delay has passed. It is armed once per
-// delay, not once per batch, so under load it costs nothing.
+// onTimer exports the batch being filled if its delay has passed. The timer is armed once per delay
+// and not once per batch, so that it costs nothing under load.
 func (e *Engine[T]) onTimer() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -175,7 +165,7 @@ func (e *Engine[T]) onTimer() {
 	if b == nil {
 		return
 	}
-	if rest := e.cfg.ScheduleDelay - time.Since(b.born); rest > 0 {
+	if rest := e.cfg.ScheduleDelay - time.Since(b.began); rest > 0 {
 		e.arm(rest)
 		return
 	}
@@ -189,8 +179,7 @@ func (e *Engine[T]) seal() {
 	e.filling = nil
 }
 
-// dispatch starts exports while there are batches and free slots. The caller
-// holds the lock.
+// dispatch starts exports while there are batches and free slots. The caller holds the lock.
 func (e *Engine[T]) dispatch() {
 	for len(e.free) > 0 {
 		b := e.take()
@@ -204,8 +193,8 @@ func (e *Engine[T]) dispatch() {
 	}
 }
 
-// take removes the next batch from the queue, or returns nil. A batch that is due
-// goes on filling until then: fewer, larger exports. The caller holds the lock.
+// take removes the next batch from the queue, or returns nil. Until then, a batch that is due is
+// still being filled, for fewer and larger exports. The caller holds the lock.
 func (e *Engine[T]) take() *batch[T] {
 	if e.halted {
 		return nil
@@ -219,7 +208,7 @@ func (e *Engine[T]) take() *batch[T] {
 	}
 	e.waiting -= len(b.items)
 	e.inFlight += len(b.items)
-	e.setDoors()
+	e.updateLimits()
 	return b
 }
 

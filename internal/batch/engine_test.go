@@ -35,8 +35,8 @@ func TestBatchLeavesWhenFullOrAfterDelay(t *testing.T) {
 		synctest.Wait()
 		require.Equal(t, []int{10, 10, 5}, c.sizes(), "the rest leaves after the delay")
 
-		// A batch that is begun while the timer of an earlier one still runs has
-		// its own full delay, and no more.
+		// A batch that is begun while the timer of an earlier one still runs has its own full
+		// delay, and no more.
 		time.Sleep(300 * time.Millisecond)
 		fill(e, 10)
 		time.Sleep(300 * time.Millisecond)
@@ -59,7 +59,8 @@ func TestBatchLeavesWhenFullOrAfterDelay(t *testing.T) {
 func TestBatchLeavesAtItsBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c collector
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 100, MaxExportBatchBytes: 1000, MaxConcurrentExports: 1}, c.export)
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 100, MaxExportBatchBytes: 1000, MaxConcurrentExports: 1},
+			c.export)
 		for i := range 5 {
 			require.True(t, e.Enqueue(i, 400, false)) // two fit, a third does not
 		}
@@ -106,7 +107,8 @@ func TestQueueBoundInItems(t *testing.T) {
 func TestQueueBoundInBytes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := collector{hold: make(chan struct{})}
-		e := newEngine(t, batch.Config{MaxQueueBytes: 8000, MaxExportBatchBytes: 1000, MaxConcurrentExports: 2}, c.export)
+		e := newEngine(t, batch.Config{MaxQueueBytes: 8000, MaxExportBatchBytes: 1000, MaxConcurrentExports: 2},
+			c.export)
 		require.False(t, e.Enqueue(0, 8001, true), "larger than the queue")
 		for range 7 {
 			require.True(t, e.Enqueue(0, 1000, false)) // two in flight: they do count
@@ -139,7 +141,8 @@ func TestQueueBoundInBytes(t *testing.T) {
 func TestBytesInFlightAreGivenBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := collector{hold: make(chan struct{})}
-		e := newEngine(t, batch.Config{MaxQueueBytes: 8000, MaxExportBatchBytes: 1000, MaxConcurrentExports: 8}, c.export)
+		e := newEngine(t, batch.Config{MaxQueueBytes: 8000, MaxExportBatchBytes: 1000, MaxConcurrentExports: 8},
+			c.export)
 		for range 8 {
 			require.True(t, e.Enqueue(0, 1000, true))
 		}
@@ -187,13 +190,14 @@ func TestQueueBoundConcurrentSafe(t *testing.T) {
 	}
 }
 
-// A batch that is larger than what the queue admits must not wait for its delay
-// while items are dropped.
+// A batch that is larger than what the queue admits must not wait for its delay while items are
+// dropped.
 func TestBatchLargerThanQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, size := range []int{1, 2, 7, 8, 9, 100} {
 			var c collector
-			e := newEngine(t, batch.Config{MaxQueueSize: size, MaxExportBatchSize: 1024, ScheduleDelay: time.Hour}, c.export)
+			e := newEngine(t, batch.Config{MaxQueueSize: size, MaxExportBatchSize: 1024, ScheduleDelay: time.Hour},
+				c.export)
 			for range 4 * size {
 				require.True(t, e.Enqueue(0, 1, false), "queue of %d", size)
 				synctest.Wait()
@@ -204,12 +208,12 @@ func TestBatchLargerThanQueue(t *testing.T) {
 	})
 }
 
-// While all slots are taken a batch goes on filling instead of leaving in
-// crumbs.
+// While all slots are taken a batch goes on filling instead of leaving in crumbs.
 func TestDueBatchGoesOnFilling(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := collector{hold: make(chan struct{})}
-		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 1, ScheduleDelay: time.Second}, c.export)
+		e := newEngine(t, batch.Config{MaxExportBatchSize: 10, MaxConcurrentExports: 1, ScheduleDelay: time.Second},
+			c.export)
 		fill(e, 1)
 		time.Sleep(time.Second)
 		synctest.Wait()
@@ -226,7 +230,8 @@ func TestDueBatchGoesOnFilling(t *testing.T) {
 
 // The books are balanced at every moment, not only at quiet ones.
 func TestSnapshotConcurrentSafe(t *testing.T) {
-	e := newEngine(t, batch.Config{MaxQueueSize: 64, MaxExportBatchSize: 8, MaxConcurrentExports: 4, MaxQueueBytes: 4096},
+	e := newEngine(t, batch.Config{MaxQueueSize: 64, MaxExportBatchSize: 8, MaxConcurrentExports: 4,
+		MaxQueueBytes: 4096},
 		func(ctx context.Context, items []int) error {
 			n := int64(len(items))
 			out := delivery.OutcomeFrom(ctx)
@@ -273,7 +278,8 @@ func TestSnapshotConcurrentSafe(t *testing.T) {
 	require.EqualValues(t, producers*each, s.Accepted)
 	require.Zero(t, s.Queued)
 	require.Zero(t, s.QueuedBytes)
-	for name, n := range map[string]int64{"exported": s.Exported, "failed": s.Failed, "rejected": s.Rejected, "too large": s.Dropped.TooLarge} {
+	for name, n := range map[string]int64{"exported": s.Exported, "failed": s.Failed, "rejected": s.Rejected,
+		"too large": s.Dropped.TooLarge} {
 		require.Positive(t, n, name)
 	}
 }
@@ -284,7 +290,8 @@ func TestMemoryGrowsWithUse(t *testing.T) {
 	engines := make([]*batch.Engine[[600]byte], 20)
 	for i := range engines {
 		var err error
-		engines[i], err = batch.New(batch.Config{MaxQueueSize: 65536, MaxExportBatchSize: 4096, MaxConcurrentExports: 16},
+		engines[i], err = batch.New(batch.Config{MaxQueueSize: 65536, MaxExportBatchSize: 4096,
+			MaxConcurrentExports: 16},
 			func(context.Context, [][600]byte) error { return nil })
 		require.NoError(t, err)
 		engines[i].Enqueue([600]byte{}, 600, false)

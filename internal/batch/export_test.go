@@ -58,20 +58,30 @@ func TestOutcomeIsBooked(t *testing.T) {
 	}{
 		{"not filled, no error", delivery.Outcome{}, nil, batch.Stats{Exported: 10}},
 		{"not filled, error", delivery.Outcome{}, full, batch.Stats{Failed: 10, LastError: full}},
-		{"exported in spite of an error", delivery.Outcome{Filled: true, Exported: 10}, full, batch.Stats{Exported: 10}},
-		{"failed in spite of none", delivery.Outcome{Filled: true, Failed: 10, Err: full}, nil, batch.Stats{Failed: 10, LastError: full}},
-		{"partial success", delivery.Outcome{Filled: true, Exported: 7, Rejected: 3, Err: full}, nil, batch.Stats{Exported: 7, Rejected: 3, LastError: full}},
+		{"exported in spite of an error", delivery.Outcome{Filled: true, Exported: 10}, full,
+			batch.Stats{Exported: 10}},
+		{"failed in spite of none", delivery.Outcome{Filled: true, Failed: 10, Err: full}, nil,
+			batch.Stats{Failed: 10, LastError: full}},
+		{"partial success", delivery.Outcome{Filled: true, Exported: 7, Rejected: 3, Err: full}, nil,
+			batch.Stats{Exported: 7, Rejected: 3, LastError: full}},
 		{"spooled", delivery.Outcome{Filled: true, Spooled: 10}, nil, batch.Stats{Spooled: 10}},
-		{"a warning", delivery.Outcome{Filled: true, Exported: 10, Err: full}, nil, batch.Stats{Exported: 10, LastError: full}},
-		{"too much is named", delivery.Outcome{Filled: true, Exported: 8, Rejected: 8, Err: full}, nil, batch.Stats{Exported: 8, Rejected: 2, LastError: full}},
-		{"too little is named", delivery.Outcome{Filled: true, Exported: 8, Err: full}, nil, batch.Stats{Exported: 8, Failed: 2, LastError: full}},
-		{"nonsense", delivery.Outcome{Filled: true, Exported: -5, Spooled: 4, Err: full}, nil, batch.Stats{Spooled: 4, Failed: 6, LastError: full}},
+		{"a warning", delivery.Outcome{Filled: true, Exported: 10, Err: full}, nil,
+			batch.Stats{Exported: 10, LastError: full}},
+		{"too much is named", delivery.Outcome{Filled: true, Exported: 8, Rejected: 8, Err: full}, nil,
+			batch.Stats{Exported: 8, Rejected: 2, LastError: full}},
+		{"too little is named", delivery.Outcome{Filled: true, Exported: 8, Err: full}, nil,
+			batch.Stats{Exported: 8, Failed: 2, LastError: full}},
+		{"nonsense", delivery.Outcome{Filled: true, Exported: -5, Spooled: 4, Err: full}, nil,
+			batch.Stats{Spooled: 4, Failed: 6, LastError: full}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var reported []error
 				var cost int64
-				e := newEngine(t, batch.Config{OnError: func(lost int64, err error) { cost, reported = cost+lost, append(reported, err) }},
+				e := newEngine(t, batch.Config{OnError: func(lost int64, err error) {
+					cost, reported = cost+lost,
+						append(reported, err)
+				}},
 					func(ctx context.Context, items []int) error {
 						out := delivery.OutcomeFrom(ctx)
 						require.EqualValues(t, len(items), out.Items)
@@ -142,7 +152,8 @@ func TestRefusalsAreReportedInParts(t *testing.T) {
 // A callback of the service's own must not take the process down either.
 func TestPanickingCallbackIsContained(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		e := newEngine(t, batch.Config{OnError: func(int64, error) { panic("boom") }}, func(context.Context, []int) error { return errRefused })
+		e := newEngine(t, batch.Config{OnError: func(int64, error) { panic("boom") }},
+			func(context.Context, []int) error { return errRefused })
 		fill(e, 10)
 		require.EqualValues(t, 10, lost(t, e.ForceFlush(t.Context())))
 		require.NoError(t, e.Shutdown(t.Context()))
@@ -168,7 +179,8 @@ func TestTooLargeIsHalved(t *testing.T) {
 			}
 			return nil
 		}
-		e := newEngine(t, batch.Config{MaxConcurrentExports: 1, OnError: func(lost int64, _ error) { reported = append(reported, lost) }}, c.export)
+		e := newEngine(t, batch.Config{MaxConcurrentExports: 1,
+			OnError: func(lost int64, _ error) { reported = append(reported, lost) }}, c.export)
 		for _, weight := range []int{1, 2, 3, 4, 99, 5, 10, 11} {
 			e.Enqueue(weight, 1, false)
 		}

@@ -3,14 +3,12 @@ package batch
 import (
 	"context"
 	"fmt"
-	"iter"
 	"slices"
 )
 
-// LossError says how many items a flush or a shutdown did not deliver. It
-// unwraps to the cause.
+// LossError says how many items a flush or a shutdown did not deliver. It unwraps to the cause.
 type LossError struct {
-	Items int64 // failed, rejected, dropped, or (ForceFlush only) still on their way
+	Items int64 // failed, rejected, dropped, or (ForceFlush only) still waiting or in flight
 	Cause error
 }
 
@@ -21,8 +19,8 @@ func (l *LossError) Error() string {
 // Unwrap returns the cause.
 func (l *LossError) Unwrap() error { return l.Cause }
 
-// watch follows batches until each is settled, and sums up what they lose. The
-// engine's lock guards it, except for all.
+// watch follows batches until each is settled, and sums up what they lose. The engine's lock guards
+// it, except for all.
 type watch struct {
 	pending int
 	lost    int64
@@ -50,34 +48,27 @@ func (w *watch) err() error {
 	return &LossError{Items: w.lost, Cause: w.cause}
 }
 
-// batches are those in flight and, if waiting is set, those that wait. The caller
-// holds the lock.
-func (e *Engine[T]) batches(waiting bool) iter.Seq[*batch[T]] {
-	return func(yield func(*batch[T]) bool) {
-		for _, b := range e.slots {
-			if b != nil && !yield(b) {
-				return
-			}
-		}
-		if !waiting {
-			return
-		}
-		for b := e.ready.head; b != nil; b = b.next {
-			if !yield(b) {
-				return
-			}
-		}
-		if e.filling != nil {
-			yield(e.filling)
-		}
+// batches returns the batches in flight and, if waiting is set, those that wait. The caller holds
+// the lock.
+func (e *Engine[T]) batches(waiting bool) []*batch[T] {
+	all := slices.DeleteFunc(slices.Clone(e.slots), func(b *batch[T]) bool { return b == nil })
+	if !waiting {
+		return all
 	}
+	for b := e.ready.head; b != nil; b = b.next {
+		all = append(all, b)
+	}
+	if e.filling != nil {
+		all = append(all, e.filling)
+	}
+	return all
 }
 
-// watchBatches follows the batches in flight and, if waiting is set, those that
-// wait. The caller holds the lock and keeps it until it has looked at pending.
+// watchBatches follows the batches in flight and, if waiting is set, those that wait. The caller
+// holds the lock and keeps it until it has looked at pending.
 func (e *Engine[T]) watchBatches(waiting bool) *watch {
 	w := &watch{all: make(chan struct{})}
-	for b := range e.batches(waiting) {
+	for _, b := range e.batches(waiting) {
 		w.pending++
 		b.watches = append(b.watches, w)
 	}
@@ -87,17 +78,15 @@ func (e *Engine[T]) watchBatches(waiting bool) *watch {
 	return w
 }
 
-// ForceFlush exports what was accepted before the call and returns when all of
-// it is settled, including what was in flight already. It does not wait for
-// items accepted later, except for those that share its last export because all
-// slots were taken. The error is a [LossError], or nil if nothing was lost; when
-// ctx ends first, the exports go on.
+// ForceFlush exports what was accepted before the call and returns when all of it is settled,
+// including what was in flight already. It does not wait for items accepted later, except for those
+// that share its last export because all slots were taken. The error is a [LossError], or nil if
+// nothing was lost; when ctx ends first, the exports go on.
 func (e *Engine[T]) ForceFlush(ctx context.Context) error {
 	e.mu.Lock()
 	if e.filling != nil {
-		// Not sealed: a flush for each item, as after each event of a serverless
-		// function, must not fill the queue with batches of one item while the
-		// endpoint is away.
+		// Not sealed: a flush for each item, as after each event of a serverless function, must not
+		// fill the queue with batches of one item while the endpoint is away.
 		e.filling.due = true
 	}
 	e.dispatch()
@@ -114,8 +103,8 @@ func (e *Engine[T]) ForceFlush(ctx context.Context) error {
 	return w.err()
 }
 
-// unfinished is the error of a flush that ran out of time, and nil if it has
-// finished after all. No waiter follows w any more.
+// unfinished returns the error of a flush that ran out of time. If the flush has finished after
+// all, it returns the result. It removes w from the batches, because nothing waits for it any more.
 func (e *Engine[T]) unfinished(ctx context.Context, w *watch) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -123,7 +112,7 @@ func (e *Engine[T]) unfinished(ctx context.Context, w *watch) error {
 		return w.err()
 	}
 	left := w.lost
-	for b := range e.batches(true) {
+	for _, b := range e.batches(true) {
 		if at := slices.Index(b.watches, w); at >= 0 {
 			b.watches = slices.Delete(b.watches, at, at+1)
 			left += b.unbooked()

@@ -82,8 +82,7 @@ func newEngine(t *testing.T, cfg batch.Config, exports ...batch.Export[int]) *ba
 	return e
 }
 
-// fill offers n items of one byte without priority and returns how many were
-// taken.
+// fill offers n items of one byte without priority and returns how many were taken.
 func fill(e *batch.Engine[int], n int) int {
 	taken := 0
 	for i := range n {

@@ -72,7 +72,8 @@ func TestSpansThroughTheSDK(t *testing.T) {
 func TestErrorSpansGetTheLastEighth(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := spanExporter{hold: make(chan struct{})}
-		p, err := batch.NewSpanProcessor(batch.Config{MaxQueueSize: 80, MaxExportBatchSize: 1, MaxConcurrentExports: 1}, &out)
+		p, err := batch.NewSpanProcessor(batch.Config{MaxQueueSize: 80, MaxExportBatchSize: 1, MaxConcurrentExports: 1},
+			&out)
 		require.NoError(t, err)
 		tracer := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p)).Tracer("t")
 		for i := range 100 {
@@ -96,8 +97,7 @@ func TestErrorSpansGetTheLastEighth(t *testing.T) {
 	})
 }
 
-// A span weighs what is in it, wherever it is: 8 spans of 1 MiB do not get into
-// a queue of 4 MiB.
+// A span weighs what is in it, wherever it is: 8 spans of 1 MiB do not get into a queue of 4 MiB.
 func TestSpansAreWeighed(t *testing.T) {
 	mebibyte := strings.Repeat("x", 1<<20)
 	for name, heavy := range map[string]func(trace.Span){
@@ -145,8 +145,15 @@ func TestSpansAreWeighed(t *testing.T) {
 }
 
 func sampledContext() trace.SpanContext {
-	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceFlags: trace.FlagsSampled})
+	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1},
+		TraceFlags: trace.FlagsSampled})
 }
+
+// chained is an error whose methods, except Error, panic on a nil pointer.
+type chained struct{ cause error }
+
+func (*chained) Error() string   { return "chained" }
+func (c *chained) Unwrap() error { return c.cause }
 
 func TestExporterIsShutDownWithItsProcessor(t *testing.T) {
 	for _, tt := range []struct {
@@ -158,8 +165,10 @@ func TestExporterIsShutDownWithItsProcessor(t *testing.T) {
 		{"well", nil, "", 0},
 		{"error", func(context.Context) error { return errors.New("disk full") }, "disk full", 0},
 		{"obeys its context", func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() }, "", time.Second},
-		{"does not", func(context.Context) error { time.Sleep(time.Hour); return nil }, "the exporter does not shut down", time.Second + 50*time.Millisecond},
+		{"does not", func(context.Context) error { time.Sleep(time.Hour); return nil },
+			"the exporter did not shut down in time", time.Second + 50*time.Millisecond},
 		{"panics", func(context.Context) error { panic("boom") }, "the exporter panicked: boom", 0},
+		{"nil pointer", func(context.Context) error { return (*chained)(nil) }, "chained", 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -214,7 +223,8 @@ func (*logExporter) ForceFlush(context.Context) error { return nil }
 func TestRecordsThroughTheSDK(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		out := logExporter{hold: make(chan struct{})}
-		p, err := batch.NewLogProcessor(batch.Config{MaxQueueSize: 80, MaxExportBatchSize: 1, MaxConcurrentExports: 1}, &out)
+		p, err := batch.NewLogProcessor(batch.Config{MaxQueueSize: 80, MaxExportBatchSize: 1, MaxConcurrentExports: 1},
+			&out)
 		require.NoError(t, err)
 		lp := sdklog.NewLoggerProvider(sdklog.WithProcessor(p))
 		for i := range 101 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/contain"
 	"github.com/fleetotel/telemetry/internal/delivery"
 )
 
@@ -15,8 +16,7 @@ type stop struct {
 	err  error // after done
 }
 
-// wait returns the result of the shutdown, or the cause of ctx's end if that
-// comes first.
+// wait returns the result of the shutdown, or the cause of ctx's end if that comes first.
 func (s *stop) wait(ctx context.Context) error {
 	select {
 	case <-s.done:
@@ -31,14 +31,14 @@ func (s *stop) wait(ctx context.Context) error {
 	}
 }
 
-// Shutdown stops accepting, exports what is queued with all slots, and returns
-// when everything is settled or ctx ends; then exports in flight are cancelled
-// and what is left is dropped, or spooled. It is never later than ctx, except by up
-// to 100 ms when exporters ignore the end of their contexts.
+// Shutdown stops accepting, exports what is queued with all slots, and returns when everything is
+// settled or ctx ends; then exports in flight are canceled and what is left is dropped, or spooled.
+// It returns no later than ctx ends, or up to 100 ms later if exporters ignore the end of their
+// contexts.
 //
-// The error includes a [LossError]: what this shutdown left undelivered and
-// unspooled, and why. It is nil if nothing was lost and the exporters shut down
-// well. Further calls wait for the first and return its error.
+// The error includes a [LossError]: what this shutdown neither delivered nor spooled, and why. It
+// is nil if nothing was lost and the exporters shut down without an error. Further calls wait for
+// the first and return its error.
 func (e *Engine[T]) Shutdown(ctx context.Context) error {
 	e.mu.Lock()
 	if s := e.stopping; s != nil {
@@ -47,7 +47,7 @@ func (e *Engine[T]) Shutdown(ctx context.Context) error {
 	}
 	s := &stop{done: make(chan struct{})}
 	e.stopping = s
-	e.setDoors()
+	e.updateLimits()
 	if e.filling != nil {
 		e.seal()
 	}
@@ -70,18 +70,16 @@ func (e *Engine[T]) Shutdown(ctx context.Context) error {
 }
 
 const (
-	// lead is how long before a deadline exports are cancelled, so that they can
-	// say what became of their items before the deadline: at most, and a tenth of
-	// the time that is left.
+	// lead is how long before a deadline exports are canceled, so that they can return what became
+	// of their items before the deadline. It is at most a tenth of the time that is left. With a
+	// spool it is [delivery.SpoolLead].
 	lead = 100 * time.Millisecond
-	// grace is how long cancelled exports have at least to return.
+	// grace is how long canceled exports have at least to return.
 	grace = 50 * time.Millisecond
-	// spoolLead is lead where a spool takes what is left: at most, and half of the
-	// time. A queue of 8,192 spans is encoded, compressed and written in 0.1 s.
-	spoolLead = time.Second
 )
 
-// drain returns when w is complete, which it makes sure of when ctx ends.
+// drain returns when every batch that w follows is settled. When ctx ends, it settles the rest
+// itself.
 func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 	soft := ctx
 	if deadline, ok := ctx.Deadline(); ok {
@@ -89,9 +87,9 @@ func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 		var cancel context.CancelFunc
 		before := min(left/10, lead)
 		if e.cfg.Spool {
-			before = min(left/2, spoolLead)
+			before = delivery.SpoolLead(left)
 		}
-		soft, cancel = context.WithDeadlineCause(ctx, deadline.Add(-before), context.DeadlineExceeded)
+		soft, cancel = context.WithDeadline(ctx, deadline.Add(-before))
 		defer cancel()
 	}
 	select {
@@ -101,30 +99,30 @@ func (e *Engine[T]) drain(ctx context.Context, w *watch) {
 	}
 	cause := fmt.Errorf("shutdown: %w", context.Cause(soft))
 
-	// With a spool the queue goes on, to disk: base is over, so that exports find no
-	// time and say so.
+	// With a spool, the batches in the queue are still exported: their context has ended, so their
+	// items are spooled.
 	e.mu.Lock()
 	e.halted = !e.cfg.Spool
-	flying := e.watchBatches(e.cfg.Spool)
+	rest := e.watchBatches(e.cfg.Spool)
 	e.mu.Unlock()
 	e.cancel(cause)
 
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
+	atLeast := time.NewTimer(grace)
+	defer atLeast.Stop()
 	select {
-	case <-flying.all:
-	case <-patience.C:
+	case <-rest.all:
+	case <-atLeast.C:
 		select {
-		case <-flying.all:
+		case <-rest.all:
 		case <-ctx.Done():
 		}
 	}
-	e.writeOff(cause)
+	e.settleRest(cause)
 }
 
-// writeOff settles whatever is left: items of exports that do not return have
-// failed, items that wait are dropped.
-func (e *Engine[T]) writeOff(cause error) {
+// settleRest settles what is left: items of exports that do not return have failed, items that wait
+// are dropped.
+func (e *Engine[T]) settleRest(cause error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.halted = true
@@ -133,7 +131,8 @@ func (e *Engine[T]) writeOff(cause error) {
 			continue
 		}
 		n := b.unbooked()
-		e.bookLocked(b, delivery.Outcome{Items: n, Failed: n, Err: fmt.Errorf("the exporter does not return: %w", cause)})
+		e.bookLocked(b, &delivery.Outcome{Items: n, Failed: n,
+			Err: fmt.Errorf("the exporter did not return: %w", cause)})
 		b.abandoned = true
 		e.slots[slot] = nil
 		e.release(b)
@@ -141,7 +140,7 @@ func (e *Engine[T]) writeOff(cause error) {
 	for b := e.ready.pop(); b != nil; b = e.ready.pop() {
 		n := int64(len(b.items))
 		e.waiting -= len(b.items)
-		e.books.dropped[shutdown] += n
+		e.books.Dropped.Shutdown += n
 		for _, w := range b.watches {
 			w.lose(n, fmt.Errorf("not attempted: %w", cause))
 		}
@@ -149,8 +148,8 @@ func (e *Engine[T]) writeOff(cause error) {
 	}
 }
 
-// closeExporters shuts the exporters down, one after the other, and waits for
-// them until ctx ends and a little longer.
+// closeExporters shuts the exporters down, one after the other, and waits for them until grace
+// after the end of ctx.
 func (e *Engine[T]) closeExporters(ctx context.Context) error {
 	if len(e.closers) == 0 {
 		return nil
@@ -159,8 +158,8 @@ func (e *Engine[T]) closeExporters(ctx context.Context) error {
 	go func() {
 		var errs []error
 		for _, closer := range e.closers {
-			err := contain(ctx, func(ctx context.Context, _ []T) error { return closer(ctx) }, nil)
-			// That the time is up is known, and what it cost is counted.
+			err := contain.CatchIn("the exporter", func() error { return closer(ctx) })
+			// The end of the time is not news, and the loss is counted.
 			if !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 				errs = append(errs, err)
 			}
@@ -172,12 +171,10 @@ func (e *Engine[T]) closeExporters(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	patience := time.NewTimer(grace)
-	defer patience.Stop()
 	select {
 	case err := <-closed:
 		return err
-	case <-patience.C:
-		return errors.New("the exporter does not shut down")
+	case <-time.After(grace):
+		return errors.New("the exporter did not shut down in time")
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/fleetotel/telemetry/internal/peek"
 )
 
-// Fixed parts of the estimates, in bytes: what an item takes in memory without
-// its strings. The sizes of the SDK's private types are those of v1.47; they
-// bound memory, so a few bytes more or less do not matter.
+// The fixed parts of the estimates, in bytes: the memory of an item without its strings. The sizes
+// of the SDK's private types are those of v1.47; they bound memory, so a few bytes more or less do
+// not matter.
 const (
 	spanBase  = 432
 	eventBase = int(unsafe.Sizeof(sdktrace.Event{}))
@@ -21,8 +21,8 @@ const (
 	logBase   = int(unsafe.Sizeof(sdklog.Record{}))
 )
 
-// spanSize estimates the memory of a span in bytes. Strings that the program
-// holds anyway, such as literals, count as well: they are what goes on the wire.
+// spanSize estimates the memory of a span in bytes. Strings that the program holds anyway, such as
+// literals, count as well, because they are sent.
 func spanSize(s peek.Parts) int {
 	n := spanBase + len(s.Name) + len(s.Description) + s.State + attributesSize(s.Attributes)
 	for i := range s.Events {
@@ -51,8 +51,8 @@ func attributesSize(attrs []attribute.KeyValue) int {
 	n := len(attrs) * attrBase
 	for i := range attrs {
 		n += len(attrs[i].Key)
-		// valueSize by hand, which is too large to be inlined: it takes a third of
-		// the time of queueing a span.
+		// This is valueSize, which is too large to be inlined and would take a third of the time of
+		// queuing a span.
 		kind, text := peek.KindAndText(&attrs[i].Value)
 		switch kind {
 		case attribute.STRING:
@@ -65,7 +65,7 @@ func attributesSize(attrs []attribute.KeyValue) int {
 	return n
 }
 
-// valueSize is what a value takes beyond its place in a KeyValue.
+// valueSize estimates the memory of a value beyond its place in a KeyValue.
 func valueSize(v *attribute.Value) int {
 	kind, text := peek.KindAndText(v)
 	switch kind {
@@ -78,8 +78,8 @@ func valueSize(v *attribute.Value) int {
 	}
 }
 
-// compositeSize is valueSize for slices and maps. They cost an allocation, since
-// the attribute package copies them on reading.
+// compositeSize is valueSize for slices and maps. It costs an allocation, because the attribute
+// package copies them on reading.
 func compositeSize(v *attribute.Value) int {
 	const word = 8
 	n := 0

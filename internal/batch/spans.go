@@ -8,8 +8,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/peek"
 )
 
-// SpanProcessor puts ended spans through an [Engine]. It takes sampled spans
-// only, as the specification has it; spans with an error status have priority.
+// SpanProcessor puts ended spans through an [Engine]. It takes sampled spans only, as the
+// specification requires; spans with an error status have priority.
 type SpanProcessor struct {
 	engine *Engine[sdktrace.ReadOnlySpan]
 	look   peek.Spans
@@ -17,8 +17,8 @@ type SpanProcessor struct {
 
 var _ sdktrace.SpanProcessor = (*SpanProcessor)(nil)
 
-// NewSpanProcessor returns a processor that exports with the given exporters,
-// which it shuts down with itself. See [New] for their number.
+// NewSpanProcessor returns a processor that exports with the given exporters, which it shuts down
+// with itself. See [New] for their number.
 func NewSpanProcessor(cfg Config, exporters ...sdktrace.SpanExporter) (*SpanProcessor, error) {
 	exports := make([]Export[sdktrace.ReadOnlySpan], len(exporters))
 	closers := make([]func(context.Context) error, len(exporters))
@@ -40,8 +40,8 @@ func (*SpanProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
 // OnEnd queues a span. It never blocks on an export.
 func (p *SpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 	sampled, failed := p.look.Status(s)
-	// Of a span that is refused anyway the size need not be known.
-	if sampled && p.engine.open(failed) {
+	// The size of a span that is refused anyway is not needed.
+	if sampled && !p.engine.refusedAtOnce(failed) {
 		p.engine.admit(&s, spanSize(p.look.Parts(s)), failed)
 	}
 }
@@ -49,8 +49,7 @@ func (p *SpanProcessor) OnEnd(s sdktrace.ReadOnlySpan) {
 // ForceFlush exports what ended before the call. See [Engine.ForceFlush].
 func (p *SpanProcessor) ForceFlush(ctx context.Context) error { return p.engine.ForceFlush(ctx) }
 
-// Shutdown drains the queue, then shuts the exporters down. See
-// [Engine.Shutdown].
+// Shutdown drains the queue, then shuts the exporters down. See [Engine.Shutdown].
 func (p *SpanProcessor) Shutdown(ctx context.Context) error {
 	return p.engine.Shutdown(ctx)
 }

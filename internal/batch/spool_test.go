@@ -18,13 +18,14 @@ func spooled(ctx context.Context, items []int) error {
 	return nil
 }
 
-// At the end of a shutdown's time, what is in flight and what waits goes to the
-// spool, before the deadline.
+// At the end of a shutdown's time, what is in flight and what waits goes to the spool, before the
+// deadline.
 func TestShutdownSpoolsTheQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
 		var reported []error
-		e := newEngine(t, batch.Config{Spool: true, MaxExportBatchSize: 10, MaxConcurrentExports: 2, OnError: func(_ int64, err error) { reported = append(reported, err) }},
+		e := newEngine(t, batch.Config{Spool: true, MaxExportBatchSize: 10, MaxConcurrentExports: 2,
+			OnError: func(_ int64, err error) { reported = append(reported, err) }},
 			func(ctx context.Context, items []int) error {
 				if time.Since(begin) < 4*time.Second {
 					<-ctx.Done() // an endpoint that hangs, and an exporter that does not ask at the end
@@ -49,8 +50,8 @@ func TestShutdownSpoolsTheQueue(t *testing.T) {
 	})
 }
 
-// A disk that is slower than the deadline: what it takes in the end is not counted
-// as lost, although the shutdown could not know.
+// A disk that is slower than the deadline: what it takes in the end is not counted as lost,
+// although the shutdown could not know.
 func TestLateSpoolIsBookedAfterAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newEngine(t, batch.Config{Spool: true}, func(ctx context.Context, items []int) error {

@@ -49,18 +49,20 @@ func TestSpansOfOneTreeAreBounded(t *testing.T) {
 	require.Contains(t, run(204), "… 200 more spans, 1 of them failed; 200 more log lines or events\n")
 }
 
-// What is below a span that was only counted is counted too, also behind a call to a server of the same process.
+// What is below a span that was only counted is counted too, also behind a call to a server of the
+// same process.
 func TestSpansBelowUncountedOnes(t *testing.T) {
-	output := scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 2, events: 99, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
-		ctx, root := w.tracer.Start(ctx, "root")
-		_, kept := w.tracer.Start(ctx, "kept")
-		over, counted := w.tracer.Start(ctx, "counted")
-		below, server := w.tracer.Start(remote(over), "server")
-		_, leaf := w.tracer.Start(below, "leaf")
-		for _, span := range []trace.Span{leaf, server, counted, kept, root} {
-			span.End()
-		}
-	})
+	output := scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 2, events: 99, eventsPerTree: 9},
+		func(ctx context.Context, w *watched) {
+			ctx, root := w.tracer.Start(ctx, "root")
+			_, kept := w.tracer.Start(ctx, "kept")
+			over, counted := w.tracer.Start(ctx, "counted")
+			below, server := w.tracer.Start(remote(over), "server")
+			_, leaf := w.tracer.Start(below, "leaf")
+			for _, span := range []trace.Span{leaf, server, counted, kept, root} {
+				span.End()
+			}
+		})
 	require.Equal(t, 1, strings.Count(output, "TRACE"), output)
 	require.Contains(t, output, "… 3 more spans\n")
 	require.NotContains(t, output, "LATE")
@@ -68,34 +70,37 @@ func TestSpansBelowUncountedOnes(t *testing.T) {
 
 func TestEventsOfOneTreeAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, events: 99, eventsPerTree: 4}, func(ctx context.Context, w *watched) {
-			ctx, root := w.tracer.Start(ctx, "root")
-			for range n {
-				w.logger.InfoContext(ctx, "line")
-			}
-			root.RecordError(errors.New("as event"))
-			root.End()
-		})
+		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, events: 99, eventsPerTree: 4},
+			func(ctx context.Context, w *watched) {
+				ctx, root := w.tracer.Start(ctx, "root")
+				for range n {
+					w.logger.InfoContext(ctx, "line")
+				}
+				root.RecordError(errors.New("as event"))
+				root.End()
+			})
 	}
 	require.NotContains(t, run(3), "more")
 	require.Contains(t, run(3), "as event")
 	require.Contains(t, run(4), "… 1 more log line or event\n")
 }
 
-// One open request too many prints the oldest as far as it got; what ends of it later is printed alone.
+// One open request too many prints the oldest as far as it got; what ends of it later is printed
+// alone.
 func TestOpenTreesAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 3, spans: 99, spansPerTree: 9, events: 99, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
-			var open []trace.Span
-			for i := range n {
-				_, span := w.tracer.Start(ctx, fmt.Sprint("request ", i+1))
-				open = append(open, span)
-				time.Sleep(time.Millisecond)
-			}
-			for _, span := range open {
-				span.End()
-			}
-		})
+		return scenario(t, 80, false, limits{trees: 3, spans: 99, spansPerTree: 9, events: 99, eventsPerTree: 9},
+			func(ctx context.Context, w *watched) {
+				var open []trace.Span
+				for i := range n {
+					_, span := w.tracer.Start(ctx, fmt.Sprint("request ", i+1))
+					open = append(open, span)
+					time.Sleep(time.Millisecond)
+				}
+				for _, span := range open {
+					span.End()
+				}
+			})
 	}
 	require.NotContains(t, run(3), "room")
 	require.Equal(t, 3, strings.Count(run(3), "TRACE"))
@@ -110,21 +115,22 @@ func TestOpenTreesAreBounded(t *testing.T) {
 
 func TestEventsOfAllTreesAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, events: 4, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
-			for range 2 { // what is printed no longer counts
-				one, first := w.tracer.Start(ctx, "first")
-				two, second := w.tracer.Start(ctx, "second")
-				for range n / 2 {
-					w.logger.InfoContext(one, "line")
+		return scenario(t, 80, false, limits{trees: 9, spans: 99, spansPerTree: 9, events: 4, eventsPerTree: 9},
+			func(ctx context.Context, w *watched) {
+				for range 2 { // what is printed no longer counts
+					one, first := w.tracer.Start(ctx, "first")
+					two, second := w.tracer.Start(ctx, "second")
+					for range n / 2 {
+						w.logger.InfoContext(one, "line")
+					}
+					for range n - n/2 {
+						w.logger.InfoContext(two, "line")
+					}
+					first.End()
+					second.End()
 				}
-				for range n - n/2 {
-					w.logger.InfoContext(two, "line")
-				}
-				first.End()
-				second.End()
-			}
-			require.Zero(t, w.traces.events)
-		})
+				require.Zero(t, w.traces.events)
+			})
 	}
 	require.NotContains(t, run(4), "more")
 	require.Equal(t, 2, strings.Count(run(5), "… 1 more log line or event\n"))
@@ -132,14 +138,15 @@ func TestEventsOfAllTreesAreBounded(t *testing.T) {
 
 func TestSpansOfAllTreesAreBounded(t *testing.T) {
 	run := func(n int) string {
-		return scenario(t, 80, false, limits{trees: 9, spans: 6, spansPerTree: 9, events: 99, eventsPerTree: 9}, func(ctx context.Context, w *watched) {
-			one, first := w.tracer.Start(ctx, "first")
-			two, second := w.tracer.Start(ctx, "second")
-			children(one, w, 2)
-			children(two, w, n)
-			second.End()
-			first.End()
-		})
+		return scenario(t, 80, false, limits{trees: 9, spans: 6, spansPerTree: 9, events: 99, eventsPerTree: 9},
+			func(ctx context.Context, w *watched) {
+				one, first := w.tracer.Start(ctx, "first")
+				two, second := w.tracer.Start(ctx, "second")
+				children(one, w, 2)
+				children(two, w, n)
+				second.End()
+				first.End()
+			})
 	}
 	require.NotContains(t, run(2), "more")
 	require.Contains(t, run(3), "… 1 more span, 1 of them failed")
@@ -160,7 +167,8 @@ func TestMemoryIsBounded(t *testing.T) {
 		ctx, _ := w.tracer.Start(t.Context(), "never ends")
 		for range 350 {
 			inner, span := w.tracer.Start(ctx, much, trace.WithAttributes(attrs...))
-			w.traces.note(trace.SpanContextFromContext(inner), event{time.Now(), repeated(levelPiece(0), much, []attr{{much, much}})})
+			w.traces.note(trace.SpanContextFromContext(inner),
+				event{time.Now(), repeated(levelPiece(0), much, []attr{{much, much}})})
 			span.AddEvent(much, trace.WithAttributes(attrs...))
 			span.End()
 		}
@@ -172,7 +180,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	runtime.KeepAlive(w)
 }
 
-// An ID generator that repeats itself, as tests of services have, costs nobody anything.
+// An ID generator that repeats itself, as tests of services have, loses nothing.
 func TestRepeatedIDs(t *testing.T) {
 	out := &terminal{}
 	traces := newTraces(NewScreen(out, false, func() int { return 80 }), defaultLimits)

@@ -12,8 +12,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 )
 
-// TestConcurrentRequestsDoNotInterleave: whatever happens at the same time, each Write is one whole block, and each
-// tree has what belongs to it.
+// TestConcurrentRequestsDoNotInterleave: whatever happens at the same time, each Write is one whole
+// block, and each tree has what belongs to it.
 func TestConcurrentRequestsDoNotInterleave(t *testing.T) {
 	w := watch(t, 80, false, defaultLimits)
 	const workers, requests = 16, 25

@@ -8,11 +8,11 @@ import (
 	"time"
 )
 
-// duration has three significant digits, and one unit up to a minute.
+// duration formats d with three significant digits, in one unit below a minute.
 func duration(d time.Duration) string {
 	switch {
 	case d < 0:
-		return "-" + duration(-max(d, -math.MaxInt64)) // the least has no opposite
+		return "-" + duration(-max(d, -math.MaxInt64)) // the negative of the least value overflows
 	case d < time.Microsecond:
 		return fmt.Sprintf("%dns", d.Nanoseconds())
 	case d < time.Millisecond:
@@ -27,7 +27,7 @@ func duration(d time.Duration) string {
 	return fmt.Sprintf("%dh%02dm", int(d.Hours()), int(d.Minutes())%60)
 }
 
-// age is a duration in whole seconds.
+// age formats d in whole seconds.
 func age(d time.Duration) string {
 	if d = d.Round(time.Second); d < time.Minute {
 		return fmt.Sprintf("%ds", int(d.Seconds()))
@@ -35,7 +35,7 @@ func age(d time.Duration) string {
 	return duration(d)
 }
 
-// fixed has three significant digits of a number from 1 to 1000.
+// fixed formats a number from 1 to 1000 with three significant digits.
 func fixed(v float64) string {
 	decimals := 2
 	for limit := 10.0; decimals > 0 && v >= limit; limit *= 10 {
@@ -44,7 +44,8 @@ func fixed(v float64) string {
 	return strconv.FormatFloat(v, 'f', decimals, 64)
 }
 
-// digits rounds to three significant digits, without trailing zeros, and leaves whole numbers whole.
+// digits rounds to three significant digits, without trailing zeros, and leaves whole numbers
+// whole.
 func digits(v float64) string {
 	size := math.Abs(v)
 	switch {
@@ -62,7 +63,7 @@ func digits(v float64) string {
 	return text
 }
 
-// quantity is a value in the unit of a metric, as UCUM spells it.
+// quantity formats a value with the unit of its metric, as UCUM spells it.
 func quantity(v float64, unit string) string {
 	switch {
 	case math.IsNaN(v) || math.IsInf(v, 0):
@@ -79,7 +80,7 @@ func quantity(v float64, unit string) string {
 	return amount(v) + " " + short(unit)
 }
 
-// amount is a plain number; a sum of money keeps its cents.
+// amount formats a plain number. From 100 on it keeps two decimals, as for a sum of money.
 func amount(v float64) string {
 	switch {
 	case v == math.Trunc(v) && math.Abs(v) < 1e15:
@@ -102,7 +103,7 @@ func byteCount(v float64) string {
 	return digits(v) + " " + units[i]
 }
 
-// clock is the time of day as every line of the view begins.
+// clock formats the time of day. Each block of the view begins with it.
 func clock(t time.Time) piece {
 	return piece{t.Local().Format("15:04:05.000"), dim}
 }

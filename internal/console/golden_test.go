@@ -23,22 +23,27 @@ func remote(ctx context.Context) context.Context {
 	return trace.ContextWithRemoteSpanContext(context.Background(), trace.SpanContextFromContext(ctx))
 }
 
-// checkout is a request that calls another server of the same process, a database, a gRPC service and a queue.
+// checkout is a request that calls another server of the same process, a database, a gRPC service
+// and a queue.
 func checkout(ctx context.Context, w *watched) {
-	caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{0xfe, 15: 1}, SpanID: trace.SpanID{0xca, 7: 1}, TraceFlags: trace.FlagsSampled})
-	ctx, server := w.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, caller), "POST /orders/{id}", trace.WithSpanKind(trace.SpanKindServer),
-		trace.WithAttributes(attribute.String("http.request.method", "POST"), attribute.String("http.route", "/orders/{id}"), attribute.String("url.path", "/orders/17"),
+	caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{0xfe, 15: 1},
+		SpanID: trace.SpanID{0xca, 7: 1}, TraceFlags: trace.FlagsSampled})
+	ctx, server := w.tracer.Start(trace.ContextWithRemoteSpanContext(ctx, caller), "POST /orders/{id}",
+		trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attribute.String("http.request.method", "POST"),
+			attribute.String("http.route", "/orders/{id}"), attribute.String("url.path", "/orders/17"),
 			attribute.String("network.protocol.version", "1.1")))
 	time.Sleep(200 * time.Microsecond)
 	w.logger.InfoContext(ctx, "order received", "order", 17, "currency", "EUR")
 
 	_, query := w.tracer.Start(ctx, "SELECT orders", trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attribute.String("db.system.name", "sqlite"), attribute.String("db.query.text", "SELECT * FROM orders WHERE id = ? AND state IN (?, ?)")))
+		trace.WithAttributes(attribute.String("db.system.name", "sqlite"),
+			attribute.String("db.query.text", "SELECT * FROM orders WHERE id = ? AND state IN (?, ?)")))
 	time.Sleep(3 * time.Millisecond)
 	query.End()
 
 	client, call := w.tracer.Start(ctx, "GET", trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attribute.String("http.request.method", "GET"), attribute.String("url.full", "http://stock.local:8080/stock/9?secret=1")))
+		trace.WithAttributes(attribute.String("http.request.method", "GET"),
+			attribute.String("url.full", "http://stock.local:8080/stock/9?secret=1")))
 	time.Sleep(time.Millisecond)
 	inner, stock := w.tracer.Start(remote(client), "GET /stock/{item}", trace.WithSpanKind(trace.SpanKindServer),
 		trace.WithAttributes(attribute.String("url.path", "/stock/9")))
@@ -54,14 +59,18 @@ func checkout(ctx context.Context, w *watched) {
 	stock.End()
 
 	_, rpc := w.tracer.Start(ctx, "shop.Prices/Get", trace.WithSpanKind(trace.SpanKindClient),
-		trace.WithAttributes(attribute.String("rpc.system.name", "grpc"), attribute.String("rpc.method", "shop.Prices/Get")))
+		trace.WithAttributes(attribute.String("rpc.system.name", "grpc"),
+			attribute.String("rpc.method", "shop.Prices/Get")))
 	time.Sleep(2 * time.Millisecond)
-	rpc.SetAttributes(attribute.String("rpc.response.status_code", "UNAVAILABLE"), attribute.String("error.type", "UNAVAILABLE"))
+	rpc.SetAttributes(attribute.String("rpc.response.status_code", "UNAVAILABLE"),
+		attribute.String("error.type", "UNAVAILABLE"))
 	rpc.SetStatus(codes.Error, "no connection")
 	rpc.End()
 
-	_, send := w.tracer.Start(ctx, "send", trace.WithSpanKind(trace.SpanKindProducer), trace.WithLinks(trace.Link{SpanContext: caller}),
-		trace.WithAttributes(attribute.String("messaging.system", "kafka"), attribute.String("messaging.destination.name", "orders"), attribute.Int("tenant", 7)))
+	_, send := w.tracer.Start(ctx, "send", trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithLinks(trace.Link{SpanContext: caller}),
+		trace.WithAttributes(attribute.String("messaging.system", "kafka"),
+			attribute.String("messaging.destination.name", "orders"), attribute.Int("tenant", 7)))
 	send.AddEvent("flushed", trace.WithAttributes(attribute.Int("bytes", 512)))
 	time.Sleep(500 * time.Microsecond)
 	send.End()
@@ -79,18 +88,19 @@ func TestTree(t *testing.T) {
 			require.NotContains(t, output, "secret", "a query string may hold one")
 		})
 	}
-	t.Run("colour", func(t *testing.T) {
+	t.Run("color", func(t *testing.T) {
 		requireGolden(t, scenario(t, 80, true, defaultLimits, checkout))
 	})
 }
 
-// TestColourIsAllThatColourAdds also proves that each sequence is closed.
-func TestColourIsAllThatColourAdds(t *testing.T) {
-	coloured := scenario(t, 80, true, defaultLimits, checkout)
-	for row := range strings.Lines(coloured) {
+// TestColorIsAllThatColorAdds also proves that each sequence is closed.
+func TestColorIsAllThatColorAdds(t *testing.T) {
+	colored := scenario(t, 80, true, defaultLimits, checkout)
+	for row := range strings.Lines(colored) {
 		require.Equal(t, strings.Count(row, "\x1b[0m")*2, strings.Count(row, "\x1b["), row)
 	}
-	bare := strings.NewReplacer("\x1b[0m", "", "\x1b[1m", "", "\x1b[2m", "", "\x1b[31m", "", "\x1b[32m", "", "\x1b[33m", "", "\x1b[36m", "").Replace(coloured)
+	bare := strings.NewReplacer("\x1b[0m", "", "\x1b[1m", "", "\x1b[2m", "", "\x1b[31m", "", "\x1b[32m", "", "\x1b[33m",
+		"", "\x1b[36m", "").Replace(colored)
 	var trimmed strings.Builder
 	for row := range strings.Lines(bare) {
 		trimmed.WriteString(strings.TrimRight(row, " \n") + "\n")
@@ -101,10 +111,12 @@ func TestColourIsAllThatColourAdds(t *testing.T) {
 func TestHostileText(t *testing.T) {
 	output := scenario(t, 80, false, defaultLimits, func(ctx context.Context, w *watched) {
 		long := strings.Repeat("very-", 100)
-		ctx, root := w.tracer.Start(ctx, "清算サービス 🧾 "+strings.Repeat("支払い", 20), trace.WithAttributes(attribute.String(long, long)))
+		ctx, root := w.tracer.Start(ctx, "清算サービス 🧾 "+strings.Repeat("支払い", 20),
+			trace.WithAttributes(attribute.String(long, long)))
 		_, evil := w.tracer.Start(ctx, "\x1b[2J\x1b]0;owned\x07 name\r\nTRACE\u202eecart", trace.WithAttributes(
 			attribute.String("key\x1b[31m", "two\nlines"), attribute.String("bad", "\xff\xfe")))
-		w.logger.InfoContext(ctx, "message\x1b[31m with\nlines\tand \x00", "k\nv", "a\u0085b", "quote", `say "hi" now`, "empty", "")
+		w.logger.InfoContext(ctx, "message\x1b[31m with\nlines\tand \x00", "k\nv", "a\u0085b", "quote", `say "hi" now`,
+			"empty", "")
 		w.logger.InfoContext(ctx, long)
 		evil.AddEvent("e\x1b[H", trace.WithAttributes(attribute.String("x\ny", "\x9b31m")))
 		evil.RecordError(errors.New("first\nsecond\x1b[0m"))
@@ -143,7 +155,8 @@ func TestDeepTree(t *testing.T) {
 	}
 }
 
-// TestHang is what a person sees of a request that does not come back: a line after 5, 10, 20 s, and at the end the tree.
+// TestHang is what a person sees of a request that does not come back: a line after 5, 10, 20 s,
+// and at the end the tree.
 func TestHang(t *testing.T) {
 	output := scenario(t, 80, false, defaultLimits, func(ctx context.Context, w *watched) {
 		ctx, root := w.tracer.Start(ctx, "POST /orders", trace.WithSpanKind(trace.SpanKindServer))
@@ -165,7 +178,8 @@ func TestHang(t *testing.T) {
 	require.Equal(t, 3, strings.Count(output, "WAIT"))
 }
 
-// TestLateSpans: a span that outlives its root is waited for a moment, and printed by itself when it takes longer.
+// TestLateSpans: a span that outlives its root is waited for a moment, and printed by itself when
+// it takes longer.
 func TestLateSpans(t *testing.T) {
 	requireGolden(t, scenario(t, 80, false, defaultLimits, func(ctx context.Context, w *watched) {
 		ctx, root := w.tracer.Start(ctx, "GET /")
@@ -201,8 +215,9 @@ func TestShutdownPrintsWhatIsUnfinished(t *testing.T) {
 	}))
 }
 
-// TestMasking: what is masked is neither in the lines about what hangs nor in the trees, those of open spans included.
-// TestFilter has requests that are fast, slow, failed, failed below, hanging, and open at the end.
+// TestMasking: what is masked is neither in the lines about what hangs nor in the trees, those of
+// open spans included. TestFilter has requests that are fast, slow, failed, failed below, hanging,
+// and open at the end.
 func TestFilter(t *testing.T) {
 	shown := func(f Filter) string {
 		return scenario(t, 80, false, defaultLimits, func(ctx context.Context, w *watched) {
@@ -239,7 +254,8 @@ func TestFilter(t *testing.T) {
 	} {
 		output := shown(tt.filter)
 		for _, name := range []string{"fast", "slow", "failed", "unfinished"} {
-			require.Equal(t, slices.Contains(tt.want, name), strings.Contains(output, "\n"+name+" ") || strings.Contains(output, "\n✗ "+name+" "), "%+v: %s\n%s", tt.filter, name, output)
+			require.Equal(t, slices.Contains(tt.want, name), strings.Contains(output, "\n"+name+" ") ||
+				strings.Contains(output, "\n✗ "+name+" "), "%+v: %s\n%s", tt.filter, name, output)
 		}
 		require.Contains(t, output, "hanging", "what hangs is said at once")
 	}
@@ -270,7 +286,8 @@ func TestMasking(t *testing.T) {
 	require.NotContains(t, output, "hunter2")
 	for _, text := range []string{
 		"WAIT  00000001 root [redacted] has been running for 5s, now in child [redacted] for 5s\n",
-		"root [redacted] password=[redacted]", "child [redacted] password=[redacted] unfinished", "event [redacted] password=[redacted]", "status [redacted]",
+		"root [redacted] password=[redacted]", "child [redacted] password=[redacted] unfinished",
+		"event [redacted] password=[redacted]", "status [redacted]",
 		"LATE", "never [redacted] password=[redacted] unfinished", "done [redacted] password=[redacted]",
 	} {
 		require.Contains(t, output, text)

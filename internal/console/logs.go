@@ -14,8 +14,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/logs"
 )
 
-// Logs is a slog handler that writes a compact line for each record and repeats it in the tree of its span. It is safe
-// for concurrent use.
+// Logs is a slog handler that writes a compact line for each record and repeats it in the tree of
+// its span. It is safe for concurrent use.
 type Logs struct {
 	screen *Screen
 	next   slog.Handler // instead of screen
@@ -23,14 +23,16 @@ type Logs struct {
 	level  slog.Leveler
 	groups []string
 	attrs  []attr
-	// replace is slog's ReplaceAttr: it may change an attribute, and the message under slog's key for it.
+	// replace is slog's ReplaceAttr: it may change an attribute, and the message under slog's key
+	// for it.
 	replace func(groups []string, a slog.Attr) slog.Attr
 }
 
 // attr is an attribute as it is shown; its key has the groups.
 type attr struct{ key, value string }
 
-// NewLogs returns a handler that writes to the screen, and repeats the lines in the trees of traces, unless that is nil.
+// NewLogs returns a handler that writes to the screen, and repeats the lines in the trees of
+// traces, unless that is nil.
 func NewLogs(screen *Screen, traces *Traces, level slog.Leveler) *Logs {
 	return &Logs{screen: screen, traces: traces, level: level}
 }
@@ -40,15 +42,15 @@ func NewLogsOver(next slog.Handler, traces *Traces, level slog.Leveler) *Logs {
 	return &Logs{next: next, traces: traces, level: level}
 }
 
-// Replacing makes the handler show what replace, as in [slog.HandlerOptions], returns; nil changes nothing. The handler
-// below, if there is one, has a replacement of its own.
+// Replacing makes the handler show what replace, as in [slog.HandlerOptions], returns; nil changes
+// nothing. The handler of NewLogsOver has a separate replacement.
 func (h *Logs) Replacing(replace func(groups []string, a slog.Attr) slog.Attr) *Logs {
 	with := *h
 	with.replace = replace
 	return &with
 }
 
-// Enabled tells whether the level is reached.
+// Enabled reports whether a record of the level is written.
 func (h *Logs) Enabled(_ context.Context, level slog.Level) bool { return level >= h.level.Level() }
 
 // Handle writes the record.
@@ -99,7 +101,8 @@ func (h *Logs) WithGroup(name string) slog.Handler {
 	return &with
 }
 
-// logBlock is the line of a record. What does not fit goes on below its message; nothing is cut.
+// logBlock returns the lines of a record. What does not fit on one line continues on the next;
+// nothing is cut.
 func logBlock(at time.Time, label piece, id trace.TraceID, message string, attrs []attr, width int) []line {
 	head := line{{text: " "}, label}
 	if id.IsValid() {
@@ -118,7 +121,7 @@ func logBlock(at time.Time, label piece, id trace.TraceID, message string, attrs
 	return p.lines
 }
 
-// paragraph breaks lines between what is added to it, never within.
+// paragraph breaks lines between the pieces that are added, never within one.
 type paragraph struct {
 	lines []line
 	width int
@@ -135,7 +138,7 @@ func (p *paragraph) add(gap string, pieces ...piece) {
 	*last = append(append(*last, piece{text: gap}), pieces...)
 }
 
-// repeated is the line as a tree shows it, cut.
+// repeated returns the line as a tree shows it, shortened.
 func repeated(label piece, message string, attrs []attr) line {
 	text := line{{strings.TrimSpace(label.text) + " ", label.style}, {clip(message), plain}}
 	size := len(message)
@@ -169,7 +172,7 @@ func (h *Logs) messageOf(r slog.Record) string {
 	return h.replace(nil, slog.String(slog.MessageKey, r.Message)).Value.String()
 }
 
-// flatten appends the attribute, or what is in the group that it is.
+// flatten appends the attribute, or the members of a group.
 func (h *Logs) flatten(attrs []attr, groups []string, a slog.Attr) []attr {
 	a.Value = a.Value.Resolve()
 	if a.Value.Kind() == slog.KindGroup {
@@ -195,7 +198,7 @@ func (h *Logs) flatten(attrs []attr, groups []string, a slog.Attr) []attr {
 	return append(attrs, attr{key.String(), quoted(clean(valueText(a.Value)))})
 }
 
-// valueText survives methods that panic, such as those of a nil pointer.
+// valueText is a value as text, or a note if its method panics, as those of some nil pointers do.
 func valueText(v slog.Value) (text string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -221,7 +224,8 @@ func valueText(v slog.Value) (text string) {
 	return v.String()
 }
 
-// quoted shows where a value with blanks begins and ends. It is clean already.
+// quoted puts quotes around a value with blanks, to show where it begins and ends. The text must
+// have passed clean.
 func quoted(text string) string {
 	if text == "" || strings.ContainsAny(text, ` "=`) {
 		return `"` + strings.ReplaceAll(text, `"`, `\"`) + `"`

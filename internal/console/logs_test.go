@@ -69,8 +69,10 @@ func TestLogLine(t *testing.T) {
 		{"plain", []any{"a", 1, "b", "two words", "c", true}, `INFO  m  a=1  b="two words"  c=true`},
 		{"error", []any{"error", errors.New("no: route")}, `INFO  m  error="no: route"`},
 		{"panic", []any{"error", (*panicking)(nil)}, `INFO  m  error="!PANIC: no"`},
-		{"any", []any{"p", point{1, 2}, "t", textual{}, "b", []byte("raw"), "n", nil}, `INFO  m  p="{X:1 Y:2}"  t="as text"  b=raw  n=<nil>`},
-		{"time", []any{"d", 1500 * time.Millisecond, "t", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, `INFO  m  d=1.5s  t=2026-01-02T03:04:05Z`},
+		{"any", []any{"p", point{1, 2}, "t", textual{}, "b", []byte("raw"), "n", nil},
+			`INFO  m  p="{X:1 Y:2}"  t="as text"  b=raw  n=<nil>`},
+		{"time", []any{"d", 1500 * time.Millisecond, "t", time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)},
+			`INFO  m  d=1.5s  t=2026-01-02T03:04:05Z`},
 		{"escape", []any{"a\nb", "c\x1b[31md\\"}, `INFO  m  a\nb=c\x1b[31md\`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -97,7 +99,8 @@ func TestLogsOverAnother(t *testing.T) {
 	require.Len(t, w.blocks, 1, "the view itself writes no log line")
 }
 
-// TestLogsWithoutTree: a record whose span is not known to the view, or none at all, is written and nothing else.
+// TestLogsWithoutTree: a record whose span is not known to the view, or none at all, is written and
+// nothing else.
 func TestLogsWithoutTree(t *testing.T) {
 	w := watch(t, 80, false, defaultLimits)
 	sc := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{0xab}, SpanID: trace.SpanID{1}})

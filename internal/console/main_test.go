@@ -65,12 +65,13 @@ type watched struct {
 	logger   *slog.Logger
 }
 
-func watch(t *testing.T, width int, colour bool, l limits) *watched {
+func watch(t *testing.T, width int, color bool, l limits) *watched {
 	t.Helper()
 	w := &watched{}
-	screen := NewScreen(&w.terminal, colour, func() int { return width })
+	screen := NewScreen(&w.terminal, color, func() int { return width })
 	w.traces = newTraces(screen, l)
-	w.provider = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(w.traces), sdktrace.WithIDGenerator(&countedIDs{}))
+	w.provider = sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(w.traces),
+		sdktrace.WithIDGenerator(&countedIDs{}))
 	w.tracer = w.provider.Tracer("test")
 	w.logger = slog.New(NewLogs(screen, w.traces, slog.LevelInfo))
 	t.Cleanup(func() { require.NoError(t, w.provider.Shutdown(context.WithoutCancel(t.Context()))) })
@@ -78,10 +79,10 @@ func watch(t *testing.T, width int, colour bool, l limits) *watched {
 }
 
 // scenario runs in virtual time, so that every figure on the screen is known.
-func scenario(t *testing.T, width int, colour bool, l limits, run func(context.Context, *watched)) (output string) {
+func scenario(t *testing.T, width int, color bool, l limits, run func(context.Context, *watched)) (output string) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
-		w := watch(t, width, colour, l)
+		w := watch(t, width, color, l)
 		run(t.Context(), w)
 		require.NoError(t, w.provider.Shutdown(t.Context()))
 		output = w.String()
@@ -115,7 +116,8 @@ func (g *countedIDs) NewSpanID(context.Context, trace.TraceID) (span trace.SpanI
 // requireGolden compares with testdata/<test name>.golden, or writes it.
 func requireGolden(t *testing.T, output string) {
 	t.Helper()
-	file := filepath.Join("testdata", strings.NewReplacer("/", "_", "#", "").Replace(strings.TrimPrefix(t.Name(), "Test"))+".golden")
+	file := filepath.Join("testdata",
+		strings.NewReplacer("/", "_", "#", "").Replace(strings.TrimPrefix(t.Name(), "Test"))+".golden")
 	if *update {
 		require.NoError(t, os.WriteFile(file, []byte(output), 0o644))
 	}
@@ -124,7 +126,8 @@ func requireGolden(t *testing.T, output string) {
 	require.Equal(t, string(bytes.TrimSpace(golden)), strings.TrimSpace(output))
 }
 
-// requireWidth asserts that no line needs more columns than the terminal has, except for a trace ID.
+// requireWidth asserts that no line needs more columns than the terminal has, except for a trace
+// ID.
 func requireWidth(t *testing.T, output string, width int) {
 	t.Helper()
 	for row := range strings.Lines(output) {

@@ -2,7 +2,8 @@ package console
 
 import "time"
 
-// take removes a tree and returns it as a block. Spans that are still open become trees of their own.
+// take removes a tree and returns it as a block. Each topmost span that is still open becomes the
+// root of a new tree.
 func (t *Traces) take(tr *tree, why string) []line {
 	var block []line
 	if t.filter.shows(tr) {
@@ -19,8 +20,8 @@ func (t *Traces) take(tr *tree, why string) []line {
 	return block
 }
 
-// plant moves the open spans of a printed tree to a new one. The ended ones, the log lines and the events have been
-// printed.
+// plant moves the open spans of a printed tree to a new one. The ended ones, the log lines and the
+// events have been printed.
 func (t *Traces) plant(tr *tree, n *node) {
 	n.tree, n.events = tr, nil
 	tr.spans++
@@ -47,7 +48,8 @@ func (t *Traces) forget(tr *tree) {
 	tr.root.walk(func(n *node) { delete(t.nodes, n.key) })
 }
 
-// evict makes room: the oldest tree is printed as far as it got, and its open spans are printed alone when they end.
+// evict removes the oldest tree to make room. It is printed unfinished, and each of its open spans
+// is printed as a separate tree when it ends.
 func (t *Traces) evict() []line {
 	var oldest *tree
 	for tr := range t.trees {
@@ -58,7 +60,8 @@ func (t *Traces) evict() []line {
 	if oldest == nil {
 		return nil
 	}
-	block := oldest.block(time.Now(), t.screen.columns(), "printed unfinished to make room: more requests are open than are held")
+	block := oldest.block(time.Now(), t.screen.columns(),
+		"printed unfinished to make room: more requests are open than are held")
 	t.forget(oldest)
 	return block
 }

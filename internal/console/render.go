@@ -9,14 +9,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The columns of a tree's row, from the right: a bar, a duration, the kind of the span. The name gets the rest.
+// The widths of the columns of a row. From right to left these are a bar, a duration and the kind
+// of the span. The name has the rest.
 const (
 	kindColumns     = 9
 	durationColumns = 9
-	barWidth        = 60 // a terminal that is narrower gets no bars
+	barWidth        = 60 // narrower terminals have no bars
 )
 
-// canvas is one tree in the making.
+// canvas collects the lines of one tree.
 type canvas struct {
 	lines     []line
 	now       time.Time
@@ -25,8 +26,8 @@ type canvas struct {
 	total     time.Duration
 }
 
-// block is the tree as it is printed: a header with the full trace ID, the rows, and what was cut. why says what is
-// special about it.
+// block returns the lines of the tree: a header with the full trace ID, the rows, and a note about
+// what was left out. why is a further note, or empty.
 func (tr *tree) block(now time.Time, width int, why string) []line {
 	c := &canvas{now: now, from: tr.root.start}
 	if width >= barWidth {
@@ -53,7 +54,7 @@ func (tr *tree) block(now time.Time, width int, why string) []line {
 	return c.lines
 }
 
-// header has the trace ID in full, also where the terminal is too narrow for it.
+// header has the full trace ID, even if the terminal is too narrow for it.
 func (tr *tree) header(failed, width int) line {
 	label, notes := piece{"TRACE", cyan}, line{{"  " + count(tr.spans+tr.moreSpans, "span"), dim}}
 	switch {
@@ -69,7 +70,7 @@ func (tr *tree) header(failed, width int) line {
 	return head
 }
 
-// cut says what was counted and not kept.
+// cut returns a note about the spans and events that were counted and not kept.
 func (tr *tree) cut() string {
 	var parts []string
 	if tr.moreSpans > 0 {
@@ -95,7 +96,7 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// until is the end of the span, or now as long as it runs.
+// until returns the end of the span, or now if it has not ended.
 func (n *node) until(now time.Time) time.Time {
 	if n.ended {
 		return n.end
@@ -103,8 +104,8 @@ func (n *node) until(now time.Time) time.Time {
 	return now
 }
 
-// node adds the row of a span and, in the order of time, its children, log lines and events. lead stands before its
-// name, below before everything under it.
+// node adds the row of a span and, ordered by time, its children, log lines and events. lead is
+// printed before its name, and below before everything under it.
 func (c *canvas) node(n *node, lead, below string) {
 	end := n.until(c.now)
 	took := piece{fmt.Sprintf("%*s", durationColumns, duration(end.Sub(n.start))), plain}
@@ -172,7 +173,7 @@ func (c *canvas) event(it item, lead string) {
 	c.lines = append(c.lines, append(row, c.drawBar(it.at, it.at, "·", dim)...))
 }
 
-// prefix keeps deep trees legible: half of the column is for the name.
+// prefix shortens the lead of deep trees, so that at least half of the column is left for the name.
 func (c *canvas) prefix(lead string) string {
 	if most := c.left / 2; columns(lead) > most {
 		return "…" + lastColumns(lead, most-1)
@@ -180,7 +181,7 @@ func (c *canvas) prefix(lead string) string {
 	return lead
 }
 
-// drawBar shows when in the trace something was.
+// drawBar returns a bar that shows when in the trace something happened.
 func (c *canvas) drawBar(start, end time.Time, mark string, s style) line {
 	if c.bar == 0 || c.total <= 0 {
 		return nil
@@ -199,7 +200,7 @@ func kindName(k trace.SpanKind) string {
 	return k.String()
 }
 
-// hanging is the line about a local root that does not end.
+// hanging returns the line about a local root that has not ended for a long time.
 func (tr *tree) hanging(now time.Time, width int) []line {
 	path := tr.root.openPath()
 	message := short(path[0].unended().Name()) + " has been running for " + age(now.Sub(tr.root.seen))
@@ -214,7 +215,7 @@ func (tr *tree) hanging(now time.Time, width int) []line {
 	return logBlock(now, piece{"WAIT ", yellow}, tr.id, message, attrs, width)
 }
 
-// shortID tells traces on one screen apart; the tree has the ID in full.
+// shortID is enough to tell traces on one screen apart. The header of the tree has the full ID.
 func shortID(id trace.TraceID) string { return id.String()[:8] }
 
 func shortSpan(id trace.SpanID) string { return id.String()[:8] }

@@ -10,17 +10,19 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// conventional are the namespaces of the semantic conventions whose attributes come with the instrumentation. Of these
-// summary shows what matters; everything else is the service's own and shown as it is.
+// conventional are the namespaces of the semantic conventions, whose attributes usually come from
+// instrumentation. Of these, summary shows the important ones. All other attributes are the
+// service's own, and summary shows all of them.
 var conventional = []string{
 	"http.", "url.", "network.", "net.", "server.", "client.", "user_agent.", "rpc.", "grpc.", "db.", "messaging.",
 	"otel.", "code.", "thread.", "exception.", "error.", "tls.", "sampling.keep",
 }
 
-// summary is what a person wants to know about a span beside its name: what the name does not say already of method,
-// path, query or destination, the outcome, and the service's own attributes. Each piece begins with a blank.
+// summary returns what is shown beside the name of a span: method, path, query and destination if
+// the name does not contain them, the outcome, and the service's own attributes. Each piece begins
+// with a blank.
 func summary(name string, kind trace.SpanKind, attrs []attribute.KeyValue) line {
-	s := summariser{name: name, values: make(map[attribute.Key]string, len(attrs))}
+	s := summarizer{name: name, values: make(map[attribute.Key]string, len(attrs))}
 	for _, kv := range attrs {
 		s.values[kv.Key] = kv.Value.String()
 	}
@@ -43,11 +45,11 @@ func pair(kv attribute.KeyValue) string {
 	return short(string(kv.Key)) + "=" + quoted(short(kv.Value.String()))
 }
 
-type summariser struct {
+type summarizer struct {
 	name   string
 	values map[attribute.Key]string
 	pieces line
-	size   int // of the pieces, which no terminal shows beyond maxText
+	size   int // of the pieces; no terminal shows more than maxText
 	status string
 }
 
@@ -60,7 +62,7 @@ func isConventional(key string) bool {
 	return false
 }
 
-func (s *summariser) first(keys ...attribute.Key) string {
+func (s *summarizer) first(keys ...attribute.Key) string {
 	for _, key := range keys {
 		if value := s.values[key]; value != "" {
 			return value
@@ -69,19 +71,19 @@ func (s *summariser) first(keys ...attribute.Key) string {
 	return ""
 }
 
-func (s *summariser) add(text string, style style) {
+func (s *summarizer) add(text string, style style) {
 	s.pieces = append(s.pieces, piece{" " + text, style})
 	s.size += len(text)
 }
 
-// tell adds what the name does not hold already.
-func (s *summariser) tell(value string) {
+// tell adds a value unless the name contains it.
+func (s *summarizer) tell(value string) {
 	if value = short(value); value != "" && !strings.Contains(s.name, value) {
 		s.add(value, dim)
 	}
 }
 
-func (s *summariser) http(kind trace.SpanKind) {
+func (s *summarizer) http(kind trace.SpanKind) {
 	s.tell(s.first("http.request.method", "http.method"))
 	path, host := s.first("url.path", "http.route", "http.target"), ""
 	if full, err := url.Parse(s.first("url.full", "http.url")); err == nil && full.Host != "" {
@@ -109,7 +111,7 @@ func statusStyle(status string) style {
 	return plain
 }
 
-func (s *summariser) rpc() {
+func (s *summarizer) rpc() {
 	s.tell(s.first("rpc.method"))
 	status := s.first("rpc.response.status_code", "rpc.grpc.status_code")
 	if status != "" && status != "0" && status != "OK" {
@@ -118,19 +120,20 @@ func (s *summariser) rpc() {
 	}
 }
 
-func (s *summariser) failure() {
+func (s *summarizer) failure() {
 	if kind := s.values["error.type"]; kind != s.status {
 		s.tellError(kind)
 	}
 }
 
-func (s *summariser) tellError(kind string) {
+func (s *summarizer) tellError(kind string) {
 	if kind = errorType(kind); kind != "" {
 		s.add(kind, red)
 	}
 }
 
-// errorType leaves out the types that say nothing: those of errors.New and fmt.Errorf.
+// errorType returns the name of an error's type, or "" for the types of errors.New and fmt.Errorf,
+// which say nothing.
 func errorType(kind string) string {
 	kind = strings.TrimPrefix(kind, "*")
 	if strings.HasPrefix(kind, "errors.") || strings.HasPrefix(kind, "fmt.") {
@@ -139,8 +142,8 @@ func errorType(kind string) string {
 	return short(kind)
 }
 
-// spanEvent is a span event as one line; of an exception, whose type is left out if it is the one known already, the
-// message comes back too.
+// spanEvent returns a span event as one line. For an exception it also returns the message, and the
+// line leaves out a type that equals known.
 func spanEvent(e sdktrace.Event, known string) (text line, message string) {
 	if e.Name == "exception" {
 		values := map[attribute.Key]string{}

@@ -7,23 +7,16 @@ import (
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/fleetotel/telemetry/internal/points"
 )
 
 // maxRows bounds one table.
 const maxRows = 40
 
-// rowKind is how the numbers of a series are to be read.
-type rowKind int
-
-const (
-	counter rowKind = iota
-	level           // goes up and down
-	distribution
-)
-
 // row is a series that has changed.
 type row struct {
-	kind        rowKind
+	kind        points.Kind
 	attrs       attribute.Set
 	label, unit string
 	now, before reading
@@ -37,7 +30,7 @@ type group struct {
 	alone bool // one series without attributes, which fits beside the name
 }
 
-// table is what one collection has to tell.
+// table has the changes of one collection.
 type table struct {
 	groups  []group
 	series  int
@@ -45,9 +38,10 @@ type table struct {
 	first   bool
 }
 
-// changed leaves out a new series that says nothing yet: instruments start at zero.
+// changed reports whether the series has changed. A new series at zero has not: all instruments
+// start there.
 func (r row) changed() bool {
-	if r.kind == distribution {
+	if r.kind == points.Histogram {
 		return r.now.count != r.before.count
 	}
 	return r.now.value != r.before.value
@@ -95,7 +89,8 @@ func (t table) block(now time.Time, width int) []line {
 	return block
 }
 
-// minForQuantiles is how many new values it takes for a quantile to say more than the mean and the largest.
+// minForQuantiles is the smallest number of new values for which quantiles are shown. For fewer
+// values, the mean and the largest value say more.
 const minForQuantiles = 10
 
 // The columns of a row after its label.
@@ -105,8 +100,8 @@ const (
 	detailColumns = 37
 )
 
-// lines are the row, after a line of its own for a label that does not fit beside the numbers. A terminal too narrow
-// for all columns loses what is furthest to the right.
+// lines returns the row. A label that does not fit beside the numbers has its own line before it.
+// If the terminal is too narrow for all columns, the row is cut on the right.
 func (r row) lines(label string, width int, t table) (lines []line) {
 	value, delta, detail := r.numbers(t)
 	name := max(width-valueColumns-deltaColumns-detailColumns, width/4)
@@ -121,17 +116,18 @@ func (r row) lines(label string, width int, t table) (lines []line) {
 	return append(lines, row.cut(width))
 }
 
-// numbers are the total, what is new, and how it came.
+// numbers returns the columns of a row: the total, the change, and a rate or the distribution of
+// the new values.
 func (r row) numbers(t table) (value, delta, detail string) {
-	if r.kind != distribution {
+	if r.kind != points.Histogram {
 		change := r.now.value - r.before.value
-		if r.kind == counter && change < 0 { // it has started anew
+		if r.kind == points.Counter && change < 0 { // it was reset
 			change = r.now.value
 		}
-		if !(r.isNew && r.kind == level) {
+		if !(r.isNew && r.kind == points.Gauge) {
 			delta = signed(change, r.unit)
 		}
-		if r.kind == counter && !t.first && t.elapsed > 0 {
+		if r.kind == points.Counter && !t.first && t.elapsed > 0 {
 			detail = digits(change/t.elapsed.Seconds()) + "/s"
 		}
 		return quantity(r.now.value, r.unit), delta, detail
@@ -155,7 +151,7 @@ func (r row) numbers(t table) (value, delta, detail string) {
 	return value, delta, detail
 }
 
-// signed leaves out a unit that stands beside the total already.
+// signed formats a change. It leaves out a unit that is shown beside the total.
 func signed(v float64, unit string) string {
 	if unit != "s" && unit != "ms" && unit != "By" {
 		unit = ""
@@ -166,7 +162,8 @@ func signed(v float64, unit string) string {
 	return "+" + quantity(v, unit)
 }
 
-// since is what came after an earlier reading of the same histogram. One that has started anew is new as a whole.
+// since returns the difference from an earlier reading of the same histogram. All values of a
+// histogram that was reset are new.
 func (r reading) since(before reading) reading {
 	if before.count > r.count || len(before.buckets) != len(r.buckets) {
 		return r
@@ -180,8 +177,8 @@ func (r reading) since(before reading) reading {
 	return fresh
 }
 
-// quantile is a border below which the share q of the values is: that of its bucket, or the largest value of all. Where in the
-// bucket they are is not known.
+// quantile returns an upper bound of the quantile q: the bound of its bucket, or the largest value
+// if that is lower. It is not known where in the bucket the values are.
 func (r reading) quantile(q float64, unit string) string {
 	rank, below, low := q*float64(r.count), 0.0, 0.0
 	for i, bound := range r.bounds {

@@ -23,7 +23,7 @@ const (
 	cyan   style = "36"
 )
 
-// piece is text in one style. Its text is printable: what comes from outside goes through clean.
+// piece is text in one style. Its text is printable: text of the service goes through clean first.
 type piece struct {
 	text  string
 	style style
@@ -40,7 +40,7 @@ func (l line) width() int {
 	return n
 }
 
-// text is the line without its styles.
+// text returns the line without its styles.
 func text(l line) string {
 	var b strings.Builder
 	for _, p := range l {
@@ -76,12 +76,12 @@ func (l line) cut(n int) line {
 	return kept.fit(n) // a wide rune that did not fit leaves a column free
 }
 
-func (l line) render(b *strings.Builder, colour bool) {
+func (l line) render(b *strings.Builder, color bool) {
 	var text strings.Builder
 	for _, p := range l {
 		switch {
 		case p.text == "":
-		case colour && p.style != plain:
+		case color && p.style != plain:
 			fmt.Fprintf(&text, "\x1b[%sm%s\x1b[0m", p.style, p.text)
 		default:
 			text.WriteString(p.text)
@@ -91,7 +91,7 @@ func (l line) render(b *strings.Builder, colour bool) {
 	b.WriteByte('\n')
 }
 
-// columns is how many columns of a terminal the text takes.
+// columns returns how many columns of a terminal the text takes.
 func columns(text string) int {
 	n := 0
 	for _, r := range text {
@@ -123,7 +123,7 @@ func firstColumns(text string, n int) string {
 	return text
 }
 
-// lastColumns is the end of a text.
+// lastColumns returns the end of a text, at most n columns wide.
 func lastColumns(text string, n int) string {
 	for i := len(text); i > 0; {
 		r, size := utf8.DecodeLastRuneInString(text[:i])
@@ -135,13 +135,14 @@ func lastColumns(text string, n int) string {
 	return text
 }
 
-// maxText is how much of a text from outside is shown in a tree or a table, in bytes; it bounds the memory too.
+// maxText is how much of a service's text is shown in a tree or a table, in bytes. It bounds the
+// memory, too.
 const maxText = 300
 
 // short is clean, cut to maxText.
 func short(text string) string { return clean(clip(text)) }
 
-// clip cuts to maxText. What it has cut does not keep the whole in memory.
+// clip cuts to maxText. A text that it has cut is a copy.
 func clip(text string) string {
 	if len(text) <= maxText {
 		return text
@@ -153,8 +154,9 @@ func clip(text string) string {
 	return text[:end] + "…"
 }
 
-// clean escapes what a terminal would act upon or that would hide or reorder text: control characters, line ends, escape
-// sequences, bidirectional overrides, invalid UTF-8. The result has no more than one line.
+// clean escapes characters that control the terminal, or that hide or reorder text: control
+// characters, line ends, escape sequences, bidirectional overrides, invalid UTF-8. The result has
+// no more than one line.
 func clean(text string) string {
 	if isPrintable(text) {
 		return text

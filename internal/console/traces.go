@@ -12,35 +12,37 @@ import (
 
 // limits bound what is held of traces that are not printed yet.
 type limits struct {
-	trees         int // local roots that are open; one more prints the oldest as far as it got
+	trees         int // local roots that are open; one more makes the oldest be printed unfinished
 	spans         int // of all trees
 	spansPerTree  int // further ones are counted
 	events        int // log lines and span events, of all trees
 	eventsPerTree int // further ones are counted
 }
 
-// A span or an event takes at most about 1 kB with its text, so the whole some 40 MB, in a process that a person watches.
+// A span or an event takes at most about 1 kB with its text, so the whole some 40 MB, in a process
+// that a person watches.
 var defaultLimits = limits{trees: 512, spans: 20_000, spansPerTree: 500, events: 20_000, eventsPerTree: 500}
 
 const (
-	// hangAfter is when an open local root is mentioned for the first time; after that whenever its age has doubled.
+	// hangAfter is the age at which a line reports an open local root. Further lines follow each
+	// time its age has doubled.
 	hangAfter = 5 * time.Second
-	// settle is how long a tree waits for children that are open when its local root ends. A server in the same process
-	// ends its span after its client has got the response.
+	// settle is how long a tree waits for children that are open when its local root ends. A server
+	// in the same process ends its span after its client has got the response.
 	settle = 100 * time.Millisecond
 )
 
-// Traces is a span processor that prints each trace of this process as a tree when its local root has ended: the first
-// span of the trace in this process. A server span whose caller is in this process too belongs to the caller's tree.
-// All methods are safe for concurrent use.
+// Traces is a span processor that prints each trace of this process as a tree when its local root
+// has ended: the first span of the trace in this process. A server span whose caller is in this
+// process too belongs to the caller's tree. All methods are safe for concurrent use.
 //
-// It prints in the goroutine that ends the span, as an OpenTelemetry simple span processor does: what is on the screen
-// has happened, also when the process crashes next.
+// It prints in the goroutine that ends the span, as an OpenTelemetry simple span processor does: if
+// the process crashes next, the screen shows everything that has ended.
 type Traces struct {
 	screen *Screen
 	limits limits
 	filter Filter
-	// masked is what is shown in place of a span.
+	// masked returns what is shown instead of a span.
 	masked func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan
 
 	mu        sync.Mutex
@@ -69,18 +71,18 @@ func newTraces(screen *Screen, l limits) *Traces {
 	}
 }
 
-// Masking makes the processor show the spans that masked returns, of those that have not ended too. It is for the time
-// before the first span.
+// Masking makes the processor show what masked returns instead of each span, even of one that has
+// not ended. Call it before the first span starts.
 func (t *Traces) Masking(masked func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan) { t.masked = masked }
 
-// Filter says which trees are shown; the zero value shows all. Trees that hang, or are printed before they have ended, are
-// always shown.
+// Filter says which trees are shown; the zero value shows all. Trees that hang, or are printed
+// before they have ended, are always shown.
 type Filter struct {
 	Errors bool          // those with a span that has failed
 	Slow   time.Duration // those that took that long, if it is not zero
 }
 
-// shows tells whether a tree that has ended is one to show.
+// shows reports whether a tree that has ended is shown.
 func (f Filter) shows(tr *tree) bool {
 	if f == (Filter{}) {
 		return true
@@ -90,7 +92,8 @@ func (f Filter) shows(tr *tree) bool {
 	return f.Errors && failed || f.Slow > 0 && tr.root.end.Sub(tr.root.start) >= f.Slow
 }
 
-// Showing makes the processor show no other trees than those of the filter. It is for the time before the first span.
+// Showing makes the processor show only the trees of the filter. Call it before the first span
+// starts.
 func (t *Traces) Showing(f Filter) *Traces {
 	t.filter = f
 	return t
@@ -132,7 +135,8 @@ func (t *Traces) start(span sdktrace.ReadWriteSpan) (block []line) {
 }
 
 func (t *Traces) add(tr *tree, above *node, key spanKey, span sdktrace.ReadOnlySpan) *node {
-	n := &node{key: key, tree: tr, above: above, live: span, masked: t.masked, start: span.StartTime(), seen: time.Now(), kind: span.SpanKind()}
+	n := &node{key: key, tree: tr, above: above, live: span, masked: t.masked, start: span.StartTime(),
+		seen: time.Now(), kind: span.SpanKind()}
 	if above != nil {
 		above.children = append(above.children, n)
 	}
@@ -151,7 +155,7 @@ func (t *Traces) begin(root *node) {
 	tr.timer = time.AfterFunc(hangAfter, func() { t.onTimer(tr) })
 }
 
-// OnEnd prints the tree if the span was the one to wait for.
+// OnEnd prints the tree if it was waiting for this span.
 func (t *Traces) OnEnd(span sdktrace.ReadOnlySpan) {
 	span = t.masked(span)
 	t.mu.Lock()
@@ -191,7 +195,8 @@ func (t *Traces) end(span sdktrace.ReadOnlySpan) []line {
 // orphan prints a span that ended after its tree had been forgotten.
 func (t *Traces) orphan(span sdktrace.ReadOnlySpan) []line {
 	tr := &tree{id: span.SpanContext().TraceID(), late: true, spans: 1}
-	tr.root = &node{key: keyOf(span.SpanContext()), tree: tr, parent: span.Parent(), start: span.StartTime(), kind: span.SpanKind()}
+	tr.root = &node{key: keyOf(span.SpanContext()), tree: tr, parent: span.Parent(), start: span.StartTime(),
+		kind: span.SpanKind()}
 	t.finish(tr.root, span)
 	if !t.filter.shows(tr) {
 		return nil
@@ -234,7 +239,7 @@ func (t *Traces) schedule(tr *tree, in time.Duration) {
 	tr.timer.Reset(in)
 }
 
-// onTimer is a local root that hangs, or the end of the wait for its children.
+// onTimer reports a local root that hangs, or ends the wait for the children of one that has ended.
 func (t *Traces) onTimer(tr *tree) {
 	t.mu.Lock()
 	var block []line
@@ -252,13 +257,14 @@ func (t *Traces) onTimer(tr *tree) {
 	_ = t.screen.print(block)
 }
 
-// ForceFlush prints the trees that only wait for children of an ended root. What is not finished stays.
+// ForceFlush prints the trees whose root has ended and that only wait for children. The others
+// stay.
 func (t *Traces) ForceFlush(context.Context) error {
 	t.flush(func(tr *tree) bool { return tr.root.ended }, "")
 	return nil
 }
 
-// Shutdown prints what is not finished as far as it got, and ends all timers.
+// Shutdown prints all trees, finished or not, and ends all timers.
 func (t *Traces) Shutdown(context.Context) error {
 	t.mu.Lock()
 	t.closed = true

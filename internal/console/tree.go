@@ -9,7 +9,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// tree is a local root with what happened below it.
+// tree is a local root with everything below it.
 type tree struct {
 	id   trace.TraceID
 	root *node
@@ -22,7 +22,7 @@ type tree struct {
 	due   time.Time
 }
 
-// node is a span: open with what its start told, or ended with all of it.
+// node is a span. An open one has only what was known at its start.
 type node struct {
 	key      spanKey
 	tree     *tree
@@ -35,7 +35,7 @@ type node struct {
 	masked     func(sdktrace.ReadOnlySpan) sdktrace.ReadOnlySpan
 	kind       trace.SpanKind
 	start, end time.Time
-	seen       time.Time // when it started by this process's clock; start may be anything that the service says
+	seen       time.Time // when it started, by this process's clock; the service may have set start to any time
 	ended      bool
 	failed     bool
 	name       string
@@ -52,10 +52,10 @@ func (n *node) context() trace.SpanContext {
 	return trace.NewSpanContext(trace.SpanContextConfig{TraceID: n.key.trace, SpanID: n.key.span})
 }
 
-// unended is what may be shown of a span that has not ended.
+// unended returns what may be shown of a span that has not ended.
 func (n *node) unended() sdktrace.ReadOnlySpan { return n.masked(n.live) }
 
-// describe takes from the span what is shown of it.
+// describe copies what is shown from the span.
 func (n *node) describe(span sdktrace.ReadOnlySpan) {
 	n.name, n.end = short(span.Name()), span.EndTime()
 	n.failed = span.Status().Code == codes.Error
@@ -71,11 +71,12 @@ func (n *node) describe(span sdktrace.ReadOnlySpan) {
 
 const maxLinks = 3
 
-// spanEvents are the span's own events and, unless an exception says the same, the description of its status.
+// spanEvents returns the span's own events and, unless an exception has the same text, the
+// description of its status.
 func spanEvents(span sdktrace.ReadOnlySpan, end time.Time) []event {
 	var events []event
 	status, said := span.Status(), false
-	kind := "" // of the error, which stands beside the name
+	kind := "" // of the error, which is shown beside the name
 	for _, kv := range span.Attributes() {
 		if kv.Key == "error.type" {
 			kind = kv.Value.String()
@@ -99,7 +100,7 @@ func (n *node) walk(visit func(*node)) {
 	}
 }
 
-// openBelow are the topmost open spans, n included.
+// openBelow appends the topmost open spans, which may be n itself.
 func (n *node) openBelow(open []*node) []*node {
 	if !n.ended {
 		return append(open, n)
@@ -110,7 +111,8 @@ func (n *node) openBelow(open []*node) []*node {
 	return open
 }
 
-// openPath is the way down along the spans that have been open the longest: where the time goes.
+// openPath returns the path from n down along the spans that have been open the longest. It shows
+// where the time goes.
 func (n *node) openPath() []*node {
 	path := []*node{n}
 	for {

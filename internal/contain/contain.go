@@ -1,14 +1,3 @@
-// Package contain keeps the failures of metric callbacks and producers to themselves. With the SDK alone, one callback
-// that returns an error costs the whole collection, one that panics the process, and one that blocks every export from
-// then on.
-//
-// A contained callback or producer that fails is reported and costs nobody else anything. What it observed before it
-// failed stays: each observation is true by itself, and the SDK keeps them, too.
-//
-// It may take as long as half of the time that the collection has left, at most 10 s, and an eighth while another one
-// hangs; the context that it gets ends with that. If it ignores that, it is left behind: the collection goes on, what it
-// observes later does not count, and it is not called again before it has come back. Goroutines cannot be ended from
-// outside, so there is one for each callback that never comes back, and no more.
 package contain
 
 import (
@@ -22,13 +11,15 @@ import (
 	"go.opentelemetry.io/otel/metric/embedded"
 )
 
-// MeterProvider returns real with all callbacks contained. The instruments are those of real itself, so recording costs
-// what it costs there, and observable instruments may be used with either provider.
+// MeterProvider returns real with all callbacks contained. The instruments are those of real
+// itself, so recording costs the same, and observable instruments may be used with either provider.
 //
-// Each cause is reported once for each callback, and again when the callback has done well in between. report must be
-// safe for concurrent use. A collection does not wait for it for more than 250 ms, so that it may use the provider.
+// Each cause is reported once for each callback, and again after the callback has succeeded. report
+// must be safe for concurrent use. A collection waits at most 250 ms for it, so that it may use the
+// provider.
 //
-// As in the SDK, Unregister waits for a collection under way; for callbacks that were left behind it does not.
+// As in the SDK, Unregister waits for a collection under way. It does not wait for abandoned
+// callbacks.
 func MeterProvider(real metric.MeterProvider, report func(error)) metric.MeterProvider {
 	return &meterProvider{real: real, report: report}
 }
@@ -52,7 +43,7 @@ type meter struct {
 	scope    string
 }
 
-// task names the instruments, for there is nothing else about a callback that a person could recognise.
+// task names the instruments, because nothing else about a callback tells a person which one it is.
 func (m *meter) task(names ...string) *task {
 	const few = 3
 	var more string
@@ -87,8 +78,8 @@ func (p *meterProvider) nameOf(i metric.Observable) string {
 
 func mayBeKey(i metric.Observable) bool { return i != nil && reflect.TypeOf(i).Comparable() }
 
-// observable creates an instrument with its callbacks contained. I is its type in the API, C its configuration made of
-// options O, F the type of its callbacks.
+// observable creates an instrument with its callbacks contained. I is its type in the API, C its
+// configuration made of options O, F the type of its callbacks.
 func observable[I metric.Observable, O, F any, C interface{ Callbacks() []F }](m *meter, name string, options []O,
 	configure func(...O) C, create func(string, ...O) (I, error), contained func(*task, F) O,
 ) (I, error) {
@@ -109,42 +100,50 @@ func observable[I metric.Observable, O, F any, C interface{ Callbacks() []F }](m
 	return i, err
 }
 
-func (m *meter) Int64ObservableCounter(name string, o ...metric.Int64ObservableCounterOption) (metric.Int64ObservableCounter, error) {
+func (m *meter) Int64ObservableCounter(name string,
+	o ...metric.Int64ObservableCounterOption) (metric.Int64ObservableCounter, error) {
 	return observable(m, name, o, metric.NewInt64ObservableCounterConfig, m.Meter.Int64ObservableCounter,
 		func(t *task, f metric.Int64Callback) metric.Int64ObservableCounterOption {
 			return metric.WithInt64Callback(t.int64(f))
 		})
 }
 
-func (m *meter) Int64ObservableUpDownCounter(name string, o ...metric.Int64ObservableUpDownCounterOption) (metric.Int64ObservableUpDownCounter, error) {
+func (m *meter) Int64ObservableUpDownCounter(name string,
+	o ...metric.Int64ObservableUpDownCounterOption) (metric.Int64ObservableUpDownCounter, error) {
 	return observable(m, name, o, metric.NewInt64ObservableUpDownCounterConfig, m.Meter.Int64ObservableUpDownCounter,
 		func(t *task, f metric.Int64Callback) metric.Int64ObservableUpDownCounterOption {
 			return metric.WithInt64Callback(t.int64(f))
 		})
 }
 
-func (m *meter) Int64ObservableGauge(name string, o ...metric.Int64ObservableGaugeOption) (metric.Int64ObservableGauge, error) {
+func (m *meter) Int64ObservableGauge(
+	name string, o ...metric.Int64ObservableGaugeOption,
+) (metric.Int64ObservableGauge, error) {
 	return observable(m, name, o, metric.NewInt64ObservableGaugeConfig, m.Meter.Int64ObservableGauge,
 		func(t *task, f metric.Int64Callback) metric.Int64ObservableGaugeOption {
 			return metric.WithInt64Callback(t.int64(f))
 		})
 }
 
-func (m *meter) Float64ObservableCounter(name string, o ...metric.Float64ObservableCounterOption) (metric.Float64ObservableCounter, error) {
+func (m *meter) Float64ObservableCounter(name string,
+	o ...metric.Float64ObservableCounterOption) (metric.Float64ObservableCounter, error) {
 	return observable(m, name, o, metric.NewFloat64ObservableCounterConfig, m.Meter.Float64ObservableCounter,
 		func(t *task, f metric.Float64Callback) metric.Float64ObservableCounterOption {
 			return metric.WithFloat64Callback(t.float64(f))
 		})
 }
 
-func (m *meter) Float64ObservableUpDownCounter(name string, o ...metric.Float64ObservableUpDownCounterOption) (metric.Float64ObservableUpDownCounter, error) {
-	return observable(m, name, o, metric.NewFloat64ObservableUpDownCounterConfig, m.Meter.Float64ObservableUpDownCounter,
+func (m *meter) Float64ObservableUpDownCounter(name string,
+	o ...metric.Float64ObservableUpDownCounterOption) (metric.Float64ObservableUpDownCounter, error) {
+	return observable(m, name, o, metric.NewFloat64ObservableUpDownCounterConfig,
+		m.Meter.Float64ObservableUpDownCounter,
 		func(t *task, f metric.Float64Callback) metric.Float64ObservableUpDownCounterOption {
 			return metric.WithFloat64Callback(t.float64(f))
 		})
 }
 
-func (m *meter) Float64ObservableGauge(name string, o ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
+func (m *meter) Float64ObservableGauge(name string,
+	o ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
 	return observable(m, name, o, metric.NewFloat64ObservableGaugeConfig, m.Meter.Float64ObservableGauge,
 		func(t *task, f metric.Float64Callback) metric.Float64ObservableGaugeOption {
 			return metric.WithFloat64Callback(t.float64(f))

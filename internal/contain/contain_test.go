@@ -26,7 +26,8 @@ var kinds = map[string]func(m metric.Meter, name string, then func() error) erro
 		return err
 	},
 	"Int64ObservableUpDownCounter": func(m metric.Meter, name string, then func() error) error {
-		_, err := m.Int64ObservableUpDownCounter(name, metric.WithInt64Callback(int64Callback(then)), metric.WithUnit("1"))
+		_, err := m.Int64ObservableUpDownCounter(name, metric.WithInt64Callback(int64Callback(then)),
+			metric.WithUnit("1"))
 		return err
 	},
 	"Int64ObservableGauge": func(m metric.Meter, name string, then func() error) error {
@@ -79,7 +80,7 @@ func TestAFailureCostsNobodyElse(t *testing.T) {
 		says string
 	}{
 		"error":  {func() error { return errDown }, "pool is down"},
-		"panic":  {func() error { panic("no pool") }, "panicked: no pool"},
+		"panic":  {func() error { panic("no pool") }, "panic: no pool"},
 		"goexit": {func() error { runtime.Goexit(); return nil }, "ended its goroutine"},
 	}
 	for kind, create := range kinds {
@@ -124,7 +125,8 @@ func TestReportNamesTheInstruments(t *testing.T) {
 	_, err := f.meter.RegisterCallback(func(context.Context, metric.Observer) error { return errDown }, all...)
 	require.NoError(t, err)
 	f.collect(t, t.Context())
-	require.Equal(t, []string{"telemetry: the metric callback of a, b, c and 2 more (scope shop): pool is down"}, f.reported())
+	require.Equal(t, []string{"telemetry: the metric callback of a, b, c and 2 more (scope shop): pool is down"},
+		f.reported())
 }
 
 func TestInstrumentsAreTheSDKsOwn(t *testing.T) {
@@ -192,7 +194,8 @@ func TestEachReaderGetsAllObservations(t *testing.T) {
 	meter := contain.MeterProvider(real, func(err error) { t.Error(err) }).Meter("shop")
 	var meet sync.WaitGroup // both collections are in the callback at the same time
 	meet.Add(len(readers))
-	require.NoError(t, kinds["Float64ObservableCounter"](meter, "shared", func() error { meet.Done(); meet.Wait(); return nil }))
+	require.NoError(t, kinds["Float64ObservableCounter"](meter, "shared",
+		func() error { meet.Done(); meet.Wait(); return nil }))
 	var collections sync.WaitGroup
 	for _, reader := range readers {
 		collections.Go(func() {

@@ -53,19 +53,21 @@ func TestWhatComesTooLateDoesNotCount(t *testing.T) {
 		release := make(chan struct{})
 		var calls atomic.Int64
 		call := func() metric.ObserveOption { return metric.WithAttributes(attribute.Int64("call", calls.Add(1))) }
-		_, err := f.meter.Int64ObservableGauge("int", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-			this := call()
-			<-release
-			o.Observe(1, this)
-			return errors.New("too late, too")
-		}))
+		_, err := f.meter.Int64ObservableGauge("int",
+			metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+				this := call()
+				<-release
+				o.Observe(1, this)
+				return errors.New("too late, too")
+			}))
 		require.NoError(t, err)
-		_, err = f.meter.Float64ObservableGauge("float", metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
-			this := call()
-			<-release
-			o.Observe(1, this)
-			return nil
-		}))
+		_, err = f.meter.Float64ObservableGauge("float",
+			metric.WithFloat64Callback(func(_ context.Context, o metric.Float64Observer) error {
+				this := call()
+				<-release
+				o.Observe(1, this)
+				return nil
+			}))
 		require.NoError(t, err)
 		ints, err := f.meter.Int64ObservableGauge("registered.int")
 		require.NoError(t, err)
@@ -83,8 +85,9 @@ func TestWhatComesTooLateDoesNotCount(t *testing.T) {
 		require.Len(t, f.reported(), 3)
 		close(release)
 		synctest.Wait()
-		require.Len(t, f.reported(), 3, "nobody asks any more how it ended")
-		require.Equal(t, map[string]float64{"healthy": 1, "int": 1, "float": 1, "registered.int": 1, "registered.float": 1},
+		require.Len(t, f.reported(), 3, "how it ended is not reported")
+		require.Equal(t, map[string]float64{"healthy": 1, "int": 1, "float": 1, "registered.int": 1,
+			"registered.float": 1},
 			f.collect(t, t.Context()), "the points of the first call are not among them")
 	})
 }
@@ -151,12 +154,13 @@ func TestManyThatHangLeaveTimeForTheExport(t *testing.T) {
 	})
 }
 
-// TestACollectionThatIsCancelledLetsCallbacksFinish is what a shutdown does to the collection under way. The last
-// collection follows at once, and should find no callback still at work.
+// TestACollectionThatIsCancelledLetsCallbacksFinish is what a shutdown does to the collection under
+// way. The last collection follows at once, and should find no callback still at work.
 func TestACollectionThatIsCancelledLetsCallbacksFinish(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFixture(t)
-		require.NoError(t, kinds["Int64ObservableCounter"](f.meter, "leisurely", func() error { time.Sleep(200 * time.Millisecond); return nil }))
+		require.NoError(t, kinds["Int64ObservableCounter"](f.meter, "leisurely",
+			func() error { time.Sleep(200 * time.Millisecond); return nil }))
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(50*time.Millisecond, cancel)
 		f.collect(t, ctx)
@@ -201,8 +205,9 @@ func TestProducers(t *testing.T) {
 			require.EqualValues(t, 3, values["made"])
 		}
 		require.Equal(t, []string{
-			"telemetry: the metric producer of the test: panicked: first",
-			"telemetry: the metric producer of the test: does not return: it was abandoned, and is called again after it has returned",
+			"telemetry: the metric producer of the test: panic: first",
+			"telemetry: the metric producer of the test: did not return in time: it was abandoned, and is called " +
+				"again after it has returned",
 			"telemetry: the metric producer of the test: pool is down",
 		}, f.reported())
 		close(release)

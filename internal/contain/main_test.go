@@ -35,10 +35,11 @@ func newFixture(t *testing.T, producers ...sdkmetric.Producer) *fixture {
 	f.reader = sdkmetric.NewManualReader(opts...)
 	f.real = sdkmetric.NewMeterProvider(sdkmetric.WithReader(f.reader))
 	f.meter = contain.MeterProvider(f.real, f.report).Meter("shop")
-	_, err := f.meter.Int64ObservableGauge("healthy", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-		o.Observe(1)
-		return nil
-	}))
+	_, err := f.meter.Int64ObservableGauge("healthy",
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(1)
+			return nil
+		}))
 	require.NoError(t, err)
 	return f
 }
@@ -55,7 +56,8 @@ func (f *fixture) reported() []string {
 	return f.reports
 }
 
-// collect must never fail. It returns the value, or the sum over all attributes, of each metric that is there.
+// collect must never fail. It returns the value, or the sum over all attributes, of each metric
+// that is there.
 func (f *fixture) collect(t *testing.T, ctx context.Context) map[string]float64 {
 	t.Helper()
 	var rm metricdata.ResourceMetrics

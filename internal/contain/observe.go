@@ -30,8 +30,8 @@ func (t *task) float64(f metric.Float64Callback) metric.Float64Callback {
 	}
 }
 
-// observer passes observations on while they count. Behind it are structures of the SDK that only a collection under
-// way may touch.
+// observer passes observations on while they count. Behind it are structures of the SDK that only a
+// collection under way may touch.
 type observer struct {
 	embedded.Observer
 	real metric.Observer

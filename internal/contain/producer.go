@@ -8,10 +8,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 )
 
-// Producer returns real contained as [MeterProvider] contains callbacks. What it produces with an error is kept. name
-// tells a person which producer it is.
+// Producer returns real contained as [MeterProvider] contains callbacks. What it produces with an
+// error is kept. name tells a person which producer it is.
 func Producer(real sdkmetric.Producer, name string, report func(error)) sdkmetric.Producer {
-	return &producer{real: real, task: task{subject: "the metric producer of " + name, report: report, hung: &atomic.Int32{}}}
+	return &producer{real: real, task: task{subject: "the metric producer of " + name, report: report,
+		hung: &atomic.Int32{}}}
 }
 
 type producer struct {
@@ -21,11 +22,11 @@ type producer struct {
 
 func (p *producer) Produce(ctx context.Context) ([]metricdata.ScopeMetrics, error) {
 	var produced []metricdata.ScopeMetrics
-	cameBack := p.task.do(ctx, func(ctx context.Context, _ *run) (err error) {
+	returned := p.task.do(ctx, func(ctx context.Context, _ *run) (err error) {
 		produced, err = p.real.Produce(ctx)
 		return err
 	})
-	if !cameBack {
+	if !returned {
 		return nil, nil
 	}
 	return produced, nil

@@ -3,56 +3,57 @@ package contain
 import (
 	"context"
 	"errors"
-	"fmt"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry/internal/lines"
 )
 
 const (
-	// patience is how long foreign code may take, if half of what the collection has left is not less: a scraper, which
-	// sets no deadline here, gives up after 10 s itself.
-	patience = 10 * time.Second
-	// hurry is the part of what is left that remains for one callback while another hangs: what made that hang, a database
-	// that is gone, has a way of making several hang, and the export still needs its time.
-	hurry = 8
-	// grace is for what heeds the end of its context, and for what was nearly through when a shutdown cancelled it.
+	// maxTime is how long a task may take, if half of the collection's time is not less: a scraper,
+	// which sets no deadline here, gives up after 10 s itself.
+	maxTime = 10 * time.Second
+	// divisorWhileHung is the part of the collection's time that a task may take while another one
+	// hangs: the cause, such as a database that is down, often makes several hang, and the export
+	// still needs its time.
+	divisorWhileHung = 8
+	// grace is the time to return after the end of the context, also for what had nearly finished
+	// when a shutdown canceled it.
 	grace = 250 * time.Millisecond
-	// leastGrace lets callbacks that do not hang be called also when others have used up the time.
-	leastGrace = 10 * time.Millisecond
+	// minGrace lets callbacks that do not hang be called also when others have used up the time.
+	minGrace = 10 * time.Millisecond
 )
 
 var (
-	errExited = errors.New("ended its goroutine")
-	errBehind = errors.New("does not return: it was abandoned, and is called again after it has returned")
+	errExited    = errors.New("ended its goroutine")
+	errAbandoned = errors.New("did not return in time: it was abandoned, and is called again after it has returned")
 )
 
-// task is foreign code that collections run: a callback or a producer. All methods are safe for concurrent use: each
-// reader collects when it likes.
+// task is a service's code that collections run: a callback or a producer. All methods are safe for
+// concurrent use, since each reader collects at its own time.
 type task struct {
-	subject string
-	report  func(error)
-	hung    *atomic.Int32 // runs of all tasks of the provider that were left behind and have not come back yet
-	behind  atomic.Int32  // those of this task
+	subject   string
+	report    func(error)
+	hung      *atomic.Int32 // runs of all tasks of the provider that were abandoned and have not returned yet
+	abandoned atomic.Int32  // those of this task
 
-	mu   sync.Mutex
-	said string // the cause reported last; empty after a run without
+	mu       sync.Mutex
+	reported string // the cause reported last; empty after a run without one
 }
 
 // run is one call of a task.
 type run struct {
-	state atomic.Int32 // underway, then back or left, for good
+	state atomic.Int32 // running, then returned or abandoned, for good
 
 	mu   sync.Mutex
-	over bool // the collection has gone on: nothing counts any more
+	over bool // the collection has gone on: observations do not count any more
 }
 
 const (
-	underway int32 = iota
-	back
-	left
+	running int32 = iota
+	returned
+	abandoned
 )
 
 // enter is true, and holds the lock, while observations count.
@@ -71,10 +72,10 @@ func (r *run) end() {
 	r.over = true
 }
 
-// do runs f for a collection and reports what goes wrong. It returns false if f did not come back: then f may still be
-// at work, on what it shares with the caller, too.
+// do runs f for a collection and reports what goes wrong. It returns false if f did not return:
+// then f may still run, and use what it shares with the caller.
 func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool {
-	if t.behind.Load() > 0 {
+	if t.abandoned.Load() > 0 {
 		return false
 	}
 	limit := t.timeFor(ctx)
@@ -86,48 +87,45 @@ func (t *task) do(ctx context.Context, f func(context.Context, *run) error) bool
 	go func() {
 		err := errExited // runtime.Goexit, as a test's FailNow calls it
 		defer func() {
-			if p := recover(); p != nil {
-				err = fmt.Errorf("panicked: %s", logs.Text(p))
-			}
-			if !r.state.CompareAndSwap(underway, back) {
-				t.leave(-1)
+			if !r.state.CompareAndSwap(running, returned) {
+				t.countAbandoned(-1)
 			}
 			done <- err
 		}()
-		err = f(limited, r)
+		err = Catch(func() error { return f(limited, r) })
 	}()
-	err, came := wait(limited, done, min(grace, max(limit/2, leastGrace)))
-	if !came {
-		t.leave(1)
-		if r.state.CompareAndSwap(underway, left) {
-			t.settle(errBehind)
+	err, inTime := wait(limited, done, min(grace, max(limit/2, minGrace)))
+	if !inTime {
+		t.countAbandoned(1)
+		if r.state.CompareAndSwap(running, abandoned) {
+			t.settle(errAbandoned)
 			return false
 		}
-		t.leave(-1) // it came back this moment
+		t.countAbandoned(-1) // it has just returned
 		err = <-done
 	}
-	r.end() // before anything else happens, in whatever goroutines f has left
+	r.end() // first of all, because goroutines that f started may still observe
 	t.settle(err)
 	return true
 }
 
-func (t *task) leave(n int32) {
-	t.behind.Add(n)
+func (t *task) countAbandoned(n int32) {
+	t.abandoned.Add(n)
 	t.hung.Add(n)
 }
 
 func (t *task) timeFor(ctx context.Context) time.Duration {
-	remaining := 2 * patience
+	remaining := 2 * maxTime
 	if deadline, ok := ctx.Deadline(); ok {
 		remaining = min(remaining, time.Until(deadline))
 	}
 	if t.hung.Load() > 0 {
-		return remaining / hurry
+		return remaining / divisorWhileHung
 	}
 	return remaining / 2
 }
 
-func wait(ctx context.Context, done <-chan error, grace time.Duration) (err error, came bool) {
+func wait(ctx context.Context, done <-chan error, grace time.Duration) (err error, inTime bool) {
 	select {
 	case err = <-done:
 		return err, true
@@ -141,29 +139,29 @@ func wait(ctx context.Context, done <-chan error, grace time.Duration) (err erro
 	}
 }
 
-// settle reports the outcome of a run, unless it is what the run before has come to.
+// settle reports the error of a run, unless the run before ended with the same.
 func (t *task) settle(err error) {
 	var cause string
 	if err != nil {
-		err = fmt.Errorf("telemetry: %s: %w", t.subject, err)
+		err = lines.CallbackFailed(t.subject, err)
 		cause = err.Error()
 	}
 	t.mu.Lock()
-	news := cause != "" && cause != t.said
-	t.said = cause
+	isNew := cause != "" && cause != t.reported
+	t.reported = cause
 	t.mu.Unlock()
-	if !news {
+	if !isNew {
 		return
 	}
-	// In a goroutine of its own and not for long: the SDK holds the lock of the collection here, and an error handler
-	// that creates an instrument would wait for that for ever.
-	done := make(chan error, 1)
+	// The report has a goroutine and a time limit, because the SDK holds the lock of the collection
+	// here: an error handler that creates an instrument waits for that lock.
+	done := make(chan struct{})
 	go func() {
-		defer func() {
-			_ = recover() // there is nobody left to report to
-			done <- nil
-		}()
-		t.report(err)
+		defer close(done)
+		_ = Catch(func() error { // a panic of the error handler cannot be reported
+			t.report(err)
+			return nil
+		})
 	}()
 	select {
 	case <-done:

@@ -7,37 +7,40 @@ import (
 	"sync"
 	"time"
 
-	"github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry/internal/contain"
 )
 
-// Calls makes calls that may never return: to a service's own function, or to the file system of a server that is gone.
-// A goroutine cannot be ended from outside, so Do stops waiting for such a call. The zero value is ready, and safe for
-// concurrent use.
+// Calls makes calls that may never return: to a service's own function, or to a file system whose
+// server does not answer. A goroutine cannot be ended from outside, so [Do] stops waiting for such
+// a call. The zero value is ready, and safe for concurrent use.
 type Calls struct {
-	mu   sync.Mutex
-	left map[any]*unreturned // by what was called
+	mu         sync.Mutex
+	unreturned map[any]*unreturned // by what was called
 }
 
-// unreturned is about the calls that have not returned in time, nor since.
+// unreturned counts the abandoned calls of one key that have still not returned.
 type unreturned struct {
 	what  string
 	calls int
 	last  time.Time // when the last call was made
 }
 
-// freely is how many calls may hang without a pause before the next one: more than are in flight at a time by default, so
-// that a function that hangs in its first calls only is asked again at once.
-const freely = 16
+// freeCalls is how many calls may hang without a pause before the next one. It is more than are in
+// flight at a time by default, so that a function that hangs only in its first calls is called
+// again at once.
+const freeCalls = 16
 
-// pause returns how long to wait before the next call: the square of how many hang beyond the sixteenth, in seconds. Each
-// may hold a thread of the operating system. At this rate there are some 80 after a day and 500 after a year.
+// pause returns how long to wait before the next call: the square of how many hang beyond the
+// sixteenth, in seconds. Each may hold a thread of the operating system. At this rate there are
+// some 80 after a day and 500 after a year.
 func (l *unreturned) pause() time.Duration {
-	beyond := time.Duration(max(l.calls-freely+1, 0))
+	beyond := time.Duration(max(l.calls-freeCalls+1, 0))
 	return beyond * beyond * time.Second
 }
 
-// Do calls f, and returns what f returns, or an error as soon as ctx ends. key tells what is called, and what names it in
-// errors. While many calls of the same key have not returned, it makes no further one and returns an error at once.
+// Do calls f, and returns what f returns, or an error as soon as ctx ends. key tells what is
+// called, and what names it in errors. While many calls of the same key have not returned, it makes
+// no further one and returns an error at once.
 func Do[T any](ctx context.Context, c *Calls, key any, what string, f func(context.Context) (T, error)) (T, error) {
 	type result struct {
 		value T
@@ -55,41 +58,41 @@ func Do[T any](ctx context.Context, c *Calls, key any, what string, f func(conte
 	go func() {
 		r := result{err: fmt.Errorf("%s ended its goroutine", what)}
 		defer func() {
-			if p := recover(); p != nil {
-				r.err = fmt.Errorf("%s panicked: %s", what, logs.Text(p))
-			}
 			this.end()
 			answer <- r
 		}()
-		r.value, r.err = f(ctx)
+		r.err = contain.CatchIn(what, func() (err error) {
+			r.value, err = f(ctx)
+			return err
+		})
 	}()
 	select {
 	case r := <-answer:
 		return r.value, r.err
 	case <-ctx.Done():
-		this.leave()
+		this.abandon()
 		return none, fmt.Errorf("%s has not returned after %v", what, time.Since(start).Round(time.Millisecond))
 	}
 }
 
-// oneCall is one call, and what is known of the others of its key.
+// oneCall is one call, and those of its key that have not returned.
 type oneCall struct {
-	calls       *Calls
-	others      *unreturned
-	ended, left bool
+	calls            *Calls
+	others           *unreturned
+	ended, abandoned bool
 }
 
-// begin returns a call that may be made now.
+// begin returns a call that may be made now, or an error if too many of its key hang.
 func (c *Calls) begin(key any, what string) (*oneCall, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.left == nil {
-		c.left = map[any]*unreturned{}
+	if c.unreturned == nil {
+		c.unreturned = map[any]*unreturned{}
 	}
-	l := c.left[key]
+	l := c.unreturned[key]
 	if l == nil {
 		l = &unreturned{what: what}
-		c.left[key] = l
+		c.unreturned[key] = l
 	}
 	if time.Since(l.last) < l.pause() {
 		return nil, fmt.Errorf("%s has not returned from %d calls", what, l.calls)
@@ -102,16 +105,16 @@ func (o *oneCall) end() {
 	o.calls.mu.Lock()
 	defer o.calls.mu.Unlock()
 	o.ended = true
-	if o.left {
+	if o.abandoned {
 		o.others.calls--
 	}
 }
 
-func (o *oneCall) leave() {
+func (o *oneCall) abandon() {
 	o.calls.mu.Lock()
 	defer o.calls.mu.Unlock()
 	if !o.ended {
-		o.left = true
+		o.abandoned = true
 		o.others.calls++
 	}
 }
@@ -120,15 +123,15 @@ func (o *oneCall) leave() {
 func (c *Calls) Hanging(key any) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	l := c.left[key]
+	l := c.unreturned[key]
 	return l != nil && l.calls > 0
 }
 
-// Left says what has not returned, in words.
+// Left describes what has not returned, one text for each key, sorted.
 func (c *Calls) Left() (all []string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, l := range c.left {
+	for _, l := range c.unreturned {
 		if l.calls > 0 {
 			all = append(all, fmt.Sprintf("%s has not returned (%d calls)", l.what, l.calls))
 		}

@@ -24,10 +24,12 @@ func TestCallsThatReturn(t *testing.T) {
 		want int
 		err  string
 	}{
-		"value":  {f: func(context.Context) (int, error) { return 7, nil }, want: 7},
-		"error":  {f: func(context.Context) (int, error) { return 0, errors.New("the vault is sealed") }, err: "the vault is sealed"},
-		"panic":  {f: func(context.Context) (int, error) { panic("oh") }, err: "it panicked: oh"},
-		"goexit": {f: func(context.Context) (int, error) { runtime.Goexit(); return 0, nil }, err: "it ended its goroutine"},
+		"value": {f: func(context.Context) (int, error) { return 7, nil }, want: 7},
+		"error": {f: func(context.Context) (int, error) { return 0, errors.New("the vault is sealed") },
+			err: "the vault is sealed"},
+		"panic": {f: func(context.Context) (int, error) { panic("oh") }, err: "it panicked: oh"},
+		"goexit": {f: func(context.Context) (int, error) { runtime.Goexit(); return 0, nil },
+			err: "it ended its goroutine"},
 	} {
 		got, err := credential.Do(t.Context(), &calls, "it", "it", tt.f)
 		require.Equal(t, tt.want, got, name)
@@ -40,7 +42,8 @@ func TestCallsThatReturn(t *testing.T) {
 	require.Empty(t, calls.Left())
 }
 
-// What never returns is called sixteen times at once and then ever more rarely, and counted until it returns.
+// What never returns is called sixteen times at once and then ever more rarely, and counted until
+// it returns.
 func TestCallsThatHang(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var (

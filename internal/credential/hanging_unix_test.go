@@ -18,8 +18,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/credential"
 )
 
-// hang makes path a pipe without a writer: to open it takes as long as a file of a server that is gone. The end of the
-// test ends that.
+// hang makes path a pipe without a writer: to open it takes as long as a file of a server that is
+// gone. The end of the test ends that.
 func hang(t *testing.T, path string) {
 	t.Helper()
 	pipe := filepath.Join(t.TempDir(), "pipe")
@@ -84,7 +84,8 @@ func TestCertificateFilesThatHang(t *testing.T) {
 	certs := newCertificates(t)
 	dir := t.TempDir()
 	files := credential.Files{
-		Authority: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "cert.pem"), Key: filepath.Join(dir, "key.pem"),
+		Authority: filepath.Join(dir, "ca.pem"), Certificate: filepath.Join(dir, "cert.pem"),
+		Key: filepath.Join(dir, "key.pem"),
 	}
 	copyFile(t, certs.CAFile, files.Authority)
 	copyFile(t, certs.ClientCertFile, files.Certificate)

@@ -1,6 +1,3 @@
-// Package credential keeps credentials current: certificates and tokens in files that other programs renew while the
-// process runs, as cert-manager, Vault and the kubelet do. Nothing runs in the background: files are read when
-// they are needed, which is at each handshake and each request.
 package credential
 
 import (
@@ -14,11 +11,12 @@ import (
 	"time"
 )
 
-// maxFile bounds what is read, in bytes. Bundles of authorities have some 200 KiB, tokens a few.
+// maxFile bounds what is read, in bytes. A bundle of authorities has some 200 KiB, a token a few.
 const maxFile = 4 << 20
 
-// renewed is a value made of files, and made anew when their contents have changed. Files that cannot be read or
-// understood, which may be half-way through their renewal, leave the value as it was. It is safe for concurrent use.
+// renewed is a value that is parsed from files, and parsed again when their contents have changed.
+// If they cannot be read or parsed, perhaps in the middle of their renewal, the value stays as it
+// was. It is safe for concurrent use.
 type renewed[T any] struct {
 	paths   []string
 	parse   func(contents [][]byte) (T, error)
@@ -31,16 +29,19 @@ type renewed[T any] struct {
 }
 
 const (
-	// patience bounds the wait for files that have not been read yet: half of the default time of an attempt and of a
-	// handshake. A file of a server that is gone is read for as long as it is gone.
-	patience = 5 * time.Second
-	// patienceWithValue is the same where there is a value to go on with.
-	patienceWithValue = time.Second
-	// patienceHanging is the same once a reading has not returned: a server that is gone costs its second once.
-	patienceHanging = 50 * time.Millisecond
+	// firstReadTimeout bounds the wait for files that have not been read yet: half of the default
+	// time of an attempt and of a handshake. The read of a file whose server is down does not
+	// return before the server is back.
+	firstReadTimeout = 5 * time.Second
+	// readTimeout is the same if there is a value in use.
+	readTimeout = time.Second
+	// hangingReadTimeout is the same while an earlier read hangs, so that a server that is down
+	// costs a second only once.
+	hangingReadTimeout = 50 * time.Millisecond
 )
 
-// get returns the value of the files as they are now. The error is that of files that have never been good.
+// get returns the value of the files as they are now. It returns an error only if the files have
+// never been good.
 func (r *renewed[T]) get(ctx context.Context) (T, error) {
 	contents, err := r.read(ctx)
 	r.mu.Lock()
@@ -55,15 +56,15 @@ func (r *renewed[T]) get(ctx context.Context) (T, error) {
 	return r.value, err
 }
 
-// read reads the files, within its time.
+// read reads the files. It stops waiting after the time limit that applies.
 func (r *renewed[T]) read(ctx context.Context) ([][]byte, error) {
 	what := "the reading of " + strings.Join(r.paths, " and ")
-	wait := patience
+	wait := firstReadTimeout
 	switch has := r.hasValue(); {
 	case has && r.calls.Hanging(what):
-		wait = patienceHanging
+		wait = hangingReadTimeout
 	case has:
-		wait = patienceWithValue
+		wait = readTimeout
 	}
 	return within(ctx, r.calls, wait, what, func() ([][]byte, error) {
 		contents := make([][]byte, len(r.paths))
@@ -77,7 +78,9 @@ func (r *renewed[T]) read(ctx context.Context) ([][]byte, error) {
 	})
 }
 
-func within[T any](ctx context.Context, calls *Calls, limit time.Duration, what string, read func() (T, error)) (T, error) {
+func within[T any](
+	ctx context.Context, calls *Calls, limit time.Duration, what string, read func() (T, error),
+) (T, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	return Do(ctx, calls, what, what, func(context.Context) (T, error) { return read() })
@@ -89,7 +92,7 @@ func (r *renewed[T]) hasValue() bool {
 	return r.contents != nil
 }
 
-// renew makes the value of what was read. The caller holds the lock.
+// renew parses what was read, if it has changed. The caller holds the lock.
 func (r *renewed[T]) renew(contents [][]byte) error {
 	if r.contents != nil && equal(contents, r.contents) {
 		return nil
@@ -111,9 +114,11 @@ func equal(a, b [][]byte) bool {
 	return true
 }
 
-// ReadFile reads a file of at most 4 MiB within 2 s: for a start, which a file of a server that is gone must not hold up.
+// ReadFile reads a file of at most 4 MiB within 2 s. It is for Init, which a file whose server is
+// down must not hold up.
 func ReadFile(path string) ([]byte, error) {
-	return within(context.Background(), &Calls{}, 2*time.Second, "the reading of "+path, func() ([]byte, error) { return readFile(path) })
+	return within(context.Background(), &Calls{}, 2*time.Second, "the reading of "+path,
+		func() ([]byte, error) { return readFile(path) })
 }
 
 func readFile(path string) ([]byte, error) {

@@ -9,13 +9,13 @@ import (
 
 // Files are the PEM files of a TLS client; each may be missing, certificate and key together.
 type Files struct {
-	Authority        string // whom to trust; "" means the system's roots
-	Certificate, Key string // of this process
+	Authority        string // the CA certificates to trust; "" means the system's roots
+	Certificate, Key string // the client certificate of this process
 }
 
-// Renewing returns base with certificates that follow their files: a new connection is made with what the files hold by
-// then. host is the server's name or address. calls reads the files. onError hears of files that were good and are so no
-// longer; it is called concurrently.
+// Renewing returns base with certificates that follow their files: each new connection uses what
+// the files hold at that moment. host is the server's name or address. calls reads the files.
+// onError is called, concurrently, with the error of files that were good before.
 func Renewing(base *tls.Config, files Files, host string, calls *Calls, onError func(error)) *tls.Config {
 	c := base.Clone()
 	if files.Certificate != "" {
@@ -49,12 +49,12 @@ func Renewing(base *tls.Config, files Files, host string, calls *Calls, onError 
 				return pool, nil
 			},
 		}
-		// RootCAs is one pool for good. The verification that this turns off is done by VerifyConnection, with the pool of
-		// the moment (crypto/tls, "Example (VerifyConnection)").
+		// RootCAs is a fixed pool. VerifyConnection does the verification that InsecureSkipVerify
+		// turns off, with the current pool (crypto/tls, "Example (VerifyConnection)").
 		c.RootCAs = nil
 		c.InsecureSkipVerify = true
 		c.VerifyConnection = func(state tls.ConnectionState) error {
-			pool, err := roots.get(context.Background()) // bounded by patience
+			pool, err := roots.get(context.Background()) // bounded by firstReadTimeout
 			if err != nil {
 				return err
 			}
@@ -64,8 +64,8 @@ func Renewing(base *tls.Config, files Files, host string, calls *Calls, onError 
 	return c
 }
 
-// verify is what crypto/tls does by itself. It is told no name for a server that is dialled by its address, of which
-// the protocol knows none.
+// verify does what crypto/tls does by itself. The state has no name if the server is dialed by its
+// address, because the protocol has no names for addresses.
 func verify(state tls.ConnectionState, roots *x509.CertPool, host string) error {
 	name := state.ServerName
 	if name == "" {

@@ -54,7 +54,8 @@ func unexpected(t *testing.T) func(error) {
 	return func(err error) { t.Errorf("trouble: %v", err) }
 }
 
-// The verification is ours as soon as the authority comes from a file: it has to refuse what crypto/tls refuses.
+// The verification is ours as soon as the authority comes from a file: it has to refuse what
+// crypto/tls refuses.
 func TestServersAreVerified(t *testing.T) {
 	ours, theirs := newCertificates(t), newCertificates(t)
 	for name, tc := range map[string]struct {
@@ -62,16 +63,20 @@ func TestServersAreVerified(t *testing.T) {
 		host    string
 		refused string
 	}{
-		"its name":           {server: ours.Server, host: "localhost"},
-		"its address":        {server: ours.Server, host: "127.0.0.1"},
-		"its IPv6 address":   {server: ours.Server, host: "::1"},
-		"another name":       {server: ours.Server, host: "collector.example", refused: "valid for localhost, not collector.example"},
-		"another address":    {server: ours.Server, host: "127.0.0.2", refused: "valid for 127.0.0.1, ::1, not 127.0.0.2"},
-		"unknown authority":  {server: theirs.Server, host: "localhost", refused: "unknown authority"},
-		"client certificate": {server: withKeyPair(t, ours.ClientCertFile, ours.ClientKeyFile), host: "localhost", refused: "certificate"},
+		"its name":         {server: ours.Server, host: "localhost"},
+		"its address":      {server: ours.Server, host: "127.0.0.1"},
+		"its IPv6 address": {server: ours.Server, host: "::1"},
+		"another name": {server: ours.Server, host: "collector.example",
+			refused: "valid for localhost, not collector.example"},
+		"another address": {server: ours.Server, host: "127.0.0.2",
+			refused: "valid for 127.0.0.1, ::1, not 127.0.0.2"},
+		"unknown authority": {server: theirs.Server, host: "localhost", refused: "unknown authority"},
+		"client certificate": {server: withKeyPair(t, ours.ClientCertFile, ours.ClientKeyFile), host: "localhost",
+			refused: "certificate"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			client := credential.Renewing(&tls.Config{MinVersion: tls.VersionTLS12}, credential.Files{Authority: ours.CAFile}, tc.host, &credential.Calls{}, unexpected(t))
+			client := credential.Renewing(&tls.Config{MinVersion: tls.VersionTLS12},
+				credential.Files{Authority: ours.CAFile}, tc.host, &credential.Calls{}, unexpected(t))
 			err := handshake(t, tc.server, client, tc.host)
 			if tc.refused == "" {
 				require.NoError(t, err)
@@ -103,12 +108,14 @@ func TestWithoutAnAuthorityTheSystemDecides(t *testing.T) {
 func TestFilesThatAreNoLongerGoodLeaveWhatWasRead(t *testing.T) {
 	certs := newCertificates(t)
 	dir := t.TempDir()
-	files := credential.Files{Authority: filepath.Join(dir, "ca"), Certificate: filepath.Join(dir, "cert"), Key: filepath.Join(dir, "key")}
+	files := credential.Files{Authority: filepath.Join(dir, "ca"), Certificate: filepath.Join(dir, "cert"),
+		Key: filepath.Join(dir, "key")}
 	copyFile(t, certs.CAFile, files.Authority)
 	copyFile(t, certs.ClientCertFile, files.Certificate)
 	copyFile(t, certs.ClientKeyFile, files.Key)
 	var trouble []string
-	client := credential.Renewing(certs.Client, files, "localhost", &credential.Calls{}, func(err error) { trouble = append(trouble, err.Error()) })
+	client := credential.Renewing(certs.Client, files, "localhost", &credential.Calls{},
+		func(err error) { trouble = append(trouble, err.Error()) })
 	require.NoError(t, handshake(t, certs.MutualServer, client, "localhost"))
 	require.Empty(t, trouble)
 

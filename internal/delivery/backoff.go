@@ -9,20 +9,20 @@ import (
 )
 
 const (
-	// firstBackoff is short, because the commonest failure is a connection that
-	// a restarted or scaled collector has closed. Stock exporters start with 5 s.
+	// firstBackoff is short, because the commonest failure is a connection that a restarted or
+	// scaled collector has closed. Stock exporters start with 5 s.
 	firstBackoff = 100 * time.Millisecond
-	// maxBackoff is how late the return of an endpoint may be noticed. One probe
-	// per signal and process in 2 s is no burden on a collector. Stock: 30 s.
+	// maxBackoff is the longest time after which the return of an endpoint is noticed. One probe
+	// per signal and process every 2 s does not burden a collector. Stock: 30 s.
 	maxBackoff = 2 * time.Second
-	// maxRetryAfter bounds what a server may ask for: a wrong clock on its side
-	// must not silence a service for a day.
+	// maxRetryAfter bounds what a server may ask for: a wrong clock on its side must not stop a
+	// service's telemetry for a day.
 	maxRetryAfter = 5 * time.Minute
 )
 
-// backoff returns how long to wait after the given number of failures in a row:
-// doubling from 100 ms to 2 s, less up to half of it at random, so that a fleet
-// that lost its collector together does not come back together.
+// backoff returns how long to wait after the given number of failures in a row: doubling from 100
+// ms to 2 s, less up to half of it at random, so that processes that lost a collector at the same
+// time do not all return at the same time.
 func backoff(failures int) time.Duration {
 	d := maxBackoff
 	if shift := failures - 1; shift < 5 {
@@ -31,9 +31,8 @@ func backoff(failures int) time.Duration {
 	return d - rand.N(d/2+1) // jitter needs no secrecy
 }
 
-// retryAfter parses a Retry-After header (RFC 9110, section 10.2.3): seconds or
-// an HTTP date. Absent, malformed and past values are zero; longer ones than
-// five minutes are five minutes.
+// retryAfter parses a Retry-After header (RFC 9110, section 10.2.3): seconds or an HTTP date. A
+// missing, malformed or past value is zero. A value above five minutes is five minutes.
 func retryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {

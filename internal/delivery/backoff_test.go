@@ -33,7 +33,8 @@ func TestRetryAfter(t *testing.T) {
 }
 
 func FuzzRetryAfter(f *testing.F) {
-	for _, seed := range []string{"", "1", "-1", "99999999999999999999", "Sun, 22 Nov 2026 12:00:30 GMT", "Sun Nov 22 12:00:30 2026", "１"} {
+	for _, seed := range []string{"", "1", "-1", "99999999999999999999", "Sun, 22 Nov 2026 12:00:30 GMT",
+		"Sun Nov 22 12:00:30 2026", "１"} {
 		f.Add(seed)
 	}
 	now := time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
@@ -48,8 +49,8 @@ func FuzzRetryAfter(f *testing.F) {
 	})
 }
 
-// FuzzResponse feeds the parsers of a server's answer: none may panic, and no
-// answer makes the books wrong.
+// FuzzResponse feeds the parsers of a server's answer: none may panic, and no answer makes the
+// books wrong.
 func FuzzResponse(f *testing.F) {
 	f.Add(200, "application/x-protobuf", "\x0a\x0b\x08\x03\x12\x07too old")
 	f.Add(200, "application/json", `{"partialSuccess":{"rejectedSpans":"3"}}`)
@@ -60,7 +61,7 @@ func FuzzResponse(f *testing.F) {
 		out := Outcome{Items: 10}
 		r := responseReply(resp, []byte(body), nil, []string{"s3cr3t-value"})
 		require.LessOrEqual(t, r.after, maxRetryAfter)
-		out.settle(r.worded("x", 1, 0, nil))
+		out.settle(r.describe("x", 1, 0, nil))
 		if !out.TooLarge {
 			require.EqualValues(t, 10, out.Exported+out.Rejected+out.Failed)
 			require.GreaterOrEqual(t, out.Rejected, int64(0))

@@ -11,10 +11,10 @@ import (
 	"google.golang.org/grpc/credentials"
 )
 
-// maxSilent is how many attempts in a row may get no answer before the connections
-// that they were made over are closed. HTTP/1.1 closes a connection after each; the
-// streams of HTTP/2 share one, which answers pings although the backend behind it
-// hangs. The default export timeout is long enough for a third attempt.
+// maxSilent is how many attempts in a row may get no answer before their connections are closed.
+// HTTP/1.1 closes the connection after each such attempt. The streams of HTTP/2 share a connection,
+// which may answer pings although the backend behind it hangs. The default export timeout is long
+// enough for a third attempt.
 const maxSilent = 2
 
 var errHung = errors.New("the connection was closed: requests got no answer")
@@ -25,10 +25,10 @@ type hangs struct {
 	last   time.Time // end of the last one that was counted
 }
 
-// attempted tells d how an attempt has ended that began at a time. Attempts that
-// ran side by side count as one. After too many in a row, the connections that were
-// open when the last one began are closed, so that the next one makes a new one,
-// first of all to another address.
+// attempted tells d whether an attempt that began at begin ended without an answer. Attempts that
+// ran side by side count as one. After too many in a row, the connections that were open when the
+// last one began are closed, so that the next attempt makes a new one, preferably to another
+// address.
 func (d *dialer) attempted(begin time.Time, silent bool) {
 	for _, c := range d.hung(begin, silent) {
 		c.hung.Store(true)
@@ -65,7 +65,7 @@ type conn struct {
 	dialer      *dialer
 	address     string
 	since       time.Time
-	asked, said atomic.Bool // something was written, read
+	wrote, read atomic.Bool // whether anything was
 	hung        atomic.Bool
 	closing     sync.Once
 }
@@ -84,14 +84,14 @@ func (d *dialer) track(raw net.Conn) *conn {
 
 func (c *conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && !c.said.Swap(true) {
+	if n > 0 && !c.read.Swap(true) {
 		c.dialer.learn(c.address, true)
 	}
 	return n, c.reason(err)
 }
 
 func (c *conn) Write(p []byte) (int, error) {
-	c.asked.Store(true)
+	c.wrote.Store(true)
 	n, err := c.Conn.Write(p)
 	return n, c.reason(err)
 }
@@ -109,7 +109,7 @@ func (c *conn) Close() error {
 		c.dialer.mu.Lock()
 		delete(c.dialer.conns, c)
 		c.dialer.mu.Unlock()
-		if c.hung.Load() || c.asked.Load() && !c.said.Load() {
+		if c.hung.Load() || c.wrote.Load() && !c.read.Load() {
 			c.dialer.learn(c.address, false)
 		}
 	})
@@ -125,14 +125,16 @@ func (d *dialer) dialTracked(ctx context.Context, network, address string) (net.
 	return d.track(raw), nil
 }
 
-// trackingCredentials watch the connections of gRPC, which may dial itself, and
-// which sets an option of the system on connections that are not wrapped.
+// trackingCredentials track the connections of gRPC. They cannot be wrapped when they are dialed,
+// because gRPC sets a socket option on connections that are not wrapped.
 type trackingCredentials struct {
 	credentials.TransportCredentials
 	dialer *dialer
 }
 
-func (t trackingCredentials) ClientHandshake(ctx context.Context, authority string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
+func (t trackingCredentials) ClientHandshake(
+	ctx context.Context, authority string, raw net.Conn,
+) (net.Conn, credentials.AuthInfo, error) {
 	c := t.dialer.track(raw)
 	secured, info, err := t.TransportCredentials.ClientHandshake(ctx, authority, c)
 	if err != nil {

@@ -22,19 +22,20 @@ import (
 
 const shortAttempt = 300 * time.Millisecond
 
-// A backend that hangs behind a connection on which pings are answered: after two
-// attempts in a row there is a new one. Attempts that time out together count as one.
+// A backend that hangs behind a connection on which pings are answered: after two attempts in a row
+// there is a new one. Attempts that time out together count as one.
 func TestHungConnectionIsReplaced(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"grpc", "http"} {
 		for _, workers := range []int{1, 8} {
 			t.Run(fmt.Sprint(protocol, workers), func(t *testing.T) {
 				t.Parallel()
-				server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt}, func(s *h2stream) {
-					if s.connNo > 1 || s.request == 1 {
-						s.ok(protocol)
-					}
-				})
+				server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt},
+					func(s *h2stream) {
+						if s.connNo > 1 || s.request == 1 {
+							s.ok(protocol)
+						}
+					})
 				require.EqualValues(t, 10, send(soon(t), "traces").Exported)
 				var done sync.WaitGroup
 				for _, signal := range []string{"traces", "metrics", "logs"} {
@@ -79,8 +80,8 @@ func TestConnectionThatAnswersIsKept(t *testing.T) {
 			}
 			_, conns := server.counts()
 			require.Greater(t, silent.Load(), int64(4))
-			// One, and one more where the machine was too busy for an answer in time. Without the rule, every other silence
-			// costs a connection.
+			// One, and one more where the machine was too busy for an answer in time. Without the
+			// rule, every other silence costs a connection.
 			require.LessOrEqual(t, conns, 2)
 		})
 	}
@@ -100,7 +101,8 @@ func TestConnectionIsKeptWhileTheHeadersHang(t *testing.T) {
 				}
 				return nil, nil
 			}
-			server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt, Headers: headers}, func(s *h2stream) { s.ok(protocol) })
+			server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt, Headers: headers},
+				func(s *h2stream) { s.ok(protocol) })
 			for range 2 {
 				require.EqualValues(t, 10, send(soon(t), "traces").Exported)
 			}
@@ -111,8 +113,8 @@ func TestConnectionIsKeptWhileTheHeadersHang(t *testing.T) {
 	}
 }
 
-// A request whose time ends before an attempt's counts, too: a service may have set
-// both to the same.
+// A request whose time ends before an attempt's counts, too: a service may have set both to the
+// same.
 func TestHungConnectionIsReplacedBetweenRequests(t *testing.T) {
 	t.Parallel()
 	for _, protocol := range []string{"grpc", "http"} {
@@ -140,11 +142,14 @@ func TestConnectionsAreForgotten(t *testing.T) {
 	certificates, err := otlptest.TestCertificates(t.TempDir())
 	require.NoError(t, err)
 	for name, address := range map[string]string{
-		"closed":        rawServer(t, func(c net.Conn) { _ = c.Close() }),
-		"no HTTP":       rawServer(t, func(c net.Conn) { _, _ = c.Write([]byte("220 mail.test ESMTP\r\n")) }),
-		"another first": rawServer(t, func(c net.Conn) { _, _ = c.Write([]byte("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678")) }),
-		"silent":        rawServer(t, once("")),
-		"an answer":     serveH2(t, nil, func(s *h2stream) { s.ok("grpc") }).addr,
+		"closed":  rawServer(t, func(c net.Conn) { _ = c.Close() }),
+		"no HTTP": rawServer(t, func(c net.Conn) { _, _ = c.Write([]byte("220 mail.test ESMTP\r\n")) }),
+		"another first": rawServer(t, func(c net.Conn) {
+			_,
+				_ = c.Write([]byte("\x00\x00\x08\x06\x00\x00\x00\x00\x0012345678"))
+		}),
+		"silent":    rawServer(t, once("")),
+		"an answer": serveH2(t, nil, func(s *h2stream) { s.ok("grpc") }).addr,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -166,7 +171,8 @@ func TestConnectionsAreForgotten(t *testing.T) {
 				closing, send := connect(t, e)
 				_ = send(expired(t, 3*shortAttempt), "traces")
 				closing()
-				require.Eventually(t, func() bool { return e.OpenConns() == 0 }, time.Minute, time.Millisecond, protocol)
+				require.Eventually(t, func() bool { return e.OpenConns() == 0 }, time.Minute, time.Millisecond,
+					protocol)
 			}
 		})
 	}

@@ -13,26 +13,27 @@ import (
 )
 
 const (
-	// dialTimeout bounds a dial: all addresses of a name together. Over gRPC its own
-	// connect timeout is shorter.
+	// dialTimeout bounds a dial: all addresses of a name together. Over gRPC its own connect
+	// timeout is shorter.
 	dialTimeout = 10 * time.Second
-	// nextAddress is how long an address has for itself before the next one is tried
-	// beside it: the Connection Attempt Delay of RFC 8305, section 5. [net.Dialer]
-	// waits for 2 s at least, and has no time left for the sixth address of a name.
-	nextAddress = 250 * time.Millisecond
-	// maxAddresses bounds how many addresses of a name one dial tries. The next dial
-	// begins with those that have not been tried.
+	// attemptDelay is how long an address is tried alone before the next one is tried beside it:
+	// the Connection Attempt Delay of RFC 8305, section 5. [net.Dialer] waits for 2 s at least, and
+	// has no time left for the sixth address of a name.
+	attemptDelay = 250 * time.Millisecond
+	// maxAddresses bounds how many addresses of a name one dial tries. The next dial begins with
+	// those that have not been tried.
 	maxAddresses = 64
-	// forgiven is when an address that has worked before, and failed since, is tried
-	// in its turn again: a collector that restarts is away for that long.
-	forgiven = time.Minute
-	// maxKnown bounds what is remembered, for names whose addresses change.
+	// failureMemory is how long an address that has worked before, and failed since, is tried after
+	// the others: a collector that restarts is down for that long.
+	failureMemory = time.Minute
+	// maxKnown bounds how many addresses are remembered, because the addresses of a name may
+	// change.
 	maxKnown = 1024
 )
 
-// dialer makes the connections of an endpoint, and knows those that are open. It
-// tries all addresses of a name, those that are known to fail last. It is safe for
-// concurrent use; its zero value is ready.
+// dialer makes the connections of an endpoint, and knows those that are open. It tries all
+// addresses of a name, and last those that are known to fail. It is safe for concurrent use; its
+// zero value is ready.
 type dialer struct {
 	mu    sync.Mutex
 	known map[string]addressState // by address and port
@@ -48,7 +49,7 @@ type addressState struct {
 }
 
 func (p addressState) fails(now time.Time) bool {
-	return !p.failed.IsZero() && (!p.worked || now.Sub(p.failed) < forgiven)
+	return !p.failed.IsZero() && (!p.worked || now.Sub(p.failed) < failureMemory)
 }
 
 // Dial connects as an [Endpoint] does.
@@ -75,9 +76,9 @@ func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, e
 	return r.run(ctx)
 }
 
-// addresses puts a port to IP addresses. The families take turns, beginning with
-// the one that the resolver puts first (RFC 8305, section 4): a machine may have
-// addresses of a family, and no way out with it.
+// addresses joins IP addresses with a port. The families take turns, beginning with the one that
+// the resolver puts first (RFC 8305, section 4): a machine may have addresses of a family, but no
+// route for it.
 func addresses(ips []net.IPAddr, port string) []string {
 	var families [2][]string
 	first := -1
@@ -101,9 +102,8 @@ func addresses(ips []net.IPAddr, port string) []string {
 	return all
 }
 
-// inOrder puts the addresses that fail behind the others, the one that failed last
-// at the end. Otherwise the order is the resolver's, with which collectors behind
-// one name share their load.
+// inOrder puts the addresses that fail behind the others, the one that failed last at the end.
+// Otherwise the order is the resolver's, with which collectors behind one name share their load.
 func (d *dialer) inOrder(addresses []string) []string {
 	now := time.Now()
 	d.mu.Lock()
@@ -134,7 +134,7 @@ func (d *dialer) learn(address string, worked bool) {
 	d.known[address] = p
 }
 
-// unconnected says how far a dial has come, or "" if there is a connection.
+// unconnected describes the progress of a dial, or returns "" if there is a connection.
 func (d *dialer) unconnected() string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -147,7 +147,7 @@ func (d *dialer) unconnected() string {
 	return "no connection yet"
 }
 
-// race is a dial of several addresses.
+// race is a dial of all addresses of a name.
 type race struct {
 	dialer    *dialer
 	host      string
@@ -160,7 +160,7 @@ type race struct {
 	connected bool
 }
 
-// count says how many addresses were tried, if the name has more than one. The
+// count returns a text about how many addresses were tried, or "" if the name has only one. The
 // caller holds the dialer's lock.
 func (r *race) count() string {
 	if r.of < 2 {
@@ -176,23 +176,20 @@ type arrival struct {
 	err    error
 }
 
-// run tries the addresses one after the other, each beside those before it, until
-// one is connected or ctx ends.
+// run tries the addresses one after the other, without waiting for earlier ones to end, until one
+// is connected or ctx ends.
 func (r *race) run(ctx context.Context) (net.Conn, error) {
 	var (
 		arrivals = make(chan arrival)
 		over     = make(chan struct{})
 		pending  = map[int]bool{}
 		failure  error
-		step     = nextAddress
 	)
 	dialing, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer close(over)
-	if deadline, ok := ctx.Deadline(); ok {
-		step = min(step, time.Until(deadline)/2/time.Duration(max(len(r.addresses), 1)))
-	}
-	turn := time.NewTicker(max(step, time.Millisecond))
+	step := r.delay(ctx)
+	turn := time.NewTicker(step)
 	defer turn.Stop()
 	next := func() {
 		if number := r.next(); number >= 0 && ctx.Err() == nil {
@@ -214,7 +211,7 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 				r.dialer.learn(r.addresses[a.number], false)
 			}
 			failure = moreTelling(failure, a.err)
-			turn.Reset(max(step, time.Millisecond))
+			turn.Reset(step)
 			next()
 		}
 	}
@@ -224,9 +221,19 @@ func (r *race) run(ctx context.Context) (net.Conn, error) {
 	return nil, r.failed(failure)
 }
 
+// delay returns how long an address is tried alone. If there are many, it is short enough to try
+// all of them within half of the time.
+func (r *race) delay(ctx context.Context) time.Duration {
+	delay := attemptDelay
+	if deadline, ok := ctx.Deadline(); ok {
+		delay = min(delay, time.Until(deadline)/2/time.Duration(max(len(r.addresses), 1)))
+	}
+	return max(delay, time.Millisecond)
+}
+
 var errNoAddress = errors.New("the name has no address")
 
-// next is the number of the next address, or -1.
+// next returns the number of the next address, or -1.
 func (r *race) next() int {
 	r.dialer.mu.Lock()
 	defer r.dialer.mu.Unlock()
@@ -248,7 +255,7 @@ func (r *race) try(ctx context.Context, number int, arrivals chan<- arrival, ove
 	}
 }
 
-// won puts those behind that began earlier than the winner and have not arrived.
+// won notes that an address has won. Those that began earlier and have not arrived count as failed.
 func (r *race) won(number int, pending map[int]bool) {
 	for other := range pending {
 		if other < number {
@@ -260,7 +267,7 @@ func (r *race) won(number int, pending map[int]bool) {
 	r.connected = true
 }
 
-// failed is the error of a race without a winner.
+// failed returns the error of a race without a winner.
 func (r *race) failed(err error) error {
 	r.dialer.mu.Lock()
 	defer r.dialer.mu.Unlock()
@@ -270,8 +277,8 @@ func (r *race) failed(err error) error {
 	return err
 }
 
-// moreTelling returns the error that says more about a name: a closed port says
-// more than a way that does not exist, and a silent address may have a server.
+// moreTelling returns the error that says more about a name: a closed port says more than a missing
+// route, and a silent address may have a server.
 func moreTelling(a, b error) error {
 	if a == nil || tells(b) > tells(a) {
 		return b
@@ -279,9 +286,11 @@ func moreTelling(a, b error) error {
 	return a
 }
 
+// tells ranks errors by how much they say.
 func tells(err error) int {
-	for _, noWay := range []error{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH, syscall.EHOSTUNREACH, syscall.EAFNOSUPPORT} {
-		if errors.Is(err, noWay) {
+	for _, noRoute := range []error{syscall.EADDRNOTAVAIL, syscall.ENETUNREACH, syscall.EHOSTUNREACH,
+		syscall.EAFNOSUPPORT} {
+		if errors.Is(err, noRoute) {
 			return 0
 		}
 	}

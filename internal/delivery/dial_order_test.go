@@ -13,9 +13,10 @@ import (
 
 func TestFamiliesTakeTurns(t *testing.T) {
 	for name, tt := range map[string]struct{ resolved, want []string }{
-		"none":       {nil, []string{}},
-		"one":        {[]string{"10.0.0.1"}, []string{"10.0.0.1:1"}},
-		"IPv6 first": {[]string{"::1", "::2", "::3", "10.0.0.1"}, []string{"[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"}},
+		"none": {nil, []string{}},
+		"one":  {[]string{"10.0.0.1"}, []string{"10.0.0.1:1"}},
+		"IPv6 first": {[]string{"::1", "::2", "::3", "10.0.0.1"},
+			[]string{"[::1]:1", "10.0.0.1:1", "[::2]:1", "[::3]:1"}},
 		"IPv4 first": {[]string{"10.0.0.1", "::1", "10.0.0.2"}, []string{"10.0.0.1:1", "[::1]:1", "10.0.0.2:1"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -28,9 +29,8 @@ func TestFamiliesTakeTurns(t *testing.T) {
 	}
 }
 
-// Addresses that fail come last, and those that have not been tried for the longest
-// time first among them. What has worked before gets its place back after a minute;
-// what never has, does not.
+// Addresses that fail come last, and those that have not been tried for the longest time first
+// among them. What has worked before gets its place back after a minute; what never has, does not.
 func TestOrderOfAddresses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var d dialer
@@ -46,7 +46,7 @@ func TestOrderOfAddresses(t *testing.T) {
 		require.Equal(t, "[c a b d]", order())
 		d.learn("b", true)
 		require.Equal(t, "[b c a d]", order())
-		time.Sleep(forgiven)
+		time.Sleep(failureMemory)
 		require.Equal(t, "[b c d a]", order(), "d has worked")
 		d.learn("a", false)
 		require.Equal(t, "[b c d a]", order())

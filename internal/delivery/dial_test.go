@@ -14,8 +14,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// holes are addresses of this machine that drop packets at a port. The first is of
-// IPv6 if there is to be one.
+// holes are addresses of this machine that drop packets at a port. The first is of IPv6 if there is
+// to be one.
 func holes(t *testing.T, port string, n int, ipv6 bool) (dead []netip.Addr) {
 	t.Helper()
 	for i := range n {
@@ -85,8 +85,8 @@ func TestDeadAddressesBeforeIPv6(t *testing.T) {
 	require.NoError(t, conn.Close())
 }
 
-// The message says how many addresses were tried, whether a dial has failed or the
-// attempt's time has ended before.
+// The message says how many addresses were tried, whether a dial has failed or the attempt's time
+// has ended before.
 func TestDeadAddressesAreCounted(t *testing.T) {
 	_, port, err := net.SplitHostPort(otlptest.FreeAddress(t))
 	require.NoError(t, err)
@@ -101,7 +101,8 @@ func TestDeadAddressesAreCounted(t *testing.T) {
 	for _, protocol := range []string{"grpc", "http"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 1700*time.Millisecond)
 		defer cancel()
-		out := connect(t, protocol, delivery.Config{AttemptTimeout: 1500 * time.Millisecond}, "collector.test.", port)(ctx, "traces")
+		out := connect(t, protocol, delivery.Config{AttemptTimeout: 1500 * time.Millisecond}, "collector.test.",
+			port)(ctx, "traces")
 		require.EqualValues(t, 10, out.Failed)
 		require.ErrorContains(t, out.Err, "no answer in time (1.5s): no connection yet, "+tried)
 	}

@@ -14,9 +14,9 @@ import (
 	"github.com/fleetotel/telemetry/internal/mask"
 )
 
-// worded puts the endpoint, the number of attempts and, for a request that ran
-// out of time, the reason of its end around the cause.
-func (r reply) worded(where string, attempts int, took time.Duration, end error) reply {
+// describe adds the endpoint, the number of attempts and, for a request that ran out of time, the
+// reason of its end to the error.
+func (r reply) describe(where string, attempts int, took time.Duration, end error) reply {
 	if r.err == nil && end == nil {
 		return r
 	}
@@ -29,7 +29,8 @@ func (r reply) worded(where string, attempts int, took time.Duration, end error)
 	case attempts == 1 && end == nil:
 		e.text = fmt.Sprintf("%s: %v", where, r.err)
 	default:
-		e.text = fmt.Sprintf("%s: %v (%s in %s)", where, r.err, counted(attempts, "attempt"), took.Round(time.Millisecond))
+		e.text = fmt.Sprintf("%s: %v (%s in %s)", where, r.err, counted(attempts, "attempt"),
+			took.Round(time.Millisecond))
 	}
 	if end != nil && r.err != nil {
 		e.text += "; gave up: " + end.Error()
@@ -46,8 +47,8 @@ func counted[N int | int64](n N, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
-// failure is an error with a text for operators. It unwraps to the cause and to
-// the reason why there was no further attempt.
+// failure is an error with a text for operators. It unwraps to the cause and to the reason why
+// there was no further attempt.
 type failure struct {
 	text       string
 	cause, end error
@@ -65,8 +66,8 @@ func (f *failure) Unwrap() []error {
 	return errs
 }
 
-// Answer is the error of a request that the endpoint has answered and not taken.
-// The text may be printed: header values are masked in it.
+// Answer is the error of a request that the endpoint has answered and not accepted. The text may be
+// printed: header values are masked in it.
 type Answer struct {
 	HTTPStatus int        // 0 over gRPC
 	GRPCCode   codes.Code // OK over HTTP
@@ -77,7 +78,7 @@ type Answer struct {
 
 func (a *Answer) Error() string { return a.text }
 
-// ProxyError is the error of a connection that a proxy refuses to make for us.
+// ProxyError is the error of a connection that a proxy refuses to make.
 type ProxyError struct {
 	HTTPStatus int
 	Proxy      string // host and port
@@ -87,8 +88,8 @@ func (p *ProxyError) Error() string {
 	return fmt.Sprintf("the proxy %s answers CONNECT with %d %s", p.Proxy, p.HTTPStatus, http.StatusText(p.HTTPStatus))
 }
 
-// ended returns err, or, if ctx ended the attempt, an error that says whose time
-// was up.
+// ended returns err or, if ctx ended the attempt, an error that says whether the time of the
+// attempt or of the request was over.
 func ended(ctx context.Context, err error, limit time.Duration) error {
 	switch {
 	case ctx.Err() == nil:
@@ -96,15 +97,15 @@ func ended(ctx context.Context, err error, limit time.Duration) error {
 	case errors.Is(context.Cause(ctx), ErrAttemptTimeout):
 		return fmt.Errorf("%w (%s)", ErrAttemptTimeout, limit)
 	default:
-		return errNoAnswer
+		return errCutShort
 	}
 }
 
-// masked returns what is known of an attempt without an answer, fit to be shown and
-// kept: net/http quotes an answer that is no HTTP, TLS the names of a certificate.
+// masked returns the error of an attempt without an answer, bounded and without secrets: net/http
+// quotes an answer that is not HTTP, and TLS the names of a certificate.
 func masked(err error, secrets []string) error { return mask.New(secrets).SaidError(err) }
 
-// note makes a server's message fit to be shown and kept.
+// note returns a server's message, bounded and without secrets.
 func note(message string, secrets []string) string { return mask.New(secrets).Said(message) }
 
 // publicHeaders are set by the exporters and the protocol, not by the operator.
@@ -113,8 +114,8 @@ var publicHeaders = map[string]bool{
 	"user-agent": true, "accept-encoding": true, "te": true,
 }
 
-// secretsOf returns what a server must not make us log: the values of the
-// operator's headers.
+// secretsOf returns what must not be logged if a server repeats it: the values of the operator's
+// headers.
 func secretsOf(headers map[string][]string) []string {
 	var secrets []string
 	for name, values := range headers {
@@ -125,8 +126,7 @@ func secretsOf(headers map[string][]string) []string {
 	return secrets
 }
 
-// proxySecrets are the credentials that a request to u shows the proxy, which may
-// repeat them.
+// proxySecrets are the credentials that a request to u shows the proxy, which may repeat them.
 func proxySecrets(u *url.URL) []string {
 	proxy, err := ProxyOf(u)
 	if err != nil || proxy == nil || proxy.User == nil {
@@ -135,7 +135,7 @@ func proxySecrets(u *url.URL) []string {
 	return []string{mask.OfUser(proxy.User)}
 }
 
-// place returns a URL without what may be secret in it: user and query.
-func place(u *url.URL) string {
+// publicURL returns a URL without what may be secret in it: user and query.
+func publicURL(u *url.URL) string {
 	return (&url.URL{Scheme: u.Scheme, Host: u.Host, Path: u.Path}).String()
 }

@@ -12,5 +12,5 @@ func (e *Endpoint) OpenConns() int {
 	return len(e.dialer.conns)
 }
 
-// Through is through.
+// Through is through, for tests.
 var Through = through

@@ -7,98 +7,107 @@ import (
 	"time"
 )
 
-// gate holds the workers of one signal back while its endpoint fails. Open, it
-// lets everyone through. A failure that is worth retrying shuts it; then one
-// worker at a time, the prober, is let through after a back-off, and its success
-// opens the gate for all.
+// gate holds the workers of one signal back while its endpoint fails. An open gate lets every
+// worker through. A failure that is worth retrying shuts it. Then one worker at a time is let
+// through after a back-off, as a probe, and the success of a probe opens the gate for all.
 //
-// A gate is barred while requests are refused for what endpoint or credential is, and
-// kept on disk: then everyone gets through, since live requests find out soonest
-// when that is over, and the replayer rests until one does.
+// While requests are refused because of the endpoint or the credential, and spooled, the gate is
+// open: live requests find out soonest when that is over. The gate notes this state as a refusal,
+// and the replayer rests until a live request ends it.
 type gate struct {
 	onDown func(error)
 	onUp   func(time.Duration, error)
-	// hopeless says that the endpoint is not worth waiting for.
-	hopeless func() bool
-	live     atomic.Int64 // requests that are being delivered, those from the spool apart
-	sizes    sizes
+	// givenUp says that requests no longer wait for the endpoint.
+	givenUp func() bool
+	live    atomic.Int64 // requests that are being delivered, without those from the spool
+	sizes   sizes
 
 	mu       sync.Mutex
 	shut     bool
 	probing  bool
 	failures int       // in a row, since the gate was last open
-	since    time.Time // when it was shut or barred
+	since    time.Time // when it was shut, or the refusal began
 	until    time.Time // no probe before
 	err      error     // the last failure
-	era      uint64    // counts failures that moved the gate and openings
+	era      uint64    // counts the changes of the gate's state
 	changed  chan struct{}
-	lifted   chan struct{} // closed when the bar is lifted; nil unless barred
+	refusal  chan struct{} // closed when the refusal ends; nil if there is none
 }
 
-func newGate(hopeless func() bool) *gate {
-	return &gate{hopeless: hopeless, changed: make(chan struct{})}
+func newGate(givenUp func() bool) *gate {
+	return &gate{givenUp: givenUp, changed: make(chan struct{})}
 }
 
-// pass is the leave to make one attempt. Its era tells what the gate knew when
-// it was given: eight workers that fail together are one failure, not eight.
+// pass is the permission to make one attempt. Its era tells what the gate knew when the pass was
+// issued: eight workers that fail together are one failure, not eight.
 type pass struct {
 	era   uint64
 	probe bool
 }
 
-// enter returns when the caller may make an attempt, or with the reason why it
-// must not: the cause of ctx's end, or that there is nothing to wait for. Each
-// pass must be returned to leave or abandon.
+// enter waits until the caller may make an attempt. The error is the reason why it may not: the
+// cause of ctx's end, or that the endpoint is given up. The caller must return each pass through
+// leave or abandon.
 func (g *gate) enter(ctx context.Context) (pass, error) {
 	for {
 		if ctx.Err() != nil {
 			return pass{}, context.Cause(ctx)
 		}
-		g.mu.Lock()
-		if !g.shut {
-			p := pass{era: g.era}
-			g.mu.Unlock()
-			return p, nil
+		p, rest, changed := g.tryEnter()
+		switch {
+		case p != nil:
+			return *p, nil
+		case changed == nil:
+			return pass{}, errNeverReached
 		}
-		if g.hopeless() {
-			g.mu.Unlock()
-			return pass{}, errNeverThere
-		}
-		rest := time.Until(g.until)
-		if !g.probing && rest <= 0 {
-			g.probing = true
-			p := pass{era: g.era, probe: true}
-			g.mu.Unlock()
-			return p, nil
-		}
-		changed, probing := g.changed, g.probing
-		g.mu.Unlock()
-
-		if probing {
-			select {
-			case <-changed:
-			case <-ctx.Done():
-			}
-			continue
-		}
-		t := time.NewTimer(rest)
-		select {
-		case <-t.C:
-		case <-changed:
-		case <-ctx.Done():
-		}
-		t.Stop()
+		waitForChange(ctx, changed, rest)
 	}
 }
 
-// leave tells the gate what the attempt of p learned. Any answer but "retry" is
-// proof that the endpoint works.
+// tryEnter returns a pass if the caller may make an attempt now. Otherwise it returns a channel
+// that is closed when the gate changes, nil if the endpoint is given up, and how long to wait for
+// that at most, 0 while another worker makes a probe.
+func (g *gate) tryEnter() (p *pass, rest time.Duration, changed <-chan struct{}) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	switch {
+	case !g.shut:
+		return &pass{era: g.era}, 0, nil
+	case g.givenUp():
+		return nil, 0, nil
+	case g.probing:
+		return nil, 0, g.changed
+	}
+	if rest = time.Until(g.until); rest > 0 {
+		return nil, rest, g.changed
+	}
+	g.probing = true
+	return &pass{era: g.era, probe: true}, 0, nil
+}
+
+// waitForChange returns when changed is closed, when ctx ends or, if d is not 0, after d.
+func waitForChange(ctx context.Context, changed <-chan struct{}, d time.Duration) {
+	var over <-chan time.Time
+	if d > 0 {
+		t := time.NewTimer(d)
+		defer t.Stop()
+		over = t.C
+	}
+	select {
+	case <-over:
+	case <-changed:
+	case <-ctx.Done():
+	}
+}
+
+// leave returns a pass, with the reply to its attempt. Any verdict except retry proves that the
+// endpoint works.
 func (g *gate) leave(p pass, r reply) {
 	g.mu.Lock()
 	stale := p.era != g.era
 	switch {
 	case stale && r.verdict == retry && r.after > 0 && g.shut:
-		// The gate knows of the failure, but not how long the server wants us away.
+		// The gate knows of the failure, but not how long the server asks to wait.
 		if until := time.Now().Add(r.after); until.After(g.until) {
 			g.until = until
 		}
@@ -107,16 +116,16 @@ func (g *gate) leave(p pass, r reply) {
 		g.mu.Unlock()
 	case r.verdict == retry:
 		g.fail(r)
-	case r.verdict == kept:
-		g.bar(r)
-	case g.shut || g.lifted != nil:
+	case r.verdict == spooled:
+		g.noteRefusal(r)
+	case g.shut || g.refusal != nil:
 		g.open(r)
 	default:
 		g.mu.Unlock()
 	}
 }
 
-// abandon returns a pass whose attempt was cut short by its request's own end.
+// abandon returns a pass whose attempt was cut short by the end of its request.
 func (g *gate) abandon(p pass) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -126,7 +135,7 @@ func (g *gate) abandon(p pass) {
 	}
 }
 
-// cause returns the failure that shut the gate, or nil.
+// cause returns the failure that shut the gate, or nil if it is open.
 func (g *gate) cause() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -141,13 +150,13 @@ func (g *gate) fail(r reply) {
 	first := !g.shut
 	now := time.Now()
 	if first {
-		g.began(now)
+		g.noteStart(now)
 		g.shut, g.failures = true, 0
 	}
 	g.failures++
-	// The server's wish counts when it is longer than our own patience.
+	// A longer wait that the server asks for takes precedence over the back-off.
 	g.until = now.Add(max(backoff(g.failures), r.after))
-	g.lift()
+	g.endRefusal()
 	g.changes(r.err)
 	g.mu.Unlock()
 	if first && g.onDown != nil {
@@ -155,12 +164,13 @@ func (g *gate) fail(r reply) {
 	}
 }
 
-// bar lets everyone through for refusals that are kept. It unlocks g.mu.
-func (g *gate) bar(r reply) {
-	first := g.lifted == nil
+// noteRefusal lets all workers through while their requests are refused and spooled. It unlocks
+// g.mu.
+func (g *gate) noteRefusal(r reply) {
+	first := g.refusal == nil
 	if first {
-		g.began(time.Now())
-		g.lifted = make(chan struct{})
+		g.noteStart(time.Now())
+		g.refusal = make(chan struct{})
 		g.shut = false
 		g.changes(r.err)
 	}
@@ -170,52 +180,51 @@ func (g *gate) bar(r reply) {
 	}
 }
 
-// open lets everyone through. It unlocks g.mu.
+// open lets all workers through. It unlocks g.mu.
 func (g *gate) open(r reply) {
 	down := time.Since(g.since)
 	g.shut = false
-	g.lift()
+	g.endRefusal()
 	g.changes(nil)
 	g.mu.Unlock()
 	if g.onUp != nil {
 		var refusal error
-		if r.verdict == refused {
+		if r.verdict == refused || r.verdict == misconfigured {
 			refusal = r.err
 		}
 		g.onUp(down, refusal)
 	}
 }
 
-// began notes when the trouble began: an endpoint that is down and then refuses has
-// been in trouble all the time.
-func (g *gate) began(now time.Time) {
-	if !g.shut && g.lifted == nil {
+// noteStart notes when the trouble began. An endpoint that is down and then refuses has been in
+// trouble all the time.
+func (g *gate) noteStart(now time.Time) {
+	if !g.shut && g.refusal == nil {
 		g.since = now
 	}
 }
 
-func (g *gate) lift() {
-	if g.lifted != nil {
-		close(g.lifted)
-		g.lifted = nil
+func (g *gate) endRefusal() {
+	if g.refusal != nil {
+		close(g.refusal)
+		g.refusal = nil
 	}
 }
 
-// untilLifted is closed when the bar is lifted. It is closed already if the gate is not
-// barred: an answer may come after the one that has lifted the bar.
-func (g *gate) untilLifted() <-chan struct{} {
+// refusalEnd returns a channel that is closed when the refusal ends. It is closed already if there
+// is none: another request may have ended it in the meantime.
+func (g *gate) refusalEnd() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.lifted == nil {
-		return noBar
+	if g.refusal == nil {
+		return closedChan
 	}
-	return g.lifted
+	return g.refusal
 }
 
-// noBar is closed.
-var noBar = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
+var closedChan = func() chan struct{} { c := make(chan struct{}); close(c); return c }()
 
-// changes ends the era.
+// changes begins a new era.
 func (g *gate) changes(err error) {
 	g.probing, g.err = false, err
 	g.era++

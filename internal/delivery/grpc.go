@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -19,36 +20,38 @@ import (
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 const (
-	// pingAfter and pingTimeout replace a connection whose peer has vanished
-	// while requests wait on it: in 30 s, where TCP needs 15 minutes. Pings are
-	// sent only then, and each answer of a server that works clears its count of
-	// early pings, so its keepalive enforcement does not object.
+	// If the peer of a connection has vanished, pingAfter and pingTimeout make requests wait for 30
+	// s until the connection is replaced; TCP needs 15 minutes. Pings are sent only while requests
+	// wait, and each answer of a working server resets its count of early pings, so its keepalive
+	// enforcement does not object.
 	pingAfter   = 20 * time.Second
 	pingTimeout = 10 * time.Second
 )
 
-// GRPCConn returns the connection of OTLP/gRPC exporters to a host and port, under
-// e. It is dialled as patiently as requests are retried. The name is looked up at
-// each dial, as over HTTP: gRPC's own resolver looks again 30 s after it had an
-// answer, and up to 2 minutes after it had none, and a collector that comes back at
-// another address is away for that long. Give the exporters no retry, no timeout and
-// no compressor, and close the connection.
+// GRPCConn returns a connection to a host and port for OTLP/gRPC exporters, whose requests e
+// delivers. It is dialed again for as long as requests are retried. The name is looked up at each
+// dial, as over HTTP: gRPC's own resolver looks again 30 s after it had an answer, and up to 2
+// minutes after it had none, so a collector that comes back at another address would be unreachable
+// for that long. Give the exporters no retry, no timeout and no compressor, and close the
+// connection.
 //
-// The compressor belongs to the connection and is not registered with package
-// encoding, where it would replace the "gzip" of every other user of gRPC in the
-// process.
-func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentials, more ...grpc.DialOption) (*grpc.ClientConn, error) {
+// The compressor belongs to the connection and is not registered with package encoding, where it
+// would replace the "gzip" of every other user of gRPC in the process.
+func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentials,
+	more ...grpc.DialOption) (*grpc.ClientConn, error) {
 	opts := []grpc.DialOption{
 		grpc.WithTransportCredentials(trackingCredentials{creds, &e.dialer}),
 		grpc.WithChainUnaryInterceptor(e.Interceptor()),
 		grpc.WithStatsHandler(answerStats{}),
 		grpc.WithDisableRetry(),
 		grpc.WithMaxHeaderListSize(MaxResponseHeader),
-		// gRPC's own patience grows to two minutes between dials, during which
-		// every request fails at once: an outage would last that much longer.
+		// gRPC's own back-off grows to two minutes between dials, during which every request fails
+		// at once: an outage would last that much longer.
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff: grpcbackoff.Config{
 				BaseDelay:  firstBackoff,
@@ -62,13 +65,13 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 	}
 	opts = append(opts, grpc.WithContextDialer(e.dialer.dialGRPC))
 	if e.cfg.Gzip {
-		//lint:ignore SA1019 Deprecated in favour of the registry, supported "throughout 1.x", and the only way to have
-		// a compressor of one's own under a standard name.
+		//lint:ignore SA1019 Deprecated in favor of the registry, supported "throughout 1.x", and the only way to have
+		// our own compressor under a standard name.
 		opts = append(opts, grpc.WithCompressor(connCompressor{&e.gzip}))
 	}
 	//lint:ignore SA1019 Deprecated for those who set it here; whether TLS has named the server says nothing else.
 	if ip, rest, zoned := strings.Cut(address, "%"); zoned && creds.Info().ServerName == "" {
-		// A zone means something on this machine only. Without it the peer gets "[fe80::1]:4317".
+		// A zone has a meaning only on this machine. Without it the peer gets "[fe80::1]:4317".
 		if _, port, bracketed := strings.Cut(rest, "]"); bracketed {
 			opts = append(opts, grpc.WithAuthority(ip+"]"+port))
 		}
@@ -76,8 +79,8 @@ func (e *Endpoint) GRPCConn(address string, creds credentials.TransportCredentia
 	return grpc.NewClient(asWritten+strings.ReplaceAll(address, "%", "%25"), append(opts, more...)...)
 }
 
-// connCompressor is the gzip of one connection. It implements
-// [grpc.Compressor]; it is safe for concurrent use.
+// connCompressor is the gzip of one connection. It implements [grpc.Compressor]; it is safe for
+// concurrent use.
 type connCompressor struct{ pool *gzipPool }
 
 func (c connCompressor) Do(w io.Writer, p []byte) error {
@@ -90,58 +93,70 @@ func (connCompressor) Type() string { return "gzip" }
 // otlpMethods is how the methods of OTLP's services begin.
 const otlpMethods = "/opentelemetry.proto.collector."
 
-// Interceptor returns the client interceptor that [Endpoint.GRPCConn] includes. Calls of other services than OTLP's pass through untouched.
+// Interceptor returns the client interceptor that [Endpoint.GRPCConn] includes. Calls of services
+// that are not OTLP's pass through untouched.
 //
-// When the context of a call carries an [Outcome], a partial success is removed
-// from the response, so that the exporter is told once.
+// When the context of a call carries an [Outcome], a partial success is removed from the response,
+// so that it is reported once.
 func (e *Endpoint) Interceptor() grpc.UnaryClientInterceptor {
-	return func(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker, opts ...grpc.CallOption) error {
+	return func(ctx context.Context, method string, req, resp any, cc *grpc.ClientConn, invoke grpc.UnaryInvoker,
+		opts ...grpc.CallOption) error {
 		if !strings.HasPrefix(method, otlpMethods) {
 			return invoke(ctx, method, req, resp, cc, opts...)
 		}
 		var (
-			callErr error
 			where   = target(cc)
-			signal  = grpcSignal(method)
+			of      = grpcSignal(method)
 			sent, _ = metadata.FromOutgoingContext(ctx)
-			secrets = append(secretsOf(sent), proxySecrets(&url.URL{Scheme: "https", Host: where})...)
+			encode  = func() (encoded, error) { return e.encodeMessage(req) }
+			x       = grpcExchange{endpoint: e, sent: sent, resp: resp,
+				secrets: append(secretsOf(sent), proxySecrets(&url.URL{Scheme: "https", Host: where})...),
+				invoke: func(ctx context.Context, a *grpcAnswer) error {
+					ctx, all := a.receive(ctx, opts)
+					return invoke(ctx, method, req, resp, cc, all...)
+				}}
 		)
 		r := e.deliver(ctx, call{
-			gate:   e.gate(method, signal),
-			where:  where + " (" + signal + ")",
+			gate:   e.gate(method, of),
+			where:  where + " (" + cmp.Or(of.String(), strings.TrimPrefix(method, otlpMethods)) + ")",
 			size:   messageSize(ctx, req),
 			items:  itemsOf(ctx),
-			keep:   e.keeper(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
-			unsent: unsent(ctx, signal, func() (encoded, error) { return e.encodeMessage(req) }),
-			try: func(ctx context.Context) reply {
-				return e.withHeaders(ctx, func(current map[string]string) reply {
-					secrets := append(slices.Clip(secrets), secretValues(current)...)
-					a := &grpcAnswer{}
-					callCtx, callOpts := a.receive(withMetadata(ctx, sent, current), opts)
-					callErr = invoke(callCtx, method, req, resp, cc, callOpts...)
-					r := a.reply(ctx, callErr, resp, secrets, e.cfg.AttemptTimeout)
-					if r.verdict == taken {
-						callErr = nil
-					}
-					return r
-				})
-			},
+			try:    x.try,
+			spool:  e.spooler(ctx, of, encode),
+			unsent: unsent(ctx, of, encode),
 		})
 		if out := OutcomeFrom(ctx); out != nil {
 			out.settle(r)
 			clearPartial(resp)
 		}
-		if r.verdict == kept {
-			return nil // taken care of, and the outcome says how
+		if r.verdict == accepted || r.verdict == spooled {
+			return nil // the outcome says that the request is spooled
 		}
-		if r.verdict != taken && callErr == nil {
-			return r.err // no attempt was made
-		}
-		return callErr
+		return cmp.Or(x.err, r.err) // r.err if no attempt was made
 	}
 }
 
-// withMetadata returns ctx with the headers of the moment among those it sends.
+// grpcExchange makes the attempts of one call.
+type grpcExchange struct {
+	endpoint *Endpoint
+	sent     metadata.MD
+	resp     any
+	secrets  []string // what a server must not make us log
+	invoke   func(context.Context, *grpcAnswer) error
+	err      error // of the last attempt
+}
+
+// try makes one attempt.
+func (x *grpcExchange) try(ctx context.Context) reply {
+	return x.endpoint.withHeaders(ctx, func(current map[string]string) reply {
+		secrets := append(slices.Clip(x.secrets), secretValues(current)...)
+		a := &grpcAnswer{}
+		x.err = x.invoke(withMetadata(ctx, x.sent, current), a)
+		return a.reply(ctx, x.err, x.resp, secrets, x.endpoint.cfg.AttemptTimeout)
+	})
+}
+
+// withMetadata returns ctx with the current headers added to those that it sends.
 func withMetadata(ctx context.Context, sent metadata.MD, current map[string]string) context.Context {
 	if len(current) == 0 {
 		return ctx
@@ -177,8 +192,7 @@ func (e *Endpoint) encodeMessage(req any) (encoded, error) {
 	return e.gzip.compressed(plain)
 }
 
-// rejectedBy returns the partial success in an OTLP response, in the form that
-// partialReply takes.
+// rejectedBy returns the partial success in an OTLP response, in the form that partialReply takes.
 func rejectedBy(resp any, secrets []string) (rejected int64, message string, _ []string) {
 	switch m := resp.(type) {
 	case *coltracepb.ExportTraceServiceResponse:
@@ -206,24 +220,23 @@ func clearPartial(resp any) {
 	}
 }
 
-// grpcSignal names the signal of an OTLP method.
-func grpcSignal(method string) string {
-	switch rest := strings.TrimPrefix(method, otlpMethods); {
-	case strings.HasPrefix(rest, "trace."):
-		return "traces"
-	case strings.HasPrefix(rest, "metrics."):
-		return "metrics"
-	case strings.HasPrefix(rest, "logs."):
-		return "logs"
-	default:
-		return rest
+// grpcSignal is the signal of an OTLP method.
+func grpcSignal(method string) signal.Signal {
+	switch service, _, _ := strings.Cut(strings.TrimPrefix(method, otlpMethods), "."); service {
+	case "trace":
+		return signal.Traces
+	case "metrics":
+		return signal.Metrics
+	case "logs":
+		return signal.Logs
 	}
+	return signal.None
 }
 
-// asWritten is the scheme of targets whose name is left to the dialer.
+// asWritten is the scheme of targets whose name the dialer resolves.
 const asWritten = "passthrough:///"
 
-// target names the endpoint of a connection as an operator wrote it.
+// target names the endpoint of a connection as the operator wrote it.
 func target(cc *grpc.ClientConn) string {
 	if cc == nil {
 		return "the endpoint"

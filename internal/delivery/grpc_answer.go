@@ -16,9 +16,9 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// grpcAnswer is what one attempt has seen of the server's answer. gRPC makes a
-// status out of everything that can go wrong, so that a status alone does not say
-// whether the server has sent it: only its trailers do.
+// grpcAnswer is what one attempt has seen of the server's answer. gRPC makes a status out of
+// everything that can go wrong, so a status alone does not show whether the server has sent it.
+// Only its trailers do.
 type grpcAnswer struct {
 	headers    atomic.Bool // gRPC's response headers have come: after them, a message
 	trailers   atomic.Bool // the trailers have come, and with them the server's own status
@@ -54,9 +54,8 @@ func (answerStats) HandleRPC(ctx context.Context, event stats.RPCStats) {
 func (answerStats) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context { return ctx }
 func (answerStats) HandleConn(context.Context, stats.ConnStats)                       {}
 
-// answerCodec reads answers as protobuf and sends raw messages as they are. An
-// answer that cannot be decoded is no error of the call, so that gRPC goes on to
-// the status behind it.
+// answerCodec reads answers as protobuf and sends raw messages as they are. An answer that cannot
+// be decoded is not an error of the call, so that gRPC reads the status after it.
 type answerCodec struct{ answer *grpcAnswer }
 
 // Name returns no subtype: the content type stays application/grpc.
@@ -85,20 +84,21 @@ type origin int
 const (
 	fromServer  origin = iota // gRPC's trailers
 	fromHTTP                  // the HTTP status of an answer that is not gRPC
-	fromReading               // the server's answer is here, and cannot be read
+	fromReading               // the server's answer has come, but cannot be read
 	fromSending               // the request cannot be sent
 	fromNowhere               // the transport: there is no status
 )
 
-// origin tells where the status of a failed call comes from. What gRPC makes up
-// itself, it tells by words alone.
+// origin tells where the status of a failed call comes from. Only its text tells which status gRPC
+// has made itself.
 func (a *grpcAnswer) origin(s *status.Status) origin {
 	msg := s.Message()
 	switch {
 	case msg == noMessage && a.trailers.Load(), a.headers.Load() && unread(s, a.trailers.Load()):
 		return fromReading
 	case a.trailers.Load():
-		if s.Code() > codes.Unauthenticated || s.Code() == codes.Unknown && msg == "" || strings.HasPrefix(msg, statusMismatch) {
+		if s.Code() > codes.Unauthenticated || s.Code() == codes.Unknown && msg == "" ||
+			strings.HasPrefix(msg, statusMismatch) {
 			return fromNowhere
 		}
 		return fromServer
@@ -112,29 +112,29 @@ func (a *grpcAnswer) origin(s *status.Status) origin {
 	return fromNowhere
 }
 
-// unread reports whether gRPC cannot read the message that follows the headers: it
-// is too large, incomplete, or its compression is unknown or wrong. A server sends
-// a message with a success alone. When the trailers have come as well, the words
-// could be the server's about the request, which it says without sending headers
-// first; about the size, the limit tells them apart for certain.
+// unread reports whether gRPC cannot read the message that follows the headers: it is too large,
+// incomplete, or its compression is unknown or wrong. A server sends a message only with a success.
+// If the trailers have come as well, the text could be the server's about the request, which a
+// server sends without headers. About the size, the limit in the text tells them apart for certain.
 func unread(s *status.Status, trailers bool) bool {
 	msg := s.Message()
 	switch s.Code() {
 	case codes.ResourceExhausted:
-		return strings.HasPrefix(msg, "grpc: ") && (!trailers || strings.Contains(msg, maxMessageText) || strings.Contains(msg, "on current machine"))
+		return strings.HasPrefix(msg, "grpc: ") &&
+			(!trailers || strings.Contains(msg, maxMessageText) || strings.Contains(msg, "on current machine"))
 	case codes.Internal:
 		return strings.HasPrefix(msg, "grpc: ") || msg == twoMessages || msg == cutMessage && trailers
 	}
 	return false
 }
 
-// maxMessage bounds the message of an answer: with the 5 bytes before it, it is as
-// large as an answer over HTTP may be.
+// maxMessage bounds the message of an answer: with the 5 bytes before it, it is as large as an
+// answer over HTTP may be.
 const maxMessage = maxResponse - 5
 
 var maxMessageText = strconv.Itoa(maxMessage)
 
-// grpc-go's own words.
+// The texts of grpc-go's own errors.
 const (
 	noMessage      = "cardinality violation: received no response message from non-server-streaming RPC"
 	twoMessages    = "cardinality violation: expected <EOF> for non server-streaming RPCs, but received another message"

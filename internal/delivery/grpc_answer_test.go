@@ -19,8 +19,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
-// What the transport says about a stream is no verdict of the collector: the
-// request is sent again. Over HTTP/2 the same.
+// What the transport says about a stream is no verdict of the collector: the request is sent again.
+// Over HTTP/2 the same.
 func TestTransportErrorsAreRetried(t *testing.T) {
 	type fault struct {
 		name   string
@@ -56,9 +56,12 @@ func TestTransportErrorsAreRetried(t *testing.T) {
 		}},
 		fault{"nothing", "", func(s *h2stream) { s.data(true, nil) }},
 		fault{"trailers without status", "grpc", func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia) }},
-		fault{"a status of 999", "grpc", func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= 999") }},
-		fault{"a negative status", "grpc", func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= -1") }},
-		fault{"no number for a status", "grpc", func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= fine") }},
+		fault{"a status of 999", "grpc",
+			func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= 999") }},
+		fault{"a negative status", "grpc",
+			func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= -1") }},
+		fault{"no number for a status", "grpc",
+			func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= fine") }},
 		fault{"no :status", "", func(s *h2stream) { s.headers(true, "server= x") }},
 		fault{"a header of 2 MiB", "grpc", func(s *h2stream) {
 			s.headers(true, ":status= 200", grpcMedia, "grpc-status= 3", "grpc-message= "+strings.Repeat("x", 2<<20))
@@ -94,15 +97,15 @@ func TestTransportErrorsAreRetried(t *testing.T) {
 	}
 }
 
-// What is retried without end is given up with the transport's words, and not as
-// an answer.
+// What is retried without end is given up with the transport's words, and not as an answer.
 func TestTransportErrorsAreNamed(t *testing.T) {
 	t.Parallel()
 	for name, tt := range map[string]struct {
 		answer func(s *h2stream)
 		want   string
 	}{
-		"reset": {func(s *h2stream) { s.reset(http2.ErrCodeInadequateSecurity) }, "stream terminated by RST_STREAM with error code: INADEQUATE_SECURITY"},
+		"reset": {func(s *h2stream) { s.reset(http2.ErrCodeInadequateSecurity) },
+			"stream terminated by RST_STREAM with error code: INADEQUATE_SECURITY"},
 		"status": {func(s *h2stream) {
 			s.headers(true, ":status= 200", grpcMedia, "grpc-status= 999", "grpc-message= what")
 		}, "the answer has an unknown status: 999: what"},
@@ -122,7 +125,8 @@ func TestTransportErrorsAreNamed(t *testing.T) {
 // An HTTP status is an answer, also where gRPC was expected.
 func TestHTTPStatusesOverGRPC(t *testing.T) {
 	t.Parallel()
-	for status, verdict := range map[int]string{200: "failed", 301: "failed", 400: "failed", 401: "failed", 404: "failed", 413: "large", 500: "failed", 503: "retried"} {
+	for status, verdict := range map[int]string{200: "failed", 301: "failed", 400: "failed", 401: "failed",
+		404: "failed", 413: "large", 500: "failed", 503: "retried"} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
 			var asked atomic.Int32
@@ -135,13 +139,14 @@ func TestHTTPStatusesOverGRPC(t *testing.T) {
 				s.data(true, []byte("<html>hello"))
 			})
 			out := send(soon(t), "traces")
-			require.Equal(t, verdict, map[bool]string{out.Exported == 10: "retried", out.Failed == 10: "failed", out.TooLarge: "large"}[true], "%v", out.Err)
+			require.Equal(t, verdict, map[bool]string{out.Exported == 10: "retried", out.Failed == 10: "failed",
+				out.TooLarge: "large"}[true], "%v", out.Err)
 		})
 	}
 }
 
-// A server that has taken the request may say so in a way that cannot be read. It
-// must not get the request again, nor in halves.
+// A server that has taken the request may say so in a way that cannot be read. It must not get the
+// request again, nor in halves.
 func TestUnreadableAnswerIsASuccess(t *testing.T) {
 	large := make([]byte, 5<<20)
 	var bomb bytes.Buffer
@@ -173,14 +178,18 @@ func TestUnreadableAnswerIsASuccess(t *testing.T) {
 		want           string // of the warning
 	}{
 		{"5 MiB", "grpc", answer(grpcFrame(large[:1<<15], 5<<20)), "larger than max (5242880 vs. 1048571)"},
-		{"one byte past 1 MiB", "grpc", answer(grpcFrame(large[:1<<15], 1<<20-4)), "larger than max (1048572 vs. 1048571)"},
+		{"one byte past 1 MiB", "grpc", answer(grpcFrame(large[:1<<15], 1<<20-4)),
+			"larger than max (1048572 vs. 1048571)"},
 		{"2 GiB", "grpc", answer(grpcFrame(nil, 1<<31-1)), "larger than max"},
-		{"a bomb", "grpc", answer(compressed(bomb.Bytes()), "grpc-encoding= gzip"), "after decompression larger than max"},
+		{"a bomb", "grpc", answer(compressed(bomb.Bytes()), "grpc-encoding= gzip"),
+			"after decompression larger than max"},
 		{"broken gzip", "grpc", answer(compressed([]byte("no gzip")), "grpc-encoding= gzip"), "decompress"},
-		{"unknown compression", "grpc", answer(compressed([]byte("x")), "grpc-encoding= zstd"), "Decompressor is not installed"},
+		{"unknown compression", "grpc", answer(compressed([]byte("x")), "grpc-encoding= zstd"),
+			"Decompressor is not installed"},
 		{"garbage", "grpc", answer(grpcFrame([]byte("\xff\xff\xff"), 3)), "cannot parse"},
 		{"no message", "grpc", answer(nil), "no response message"},
-		{"no message, no headers", "grpc", func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= 0") }, "no response message"},
+		{"no message, no headers", "grpc",
+			func(s *h2stream) { s.headers(true, ":status= 200", grpcMedia, "grpc-status= 0") }, "no response message"},
 		{"two messages", "grpc", answer(append(grpcFrame(nil, 0), grpcFrame(nil, 0)...)), "another message"},
 		{"half a message", "grpc", answer(grpcFrame([]byte(whole)[:3], len(whole))), "unexpected EOF"},
 		{"5 MiB", "http", httpAnswer("application/x-protobuf", large[:1<<15]), "cannot parse"},
@@ -212,8 +221,8 @@ func TestUnreadableAnswerIsASuccess(t *testing.T) {
 	}
 }
 
-// The server's words about a request that is too large for it are its own, whether
-// it has sent headers or not.
+// The server's words about a request that is too large for it are its own, whether it has sent
+// headers or not.
 func TestServersLimitIsNotOurs(t *testing.T) {
 	t.Parallel()
 	for _, early := range []bool{false, true} {
@@ -223,7 +232,8 @@ func TestServersLimitIsNotOurs(t *testing.T) {
 				s.headers(false, fields...)
 				fields = nil
 			}
-			s.headers(true, append(fields, "grpc-status= 8", "grpc-message= grpc: received message larger than max (5000000 vs. 4194304)")...)
+			s.headers(true, append(fields, "grpc-status= 8",
+				"grpc-message= grpc: received message larger than max (5000000 vs. 4194304)")...)
 		})
 		out := send(soon(t), "traces")
 		require.True(t, out.TooLarge, "%v", out.Err)
@@ -252,7 +262,10 @@ func TestGRPCAnswerAtTheBound(t *testing.T) {
 		var answer coltracepb.ExportTraceServiceResponse
 		require.NoError(t, proto.Unmarshal([]byte(answerOf(t, size)), &answer))
 		srv := newServer(t, "grpc")
-		srv.answer = func(int) fault { return fault{rejected: 3, message: answer.GetPartialSuccess().GetErrorMessage()} }
+		srv.answer = func(int) fault {
+			return fault{rejected: 3,
+				message: answer.GetPartialSuccess().GetErrorMessage()}
+		}
 		srv.up()
 		out := grpcSender(t, delivery.New(delivery.Config{}), srv.addr)(soon(t), "traces")
 		require.Equal(t, rejected, out.Rejected, "%v", out.Err)
@@ -263,19 +276,24 @@ func TestGRPCAnswerAtTheBound(t *testing.T) {
 // The same answers as over HTTP wait on disk.
 func TestHTTPStatusesOverGRPCAreSpooled(t *testing.T) {
 	t.Parallel()
-	for status, kept := range map[int]bool{301: true, 400: false, 401: true, 403: true, 404: true, 405: true, 407: true, 500: false} {
+	for status, kept := range map[int]bool{301: true, 400: false, 401: true, 403: true, 404: true, 405: true, 407: true,
+		500: false} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			t.Parallel()
 			store, err := spool.Open(spool.Config{Dir: t.TempDir(), MaxBytes: 1 << 20})
 			require.NoError(t, err)
 			defer store.Close()
 			e := delivery.New(delivery.Config{Spool: store})
-			s := serveH2(t, nil, func(s *h2stream) { s.headers(true, fmt.Sprintf(":status= %d", status), "content-type= text/plain") })
+			s := serveH2(t, nil, func(s *h2stream) {
+				s.headers(true, fmt.Sprintf(":status= %d", status),
+					"content-type= text/plain")
+			})
 			conn, err := e.GRPCConn(s.addr, insecure.NewCredentials())
 			require.NoError(t, err)
 			defer conn.Close() // nothing is under way
 			out := delivery.Outcome{Items: 1}
-			_ = conn.Invoke(delivery.WithOutcome(soon(t), &out), traceMethod, oneSpan(), &coltracepb.ExportTraceServiceResponse{})
+			_ = conn.Invoke(delivery.WithOutcome(soon(t), &out), traceMethod, oneSpan(),
+				&coltracepb.ExportTraceServiceResponse{})
 			require.Equal(t, kept, out.Spooled == 1, "%v", out.Err)
 			require.Equal(t, !kept, out.Failed == 1, "%v", out.Err)
 		})

@@ -18,9 +18,9 @@ import (
 	"github.com/fleetotel/telemetry/internal/delivery"
 )
 
-// A collector that comes back at another address, or whose name is not known at
-// first, is found as soon as its name says so. gRPC's own resolver looks again after
-// 30 s, and after up to 2 minutes when there was no name: longer than a batch lives.
+// A collector that comes back at another address, or whose name is not known at first, is found as
+// soon as its name says so. gRPC's own resolver looks again after 30 s, and after up to 2 minutes
+// when there was no name: longer than a batch lives.
 func TestGRPCFollowsTheName(t *testing.T) {
 	for name, before := range map[string][]netip.Addr{
 		"at another address": {netip.IPv6Loopback()}, // where the server does not listen
@@ -42,7 +42,8 @@ func TestGRPCFollowsTheName(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 			defer cancel()
 			go func() {
-				_, err := coltracepb.NewTraceServiceClient(conn).Export(delivery.WithOutcome(ctx, &out), &coltracepb.ExportTraceServiceRequest{})
+				_, err := coltracepb.NewTraceServiceClient(conn).Export(delivery.WithOutcome(ctx, &out),
+					&coltracepb.ExportTraceServiceRequest{})
 				done <- err
 			}()
 			time.Sleep(time.Second)
@@ -54,34 +55,37 @@ func TestGRPCFollowsTheName(t *testing.T) {
 	}
 }
 
-// served are the addresses of all names of the process, nil as long as no test serves them. The resolver is set once and
-// before every test: a lookup of an earlier test may still read net.DefaultResolver.
+// served are the addresses of all names of the process, nil as long as no test serves them. The
+// resolver is set once and before every test: a lookup of an earlier test may still read
+// net.DefaultResolver.
 var served atomic.Pointer[atomic.Pointer[[]netip.Addr]]
 
 func init() {
-	net.DefaultResolver = &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
-		addresses := served.Load()
-		if addresses == nil {
-			return new(net.Dialer).DialContext(ctx, network, address)
-		}
-		client, server := net.Pipe()
-		go func() {
-			defer server.Close()
-			var size [2]byte
-			if _, err := io.ReadFull(server, size[:]); err != nil {
-				return
+	net.DefaultResolver = &net.Resolver{PreferGo: true,
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			addresses := served.Load()
+			if addresses == nil {
+				return new(net.Dialer).DialContext(ctx, network, address)
 			}
-			query := make([]byte, binary.BigEndian.Uint16(size[:]))
-			if _, err := io.ReadFull(server, query); err == nil {
-				answer := answerDNS(query, *addresses.Load())
-				_, _ = server.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
-			}
-		}()
-		return client, nil
-	}}
+			client, server := net.Pipe()
+			go func() {
+				defer server.Close()
+				var size [2]byte
+				if _, err := io.ReadFull(server, size[:]); err != nil {
+					return
+				}
+				query := make([]byte, binary.BigEndian.Uint16(size[:]))
+				if _, err := io.ReadFull(server, query); err == nil {
+					answer := answerDNS(query, *addresses.Load())
+					_, _ = server.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...))
+				}
+			}()
+			return client, nil
+		}}
 }
 
-// serveNames makes all names of the process have the addresses that are stored. There is no such name while there are none.
+// serveNames makes all names of the process have the addresses that are stored. There is no such
+// name while there are none.
 func serveNames(t *testing.T) *atomic.Pointer[[]netip.Addr] {
 	addresses := new(atomic.Pointer[[]netip.Addr])
 	addresses.Store(&[]netip.Addr{})

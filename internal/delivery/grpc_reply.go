@@ -12,7 +12,7 @@ import (
 	"google.golang.org/grpc/status"
 )
 
-// reply judges a call.
+// reply interprets the result of a call.
 func (a *grpcAnswer) reply(ctx context.Context, err error, resp any, secrets []string, limit time.Duration) reply {
 	switch {
 	case err != nil:
@@ -23,9 +23,9 @@ func (a *grpcAnswer) reply(ctx context.Context, err error, resp any, secrets []s
 	return partialReply(rejectedBy(resp, secrets))
 }
 
-// failure judges a failed call: what the server says by the table of the OTLP
-// specification ("OTLP/gRPC Response", "Failures"). What did not come as a status
-// from the server says nothing about the request and is worth another attempt.
+// failure interprets a failed call. For a status from the server it follows the table of the OTLP
+// specification ("OTLP/gRPC Response", "Failures"). A status that did not come from the server says
+// nothing about the request, which is then worth another attempt.
 func (a *grpcAnswer) failure(ctx context.Context, s *status.Status, secrets []string, limit time.Duration) reply {
 	if s.Code() == codes.DeadlineExceeded {
 		awaitEnd(ctx)
@@ -35,7 +35,9 @@ func (a *grpcAnswer) failure(ctx context.Context, s *status.Status, secrets []st
 		return statusReply(ctx, s, secrets, limit)
 	case fromHTTP:
 		r := statusReply(ctx, s, secrets, limit)
-		r.place = r.verdict == refused && aboutPlace(httpStatusOf(s.Message()))
+		if r.verdict == refused {
+			r.verdict = refusal(httpStatusOf(s.Message()))
+		}
 		return r
 	case fromReading:
 		return unreadableReply(errors.New(s.Message()), secrets)
@@ -46,14 +48,14 @@ func (a *grpcAnswer) failure(ctx context.Context, s *status.Status, secrets []st
 		}
 		return r
 	}
-	r := reply{verdict: retry, absent: noListener(s), err: ended(ctx, transportError(s, secrets), limit)}
+	r := reply{verdict: retry, noListener: noGRPCListener(s), err: ended(ctx, transportError(s, secrets), limit)}
 	if badCertificate(s) {
-		r.verdict, r.place = refused, true
+		r.verdict = misconfigured
 	}
 	return r
 }
 
-// statusReply judges a status that the server or a proxy has sent.
+// statusReply interprets a status that the server or a proxy has sent.
 func statusReply(ctx context.Context, s *status.Status, secrets []string, limit time.Duration) reply {
 	if oversize(s) {
 		return reply{verdict: tooLarge, err: statusAnswer(s, secrets)}
@@ -64,7 +66,7 @@ func statusReply(ctx context.Context, s *status.Status, secrets []string, limit 
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
 		r.verdict, r.after = retry, after
 	case codes.Unauthenticated, codes.PermissionDenied, codes.Unimplemented:
-		r.place = true
+		r.verdict = misconfigured
 	case codes.ResourceExhausted:
 		// Without RetryInfo the server does not expect to recover.
 		if asked {
@@ -74,8 +76,8 @@ func statusReply(ctx context.Context, s *status.Status, secrets []string, limit 
 	return r
 }
 
-// awaitEnd waits for an end of ctx that is a moment away: the server knows the
-// deadline, too, and may reset the stream just before our own clock strikes.
+// awaitEnd waits for the end of ctx if it is at most 50 ms away: the server knows the deadline,
+// too, and may reset the stream just before ctx ends.
 func awaitEnd(ctx context.Context) {
 	const moment = 50 * time.Millisecond
 	if deadline, ok := ctx.Deadline(); ok && time.Until(deadline) < moment {
@@ -83,8 +85,7 @@ func awaitEnd(ctx context.Context) {
 	}
 }
 
-// retryInfo returns how long the server asks to wait, and whether it says
-// anything about it.
+// retryInfo returns how long the server asks to wait, and whether it says anything about it.
 func retryInfo(s *status.Status) (time.Duration, bool) {
 	for _, detail := range s.Details() {
 		if info, ok := detail.(*errdetails.RetryInfo); ok {
@@ -94,8 +95,8 @@ func retryInfo(s *status.Status) (time.Duration, bool) {
 	return 0, false
 }
 
-// oversize reports whether the server refuses a message for its size. There is no
-// code for it, only words: grpc-go's, Java's and C++'s, and a proxy's 413.
+// oversize reports whether the server refuses a message for its size. There is no code for it, only
+// texts: those of grpc-go, Java and C++, and a proxy's 413.
 func oversize(s *status.Status) bool {
 	msg := strings.ToLower(s.Message())
 	switch s.Code() {
@@ -110,16 +111,16 @@ func oversize(s *status.Status) bool {
 	return false
 }
 
-// badCertificate reports whether a handshake failed for a reason that only a
-// person can remove. gRPC calls it Unavailable.
+// badCertificate reports whether a handshake failed for a reason that only a person can remove.
+// gRPC calls it Unavailable.
 func badCertificate(s *status.Status) bool {
 	msg := s.Message()
 	return strings.Contains(msg, "authentication handshake failed") &&
 		(strings.Contains(msg, "x509:") || strings.Contains(msg, "first record does not look like a TLS handshake"))
 }
 
-// noListener is absent for gRPC, which keeps nothing of an error but its words.
-func noListener(s *status.Status) bool {
+// noGRPCListener is noListener for gRPC, which keeps only the text of an error.
+func noGRPCListener(s *status.Status) bool {
 	msg := s.Message()
 	if strings.Contains(msg, "Error while dialing: ") {
 		return strings.Contains(msg, "connection refused") || strings.Contains(msg, "cannot assign requested address")
@@ -127,7 +128,7 @@ func noListener(s *status.Status) bool {
 	return strings.Contains(msg, "name resolver error: produced zero addresses")
 }
 
-// statusAnswer words a status that the server or a proxy has sent.
+// statusAnswer describes a status that the server or a proxy has sent.
 func statusAnswer(s *status.Status, secrets []string) error {
 	text := s.Code().String()
 	if msg := note(s.Message(), secrets); msg != "" {
@@ -136,8 +137,8 @@ func statusAnswer(s *status.Status, secrets []string) error {
 	return &Answer{GRPCCode: s.Code(), text: text}
 }
 
-// transportError words what kept a request from a status, without the code that
-// gRPC has made up for it: of nested messages about connections the innermost.
+// transportError describes why there is no status from the server, without the code that gRPC has
+// made for it. Of nested messages about connections it takes the innermost.
 func transportError(s *status.Status, secrets []string) error {
 	msg := s.Message()
 	if _, inner, ok := strings.Cut(msg, "Error while dialing: "); ok {
@@ -145,7 +146,8 @@ func transportError(s *status.Status, secrets []string) error {
 	}
 	switch {
 	case s.Code() > codes.Unauthenticated:
-		return &Answer{GRPCCode: s.Code(), text: fmt.Sprintf("the answer has an unknown status: %d: %s", s.Code(), note(msg, secrets))}
+		return &Answer{GRPCCode: s.Code(),
+			text: fmt.Sprintf("the answer has an unknown status: %d: %s", s.Code(), note(msg, secrets))}
 	case msg == "":
 		return errors.New("the answer has no status")
 	}

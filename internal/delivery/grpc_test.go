@@ -30,13 +30,14 @@ const (
 	logsMethod    = "/opentelemetry.proto.collector.logs.v1.LogsService/Export"
 )
 
-// call makes one call of ten items whose attempts are answered by answer, as a
-// server would.
-func call(ctx context.Context, method string, resp any, answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
+// call makes one call of ten items whose attempts are answered by answer, as a server would.
+func call(ctx context.Context, method string, resp any,
+	answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
 	return callThrough(ctx, delivery.New(delivery.Config{}), method, resp, answer)
 }
 
-func callThrough(ctx context.Context, e *delivery.Endpoint, method string, resp any, answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
+func callThrough(ctx context.Context, e *delivery.Endpoint, method string, resp any,
+	answer func(ctx context.Context, attempt int) error) (delivery.Outcome, error) {
 	attempt := 0
 	out := delivery.Outcome{Items: 10}
 	ctx = metadata.AppendToOutgoingContext(delivery.WithOutcome(ctx, &out), "authorization", "Bearer s3cr3t-token")
@@ -75,15 +76,24 @@ func TestGRPCCodes(t *testing.T) {
 		{"ResourceExhausted with RetryInfo", withInfo(codes.ResourceExhausted), true, false, 7 * time.Second},
 		{"Unavailable with RetryInfo", withInfo(codes.Unavailable), true, false, 7 * time.Second},
 		{"Internal with RetryInfo", withInfo(codes.Internal), false, false, 0},
-		{"received message larger", grpcstatus.Error(codes.ResourceExhausted, "grpc: received message larger than max (5000000 vs. 4194304)"), false, true, 0},
-		{"after decompression", grpcstatus.Error(codes.ResourceExhausted, "grpc: received message after decompression larger than max 4194304"), false, true, 0},
-		{"trying to send", madeUp{grpcstatus.Error(codes.ResourceExhausted, "trying to send message larger than max (5000000 vs. 4194304)")}, false, true, 0},
-		{"Java", grpcstatus.Error(codes.ResourceExhausted, "gRPC message exceeds maximum size 4194304: 5000000"), false, true, 0},
-		{"a proxy's 413", madeUp{grpcstatus.Error(codes.Unknown, "unexpected HTTP status code received from server: 413 (Request Entity Too Large); malformed header: missing HTTP content-type")}, false, true, 0},
-		{"bad certificate", madeUp{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)}, false, false, 0},
-		{"handshake cut", madeUp{grpcstatus.Error(codes.Unavailable, `connection error: desc = "transport: authentication handshake failed: EOF"`)}, true, false, 0},
+		{"received message larger", grpcstatus.Error(codes.ResourceExhausted,
+			"grpc: received message larger than max (5000000 vs. 4194304)"), false, true, 0},
+		{"after decompression", grpcstatus.Error(codes.ResourceExhausted,
+			"grpc: received message after decompression larger than max 4194304"), false, true, 0},
+		{"trying to send", madeUp{grpcstatus.Error(codes.ResourceExhausted,
+			"trying to send message larger than max (5000000 vs. 4194304)")}, false, true, 0},
+		{"Java", grpcstatus.Error(codes.ResourceExhausted, "gRPC message exceeds maximum size 4194304: 5000000"), false,
+			true, 0},
+		{"a proxy's 413", madeUp{grpcstatus.Error(codes.Unknown,
+			"unexpected HTTP status code received from server: 413 (Request Entity Too Large); malformed header: "+
+				"missing HTTP content-type")}, false, true, 0},
+		{"bad certificate", madeUp{grpcstatus.Error(codes.Unavailable,
+			`connection error: desc = "transport: authentication handshake failed: tls: failed to verify certificate: x509: certificate signed by unknown authority"`)}, false, false, 0},
+		{"handshake cut", madeUp{grpcstatus.Error(codes.Unavailable,
+			`connection error: desc = "transport: authentication handshake failed: EOF"`)}, true, false, 0},
 		{"not a status", madeUp{errors.New("boom")}, true, false, 0},
-		{"cannot be encoded", madeUp{grpcstatus.Error(codes.Internal, "grpc: error while marshaling: string field contains invalid UTF-8")}, false, false, 0},
+		{"cannot be encoded", madeUp{grpcstatus.Error(codes.Internal,
+			"grpc: error while marshaling: string field contains invalid UTF-8")}, false, false, 0},
 	}
 	for code := codes.Canceled; code <= codes.Unauthenticated; code++ {
 		if code != codes.ResourceExhausted {
@@ -98,12 +108,13 @@ func TestGRPCCodes(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				start, attempts := time.Now(), 0
-				out, err := call(t.Context(), traceMethod, &coltracepb.ExportTraceServiceResponse{}, func(_ context.Context, attempt int) error {
-					if attempts = attempt; attempt == 1 {
-						return tt.err
-					}
-					return nil
-				})
+				out, err := call(t.Context(), traceMethod, &coltracepb.ExportTraceServiceResponse{},
+					func(_ context.Context, attempt int) error {
+						if attempts = attempt; attempt == 1 {
+							return tt.err
+						}
+						return nil
+					})
 				require.True(t, out.Filled)
 				if tt.retry {
 					require.NoError(t, err)
@@ -152,9 +163,10 @@ func TestGRPCPartialSuccess(t *testing.T) {
 func TestGRPCErrorsAreForOperators(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dial := `connection error: desc = "transport: Error while dialing: dial tcp 127.0.0.1:4317: connect: connection refused"`
-		out, _ := call(expired(t, 10*time.Second), logsMethod, &collogspb.ExportLogsServiceResponse{}, func(context.Context, int) error {
-			return madeUp{grpcstatus.Error(codes.Unavailable, dial)}
-		})
+		out, _ := call(expired(t, 10*time.Second), logsMethod, &collogspb.ExportLogsServiceResponse{},
+			func(context.Context, int) error {
+				return madeUp{grpcstatus.Error(codes.Unavailable, dial)}
+			})
 		require.Regexp(t, `^the endpoint \(logs\): dial tcp 127\.0\.0\.1:4317: connect: connection refused \(\d+ attempts in 10s\); gave up: context deadline exceeded$`, out.Err.Error())
 
 		out, _ = call(t.Context(), traceMethod, nil, func(context.Context, int) error {
@@ -162,7 +174,8 @@ func TestGRPCErrorsAreForOperators(t *testing.T) {
 		})
 		require.EqualError(t, out.Err, "the endpoint (traces): Unauthenticated: bad token <redacted>")
 
-		out, _ = call(t.Context(), traceMethod, nil, func(context.Context, int) error { return grpcstatus.Error(codes.Internal, "") })
+		out, _ = call(t.Context(), traceMethod, nil,
+			func(context.Context, int) error { return grpcstatus.Error(codes.Internal, "") })
 		require.EqualError(t, out.Err, "the endpoint (traces): Internal")
 	})
 }
@@ -186,11 +199,12 @@ func TestGRPCAttemptsAreBounded(t *testing.T) {
 	})
 }
 
-// Other services on the connection, such as health checks, and calls without an
-// outcome are not touched.
+// Other services on the connection, such as health checks, and calls without an outcome are not
+// touched.
 func TestGRPCOthersAreLeftAlone(t *testing.T) {
 	unavailable := grpcstatus.Error(codes.Unavailable, "down")
-	out, err := call(t.Context(), "/grpc.health.v1.Health/Check", nil, func(context.Context, int) error { return unavailable })
+	out, err := call(t.Context(), "/grpc.health.v1.Health/Check", nil,
+		func(context.Context, int) error { return unavailable })
 	require.Equal(t, unavailable, err)
 	require.False(t, out.Filled)
 

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A collection or two between exports is the rule in a service with little on its heap. Each new writer costs hundreds of
-// kilobytes, which bring the next collection nearer.
+// A collection or two between exports is the rule in a service with little on its heap. Each new
+// writer costs hundreds of kilobytes, which bring the next collection nearer.
 func TestCompressionReusesItsWriterAcrossCollections(t *testing.T) {
 	var (
 		pool gzipPool

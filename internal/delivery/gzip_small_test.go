@@ -13,8 +13,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever the size, and whatever size is said, the bytes come out again; and only what is not small takes a writer that
-// is kept.
+// Whatever the size, and whatever size is said, the bytes come out again; and only what is not
+// small takes a writer that is kept.
 func TestSmallRequestsKeepNoWriter(t *testing.T) {
 	for name, tc := range map[string]struct {
 		size, said int

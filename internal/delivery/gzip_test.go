@@ -17,8 +17,8 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// spanRequest is a request of n spans as a shop's HTTP service sends them:
-// random identifiers, increasing times, few names, some free text.
+// spanRequest is a request of n spans as a shop's HTTP service sends them: random identifiers,
+// increasing times, few names, some free text.
 func spanRequest(n int) *coltracepb.ExportTraceServiceRequest {
 	var (
 		rnd    = rand.New(rand.NewPCG(1, 2))
@@ -51,7 +51,8 @@ func spanRequest(n int) *coltracepb.ExportTraceServiceRequest {
 	}
 	return &coltracepb.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{{
 		Resource: &resourcepb.Resource{Attributes: []*commonpb.KeyValue{
-			text("service.name", "checkout"), text("service.version", "1.2.3"), text("k8s.pod.name", "checkout-5d9f-x2x"),
+			text("service.name", "checkout"), text("service.version", "1.2.3"),
+			text("k8s.pod.name", "checkout-5d9f-x2x"),
 		}},
 		ScopeSpans: []*tracepb.ScopeSpans{{Scope: &commonpb.InstrumentationScope{Name: "otelhttp"}, Spans: spans}},
 	}}}
@@ -65,8 +66,8 @@ func number(k string, v int64) *commonpb.KeyValue {
 	return &commonpb.KeyValue{Key: k, Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_IntValue{IntValue: v}}}
 }
 
-// BenchmarkGzip compares libraries and levels for a request of 1,024 spans. It
-// decides gzipLevel and the library in gzip.go; "ratio" is compressed/plain.
+// BenchmarkGzip compares libraries and levels for a request of 1,024 spans. It decides gzipLevel
+// and the library in gzip.go; "ratio" is compressed/plain.
 func BenchmarkGzip(b *testing.B) {
 	payload, err := proto.Marshal(spanRequest(1024))
 	require.NoError(b, err)
@@ -94,13 +95,14 @@ func BenchmarkGzip(b *testing.B) {
 	for _, level := range []int{gzip.HuffmanOnly, 1, 2, 3, 4, 5, gzip.DefaultCompression} {
 		run("stock", level, func(w io.Writer, l int) (writer, error) { return gzip.NewWriterLevel(w, l) })
 	}
-	for _, level := range []int{kgzip.StatelessCompression, kgzip.HuffmanOnly, 1, 2, 3, 4, 5, kgzip.DefaultCompression} {
+	for _, level := range []int{kgzip.StatelessCompression, kgzip.HuffmanOnly, 1, 2, 3, 4, 5,
+		kgzip.DefaultCompression} {
 		run("klauspost", level, func(w io.Writer, l int) (writer, error) { return kgzip.NewWriterLevel(w, l) })
 	}
 }
 
-// BenchmarkGzipSmall compares what is kept with what is not for small requests. It
-// decides smallRequest in gzip.go.
+// BenchmarkGzipSmall compares what is kept with what is not for small requests. It decides
+// smallRequest in gzip.go.
 func BenchmarkGzipSmall(b *testing.B) {
 	for _, spans := range []int{1, 10, 40, 120, 256} {
 		payload, err := proto.Marshal(spanRequest(spans))

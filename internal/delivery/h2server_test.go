@@ -27,8 +27,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// h2server speaks HTTP/2 frame by frame: what a server made with a library does
-// not send. It answers settings and pings, and each request as it is told.
+// h2server speaks HTTP/2 frame by frame: what a server made with a library does not send. It
+// answers settings and pings, and each request as it is told.
 type h2server struct {
 	t      *testing.T
 	addr   string
@@ -136,7 +136,8 @@ func (s *h2stream) headers(end bool, fields ...string) {
 		_ = encoder.WriteField(hpack.HeaderField{Name: name, Value: value})
 	}
 	const frame = 1 << 14
-	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: block.Next(frame), EndHeaders: block.Len() == 0, EndStream: end})
+	_ = s.WriteHeaders(http2.HeadersFrameParam{StreamID: s.id, BlockFragment: block.Next(frame),
+		EndHeaders: block.Len() == 0, EndStream: end})
 	for block.Len() > 0 {
 		part := block.Next(frame)
 		_ = s.WriteContinuation(s.id, block.Len() == 0, part)
@@ -196,9 +197,10 @@ func grpcSender(t *testing.T, e *delivery.Endpoint, address string) sender {
 	return send
 }
 
-// overGRPC connects to an address. What it returns first closes the connection,
-// which the end of the test does, too.
-func overGRPC(t *testing.T, e *delivery.Endpoint, address string, creds credentials.TransportCredentials) (func(), sender) {
+// overGRPC connects to an address. What it returns first closes the connection, which the end of
+// the test does, too.
+func overGRPC(t *testing.T, e *delivery.Endpoint, address string, creds credentials.TransportCredentials) (func(),
+	sender) {
 	t.Helper()
 	conn, err := e.GRPCConn(address, creds)
 	require.NoError(t, err)
@@ -231,7 +233,8 @@ func overHTTP(t *testing.T, e *delivery.Endpoint, base string, config *tls.Confi
 	client := &http.Client{Transport: e.Transport(pool)}
 	return pool.CloseIdleConnections, func(ctx context.Context, signal string) delivery.Outcome {
 		out := delivery.Outcome{Items: 10}
-		req, err := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, base+"/v1/"+signal, strings.NewReader("0123456789"))
+		req, err := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, base+"/v1/"+signal,
+			strings.NewReader("0123456789"))
 		require.NoError(t, err)
 		if resp, err := client.Do(req); err == nil {
 			_ = resp.Body.Close()

@@ -11,16 +11,17 @@ import (
 	tracepb "go.opentelemetry.io/proto/otlp/trace/v1"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 var (
-	errSingle   = errors.New("there is one item in it")
-	errMiscount = errors.New("it does not hold the items that it should")
+	errSingle   = errors.New("it has only one item")
+	errMiscount = errors.New("the number of its items is wrong")
 )
 
-// halve returns the two halves of a spooled request that is too large for the
-// server, as the batch engine does with one that is not spooled.
+// halve returns the two halves of a spooled request that is too large for the server, as the batch
+// engine does with one that is not spooled.
 func halve(r spool.Request) (a, b spool.Request, err error) {
 	if r.Items < 2 {
 		return a, b, errSingle
@@ -37,13 +38,13 @@ func halve(r spool.Request) (a, b spool.Request, err error) {
 	return first, second, err
 }
 
-// part returns the items from..to of a request. Decoding it for each half is slow
-// and simple; it is rare.
+// part returns the items from..to of a request. Decoding it once for each half is slow, but simple
+// and rare.
 func part(r spool.Request, body []byte, from, to int64) (spool.Request, error) {
 	cut := &cut{from: from, to: to}
 	var msg proto.Message
 	switch r.Signal {
-	case spool.Traces:
+	case signal.Traces:
 		req := &coltracepb.ExportTraceServiceRequest{}
 		msg = req
 		if err := proto.Unmarshal(body, req); err != nil {
@@ -56,7 +57,7 @@ func part(r spool.Request, body []byte, from, to int64) (spool.Request, error) {
 			})
 			return len(rs.ScopeSpans) > 0
 		})
-	case spool.Logs:
+	case signal.Logs:
 		req := &collogspb.ExportLogsServiceRequest{}
 		msg = req
 		if err := proto.Unmarshal(body, req); err != nil {
@@ -69,7 +70,7 @@ func part(r spool.Request, body []byte, from, to int64) (spool.Request, error) {
 			})
 			return len(rl.ScopeLogs) > 0
 		})
-	case spool.Metrics:
+	case signal.Metrics:
 		req := &colmetricspb.ExportMetricsServiceRequest{}
 		msg = req
 		if err := proto.Unmarshal(body, req); err != nil {
@@ -95,7 +96,7 @@ func part(r spool.Request, body []byte, from, to int64) (spool.Request, error) {
 	return spool.Request{Signal: r.Signal, Items: to - from, Plain: half.plain, Gzip: half.gzip}, err
 }
 
-// cut is a range of items, and how many have passed.
+// cut is a range of items, and how many were seen.
 type cut struct{ from, to, seen int64 }
 
 // take returns the part of a list that is in the range.

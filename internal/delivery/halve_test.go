@@ -21,11 +21,12 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
-// What is spooled and then turns out too large is halved, whatever the signal, and
-// nothing of it gets lost, doubled or out of its resource and scope.
+// What is spooled and then turns out too large is halved, whatever the signal, and nothing of it
+// gets lost, doubled or out of its resource and scope.
 func TestSpooledRequestsOfEverySignalAreHalved(t *testing.T) {
 	point := func(at uint64) *metricspb.NumberDataPoint { return &metricspb.NumberDataPoint{TimeUnixNano: at} }
 	metric := func(name string, data any) *metricspb.Metric {
@@ -49,25 +50,31 @@ func TestSpooledRequestsOfEverySignalAreHalved(t *testing.T) {
 		Metrics: []*metricspb.Metric{
 			metric("gauge", &metricspb.Gauge{DataPoints: []*metricspb.NumberDataPoint{point(1), point(2), point(3)}}),
 			metric("sum", &metricspb.Sum{IsMonotonic: true, DataPoints: []*metricspb.NumberDataPoint{point(4)}}),
-			metric("histogram", &metricspb.Histogram{DataPoints: []*metricspb.HistogramDataPoint{{TimeUnixNano: 5}, {TimeUnixNano: 6}}}),
+			metric("histogram", &metricspb.Histogram{DataPoints: []*metricspb.HistogramDataPoint{{TimeUnixNano: 5},
+				{TimeUnixNano: 6}}}),
 			metric("exponential", &metricspb.ExponentialHistogram{DataPoints: []*metricspb.ExponentialHistogramDataPoint{{TimeUnixNano: 7}}}),
-			metric("summary", &metricspb.Summary{DataPoints: []*metricspb.SummaryDataPoint{{TimeUnixNano: 8}, {TimeUnixNano: 9}}}),
+			metric("summary", &metricspb.Summary{DataPoints: []*metricspb.SummaryDataPoint{{TimeUnixNano: 8},
+				{TimeUnixNano: 9}}}),
 		},
 	}}}}}
 	records := &collogspb.ExportLogsServiceRequest{}
 	for _, text := range []string{"a", "b", "c"} {
-		records.ResourceLogs = append(records.ResourceLogs, &logspb.ResourceLogs{SchemaUrl: text, ScopeLogs: []*logspb.ScopeLogs{
-			{Scope: &commonpb.InstrumentationScope{Name: "scope"}, LogRecords: []*logspb.LogRecord{{SeverityText: text + "1"}, {SeverityText: text + "2"}, {SeverityText: text + "3"}}},
-		}})
+		records.ResourceLogs = append(records.ResourceLogs,
+			&logspb.ResourceLogs{SchemaUrl: text, ScopeLogs: []*logspb.ScopeLogs{
+				{Scope: &commonpb.InstrumentationScope{Name: "scope"},
+					LogRecords: []*logspb.LogRecord{{SeverityText: text + "1"}, {SeverityText: text + "2"},
+						{SeverityText: text + "3"}}},
+			}})
 	}
 	for _, tt := range []struct {
-		signal spool.Signal
+		signal signal.Signal
 		msg    proto.Message
 		read   func(body []byte) []string
 		want   string
 	}{
-		{spool.Metrics, points, pointsIn, "gauge1 gauge2 gauge3 sum4 histogram5 histogram6 exponential7 summary8 summary9"},
-		{spool.Logs, records, recordsIn, "aa1 aa2 aa3 bb1 bb2 bb3 cc1 cc2 cc3"},
+		{signal.Metrics, points, pointsIn,
+			"gauge1 gauge2 gauge3 sum4 histogram5 histogram6 exponential7 summary8 summary9"},
+		{signal.Logs, records, recordsIn, "aa1 aa2 aa3 bb1 bb2 bb3 cc1 cc2 cc3"},
 	} {
 		t.Run(tt.signal.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -79,7 +86,8 @@ func TestSpooledRequestsOfEverySignalAreHalved(t *testing.T) {
 				zw := gzip.NewWriter(&packed)
 				_, _ = zw.Write(body)
 				_ = zw.Close()
-				require.NoError(t, store.Put(spool.Request{Signal: tt.signal, Items: 9, Plain: int64(len(body)), Gzip: packed.Bytes()}))
+				require.NoError(t, store.Put(spool.Request{Signal: tt.signal, Items: 9, Plain: int64(len(body)),
+					Gzip: packed.Bytes()}))
 
 				var got []string
 				client := &http.Client{Transport: delivery.New(delivery.Config{Spool: store}).Transport(roundTrip(func(r *http.Request) (*http.Response, error) {
@@ -91,7 +99,8 @@ func TestSpooledRequestsOfEverySignalAreHalved(t *testing.T) {
 					got = append(got, items...)
 					return ok(r)
 				}))}
-				replay := delivery.Replay(store, tt.signal, delivery.HTTPSender(client, "http://c/any/path", nil, false))
+				replay := delivery.Replay(store, tt.signal,
+					delivery.HTTPSender(client, "http://c/any/path", nil, false))
 				time.Sleep(time.Minute)
 				replay.Close(context.Background())
 				store.Close()

@@ -6,14 +6,14 @@ import (
 	"fmt"
 	"maps"
 
-	"github.com/fleetotel/telemetry/internal/logs"
+	"github.com/fleetotel/telemetry/internal/contain"
 )
 
-// errNoCredentials is the error of an attempt for which there are no headers: nothing was sent.
+// errNoCredentials is the error of an attempt without headers: nothing was sent.
 var errNoCredentials = errors.New("no credentials")
 
-// withHeaders makes one attempt with the headers of the moment. An attempt that is refused for its credentials is worth
-// another one when they have been renewed since.
+// withHeaders makes one attempt with the current headers. An attempt that is refused for its
+// credentials may be retried if they have been renewed since.
 func (e *Endpoint) withHeaders(ctx context.Context, try func(current map[string]string) reply) reply {
 	if e.cfg.Headers == nil {
 		return try(nil)
@@ -23,25 +23,25 @@ func (e *Endpoint) withHeaders(ctx context.Context, try func(current map[string]
 		return reply{verdict: retry, err: fmt.Errorf("%w: %w", errNoCredentials, masked(err, nil))}
 	}
 	r := try(current)
-	if r.verdict == refused && r.place {
+	if r.verdict == misconfigured {
 		if renewed, err := e.headers(ctx); err == nil && !maps.Equal(current, renewed) {
-			r.verdict, r.place = retry, false
+			r.verdict = retry
 		}
 	}
 	return r
 }
 
-// headers asks for the headers of the moment. Who provides them may be a service's own code.
+// headers returns the current headers, which may come from a service's own code.
 func (e *Endpoint) headers(ctx context.Context) (current map[string]string, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("panic: %s", logs.Text(p))
-		}
-	}()
-	return e.cfg.Headers(ctx)
+	err = contain.Catch(func() (err error) {
+		current, err = e.cfg.Headers(ctx)
+		return err
+	})
+	return current, err
 }
 
-// secretValues is what a server must not make us log of the headers of the moment.
+// secretValues returns the values of the current headers that must not be logged if a server
+// repeats them.
 func secretValues(current map[string]string) []string {
 	headers := make(map[string][]string, len(current))
 	for name, value := range current {

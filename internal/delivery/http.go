@@ -9,19 +9,18 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"path"
 	"slices"
 	"time"
 )
 
-// Transport returns a round tripper for an OTLP/HTTP exporter's client. It sends
-// each POST through next until the request is settled. Give the client no
-// timeout of its own, and the exporter no retry and no compression.
+// Transport returns a round tripper for an OTLP/HTTP exporter's client. It sends each POST through
+// next until the request is settled. Give the client no timeout of its own, and the exporter no
+// retry and no compression.
 //
-// When the context of a request carries an [Outcome], the exporter gets an empty
-// success where the server reported a partial one, so that it is told once.
-// Redirects are not followed: they could lead from https to http, or carry the
-// headers' secrets elsewhere, and OTLP has none. Requests other than POST pass through untouched.
+// When the context of a request carries an [Outcome], the exporter gets an empty success where the
+// server reported a partial one, so it is reported only once. Redirects are not followed: they
+// could lead from https to http, or carry the headers' secrets elsewhere, and OTLP has none.
+// Requests other than POST pass through untouched.
 func (e *Endpoint) Transport(next http.RoundTripper) http.RoundTripper {
 	return &transport{endpoint: e, next: next}
 }
@@ -40,64 +39,73 @@ func (t *transport) CloseIdleConnections() {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
-	if req.Method != http.MethodPost || req.Body == nil || req.Body == http.NoBody && !asking(req.Context()) {
+	if !isExport(req) {
 		return t.next.RoundTrip(Watched(req))
 	}
-	defer req.Body.Close() // nothing to learn from closing what was read
+	defer req.Body.Close() // it was read, so an error says nothing
 	p, err := t.prepare(req)
 	if err != nil {
 		return nil, err
 	}
-
-	ctx, where, signal := req.Context(), place(req.URL), signalOf(req)
 	var (
-		resp    *http.Response
-		lastErr error
-		fixed   = append(secretsOf(req.Header), proxySecrets(req.URL)...)
-		secrets = fixed // and those of the last attempt
+		e      = t.endpoint
+		ctx    = req.Context()
+		where  = publicURL(req.URL)
+		of     = signalOf(req)
+		encode = func() (encoded, error) { return e.encode(p) }
+		x      = httpExchange{transport: t, request: p,
+			secrets: append(secretsOf(req.Header), proxySecrets(req.URL)...)}
 	)
-	r := t.endpoint.deliver(ctx, call{
-		gate:   t.endpoint.gate(where, signal),
+	r := e.deliver(ctx, call{
+		gate:   e.gate(where, of),
 		where:  where,
 		size:   p.size(),
 		items:  itemsOf(ctx),
-		keep:   t.endpoint.keeper(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
-		unsent: unsent(ctx, signal, func() (encoded, error) { return t.endpoint.encode(p) }),
-		try: func(ctx context.Context) reply {
-			attempt := p.attempt(ctx)
-			return t.endpoint.withHeaders(ctx, func(current map[string]string) reply {
-				if len(current) > 0 {
-					attempt.Header = attempt.Header.Clone()
-					for name, value := range current {
-						attempt.Header.Set(name, value)
-					}
-				}
-				secrets = append(slices.Clip(fixed), secretValues(current)...)
-				var (
-					body   []byte
-					unread error
-				)
-				resp, body, unread, lastErr = t.exchange(attempt)
-				if lastErr != nil {
-					return connectionReply(ctx, lastErr, secrets, t.endpoint.cfg.AttemptTimeout)
-				}
-				return responseReply(resp, body, unread, secrets)
-			})
-		},
+		try:    x.try,
+		spool:  e.spooler(ctx, of, encode),
+		unsent: unsent(ctx, of, encode),
 	})
-	if r.verdict == kept {
-		resp = keptResponse(req)
-	}
-	if out := OutcomeFrom(ctx); out != nil {
+	out := OutcomeFrom(ctx)
+	if out != nil {
 		out.settle(r)
-		if r.verdict == taken {
-			resp.Body, resp.ContentLength = http.NoBody, 0
-		}
 	}
-	if resp == nil || redirects(resp) { // what the client must not see: it might follow
+	resp := x.resp
+	switch {
+	case r.verdict == spooled:
+		return spooledResponse(req), nil
+	case resp == nil || redirects(resp): // the client would follow a redirect
 		return nil, r.err
+	case r.verdict == accepted && out != nil:
+		resp.Body, resp.ContentLength = http.NoBody, 0 // the outcome tells of a partial success
 	}
 	return resp, nil
+}
+
+// isExport reports whether a request is an exporter's, or one of [Ask].
+func isExport(req *http.Request) bool {
+	return req.Method == http.MethodPost && req.Body != nil && (req.Body != http.NoBody || isAsk(req.Context()))
+}
+
+// httpExchange makes the attempts of one request.
+type httpExchange struct {
+	transport *transport
+	request   *prepared
+	secrets   []string       // what a server must not make us log
+	resp      *http.Response // the answer to the last attempt; nil if there was none
+}
+
+// try makes one attempt.
+func (x *httpExchange) try(ctx context.Context) reply {
+	e := x.transport.endpoint
+	return e.withHeaders(ctx, func(current map[string]string) reply {
+		secrets := append(slices.Clip(x.secrets), secretValues(current)...)
+		resp, body, unread, err := x.transport.exchange(x.request.attempt(ctx, current))
+		x.resp = resp
+		if err != nil {
+			return connectionReply(ctx, err, secrets, e.cfg.AttemptTimeout)
+		}
+		return responseReply(resp, body, unread, secrets)
+	})
 }
 
 // redirects reports whether resp would make the client ask elsewhere.
@@ -144,10 +152,16 @@ func (p *prepared) size() int64 {
 	return max(p.plain, int64(len(p.payload)))
 }
 
-// attempt returns the request of one attempt.
-func (p *prepared) attempt(ctx context.Context) *http.Request {
+// attempt returns the request of one attempt, with the current headers.
+func (p *prepared) attempt(ctx context.Context, current map[string]string) *http.Request {
 	attempt := p.req.WithContext(ctx)
 	attempt.Header = p.header
+	if len(current) > 0 {
+		attempt.Header = p.header.Clone()
+		for name, value := range current {
+			attempt.Header.Set(name, value)
+		}
+	}
 	attempt.ContentLength = int64(len(p.payload))
 	attempt.GetBody = func() (io.ReadCloser, error) {
 		return io.NopCloser(bytes.NewReader(p.payload)), nil
@@ -167,31 +181,30 @@ func (e *Endpoint) encode(p *prepared) (encoded, error) {
 	return encoded{}, fmt.Errorf("a body that the exporter has compressed is not spooled (%s)", p.encoding)
 }
 
-// maxResponse bounds how much of an answer is read, in bytes. An OTLP response
-// is a number and a sentence.
+// maxResponse bounds how much of an answer is read, in bytes. An OTLP response is a number and a
+// sentence.
 const maxResponse = 1 << 20
 
-// MaxResponseHeader bounds the status line and the headers of an answer, and of
-// gRPC its headers and trailers, in bytes. net/http's own default is 10 MB, gRPC's
-// 16 MiB.
+// MaxResponseHeader bounds the status line and the headers of an answer, and of gRPC its headers
+// and trailers, in bytes. net/http's own default is 10 MB, gRPC's 16 MiB.
 const MaxResponseHeader = 64 << 10
 
-var errInterim = errors.New("the server leaves HTTP in place of an answer")
+var errInterim = errors.New("the server switches protocols in place of an answer")
 
-// exchange makes one attempt and reads the whole answer, so that the attempt's
-// context may end before the exporter reads it. An answer that is cut short, or
-// longer than maxResponse, is still an answer, and unread says why it is not whole:
-// its status says that the server has the request, and to send it again would
-// duplicate it.
+// exchange makes one attempt and reads the whole answer, so that the attempt's context may end
+// before the exporter reads it. An answer that is cut short, or longer than maxResponse, is still
+// an answer, and unread says why it is incomplete. Its status says that the server has the request,
+// and to send it again would duplicate it.
 func (t *transport) exchange(req *http.Request) (resp *http.Response, body []byte, unread, err error) {
 	resp, err = t.next.RoundTrip(Watched(req))
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	defer resp.Body.Close() // the connection is then not reused, that is all
+	defer resp.Body.Close() // an error only means that the connection is not reused
 	if resp.StatusCode < 200 {
-		// The body of 101 is the connection, which outlives the attempt and its context. An OTLP client asks for no other
-		// protocol, so the answer is still to come, and on this connection it cannot.
+		// The body of 101 is the connection, which outlives the attempt and its context. An OTLP
+		// client asks for no other protocol, so this is not the answer, and this connection cannot
+		// bring it any more.
 		return nil, nil, nil, fmt.Errorf("%w: %d %s", errInterim, resp.StatusCode, http.StatusText(resp.StatusCode))
 	}
 	body, unread = io.ReadAll(io.LimitReader(resp.Body, maxResponse+1))
@@ -203,22 +216,10 @@ func (t *transport) exchange(req *http.Request) (resp *http.Response, body []byt
 	return resp, body, unread, nil
 }
 
-// httpSignal names the signal of a request by the last element of its path,
-// which the specification fixes unless an operator chose another one.
-func httpSignal(p string) string {
-	switch last := path.Base(p); last {
-	case "traces", "metrics", "logs":
-		return last
-	default:
-		return p
-	}
-}
-
-// NewTransport returns the connection pool to use under [Endpoint.Transport],
-// for inFlight requests at a time. It is the standard library's default
-// transport except that idle connections are kept for each request in flight
-// (default: 2), that all addresses of a name are tried, and that a silent HTTP/2
-// peer is noticed. A nil tlsConfig means the system's roots.
+// NewTransport returns the connection pool to use under [Endpoint.Transport], for inFlight requests
+// at a time. It is the standard library's default transport except that idle connections are kept
+// for each request in flight (default: 2), that all addresses of a name are tried, and that a
+// silent HTTP/2 peer is noticed. A nil tlsConfig means the system's roots.
 func (e *Endpoint) NewTransport(tlsConfig *tls.Config, inFlight int) *http.Transport {
 	return &http.Transport{
 		Proxy: func(req *http.Request) (*url.URL, error) { return ProxyOf(req.URL) },
@@ -228,7 +229,7 @@ func (e *Endpoint) NewTransport(tlsConfig *tls.Config, inFlight int) *http.Trans
 			}
 			return &ProxyError{HTTPStatus: resp.StatusCode, Proxy: proxy.Host}
 		},
-		DialContext:           e.dialer.dialAsked,
+		DialContext:           e.dialer.dialQuiet,
 		ReadBufferSize:        readBuffer,
 		TLSClientConfig:       tlsConfig.Clone(), // net/http adds protocols to it
 		ForceAttemptHTTP2:     true,

@@ -21,14 +21,14 @@ import (
 	"google.golang.org/protobuf/proto"
 )
 
-// responseReply reads an OTLP/HTTP response (OTLP specification, "OTLP/HTTP
-// Response"). unread says why body is not the whole answer, nil if it is.
+// responseReply reads an OTLP/HTTP response (OTLP specification, "OTLP/HTTP Response"). unread says
+// why body is not the whole answer, nil if it is.
 func responseReply(resp *http.Response, body []byte, unread error, secrets []string) reply {
 	status := resp.StatusCode
 	if status >= 200 && status <= 299 {
 		return successReply(resp, body, unread, secrets)
 	}
-	r := reply{verdict: refused, place: aboutPlace(status), err: statusError(resp, body, secrets)}
+	r := reply{verdict: refusal(status), err: statusError(resp, body, secrets)}
 	switch status {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		r.verdict = retry
@@ -44,25 +44,29 @@ func responseReply(resp *http.Response, body []byte, unread error, secrets []str
 	return r
 }
 
-// aboutPlace reports whether an HTTP status says that the endpoint or the credential is
-// wrong, and nothing about what was sent. Over gRPC a success is no exception: its answer
-// is not gRPC.
-func aboutPlace(status int) bool {
+// refusal is the verdict of an HTTP status that refuses a request for good. Some say that the
+// endpoint or the credential is wrong, and nothing about what was sent. So does a success in the
+// place of an answer over gRPC.
+func refusal(status int) verdict {
 	switch status {
-	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired:
-		return true
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusProxyAuthRequired:
+		return misconfigured
 	}
-	return status < 400
+	if status < 400 {
+		return misconfigured
+	}
+	return refused
 }
 
-// successReply reads the partial success out of a 2xx response. An OTLP answer
-// that cannot be read does not make the request fail: the server took it.
+// successReply reads the partial success out of a 2xx response. An OTLP answer that cannot be read
+// does not make the request fail: the server took it.
 func successReply(resp *http.Response, body []byte, unread error, secrets []string) reply {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch media {
 	case "text/html":
 		if len(bytes.TrimSpace(body)) > 0 {
-			return reply{verdict: refused, place: true, err: &Answer{HTTPStatus: resp.StatusCode, WebPage: true,
+			return reply{verdict: misconfigured, err: &Answer{HTTPStatus: resp.StatusCode, WebPage: true,
 				text: statusOf(resp, secrets) + " with a web page: no OTLP receiver here, check host, port and path"}}
 		}
 	case "application/x-protobuf":
@@ -76,7 +80,7 @@ func successReply(resp *http.Response, body []byte, unread error, secrets []stri
 	case "application/json":
 		return jsonReply(body, unread, secrets)
 	}
-	return reply{verdict: taken}
+	return reply{verdict: accepted}
 }
 
 // jsonReply reads an OTLP/JSON response, in which 64-bit numbers may be strings.
@@ -90,7 +94,7 @@ func jsonReply(body []byte, unread error, secrets []string) reply {
 		} `json:"partialSuccess"`
 	}
 	if len(body) == 0 && unread == nil {
-		return reply{verdict: taken} // as short as the protobuf of it
+		return reply{verdict: accepted} // an empty protobuf message is as short
 	}
 	if err := cmp.Or(unread, json.Unmarshal(body, &msg)); err != nil {
 		return unreadableReply(err, secrets)
@@ -104,16 +108,17 @@ func jsonReply(body []byte, unread error, secrets []string) reply {
 	return partialReply(rejected, p.ErrorMessage, secrets)
 }
 
-// unreadableReply is a success whose answer cannot be read: how many items the
-// server refused, if any, is not known.
+// unreadableReply is a success whose answer cannot be read: how many items the server refused, if
+// any, is not known.
 func unreadableReply(why error, secrets []string) reply {
-	return reply{verdict: taken, err: fmt.Errorf("the server took the request, but its answer cannot be read: %s", note(why.Error(), secrets))}
+	return reply{verdict: accepted,
+		err: fmt.Errorf("the server took the request, but its answer cannot be read: %s", note(why.Error(), secrets))}
 }
 
-// partialReply is a success in which the server refused some items, or, with
-// none rejected, one with a warning.
+// partialReply is a success in which the server refused some items, or, with none rejected, one
+// with a warning.
 func partialReply(rejected int64, message string, secrets []string) reply {
-	r := reply{verdict: taken, rejected: rejected}
+	r := reply{verdict: accepted, rejected: rejected}
 	message = note(message, secrets)
 	switch {
 	case rejected > 0 && message == "":
@@ -126,16 +131,17 @@ func partialReply(rejected int64, message string, secrets []string) reply {
 	return r
 }
 
-// statusError words a response that is no success.
+// statusError describes a response that is not a success.
 func statusError(resp *http.Response, body []byte, secrets []string) error {
 	status := statusOf(resp, secrets)
 	if redirects(resp) {
 		at := "another place"
 		if u, err := resp.Location(); err == nil {
-			at = place(u)
+			at = publicURL(u)
 		}
 		at = note(at, secrets)
-		return &Answer{HTTPStatus: resp.StatusCode, Location: at, text: fmt.Sprintf("%s redirects to %s: set the endpoint to that", status, at)}
+		return &Answer{HTTPStatus: resp.StatusCode, Location: at,
+			text: fmt.Sprintf("%s redirects to %s: set the endpoint to that", status, at)}
 	}
 	if msg := note(bodyMessage(resp, body), secrets); msg != "" {
 		status += ": " + msg
@@ -143,7 +149,7 @@ func statusError(resp *http.Response, body []byte, secrets []string) error {
 	return &Answer{HTTPStatus: resp.StatusCode, text: status}
 }
 
-// statusOf is the status line; its phrase is the server's to choose.
+// statusOf is the status line, whose phrase the server chooses.
 func statusOf(resp *http.Response, secrets []string) string {
 	if status := note(resp.Status, secrets); status != "" {
 		return status
@@ -151,9 +157,9 @@ func statusOf(resp *http.Response, secrets []string) string {
 	return fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
 }
 
-// bodyMessage returns the readable part of an error response: the message of a
-// google.rpc.Status, which has the field number of a partial success' message, or
-// text. Pages of HTML tell an operator nothing.
+// bodyMessage returns the readable part of an error response: the message of a google.rpc.Status,
+// which has the field number of a partial success' message, or text. An HTML page tells an operator
+// nothing.
 func bodyMessage(resp *http.Response, body []byte) string {
 	media, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	switch media {
@@ -169,28 +175,28 @@ func bodyMessage(resp *http.Response, body []byte) string {
 	return string(body)
 }
 
-// connectionReply judges an attempt that got no answer. Whatever may pass is
-// tried again within the request's time, also where Go does not call it
-// temporary: refused, reset and closed connections, DNS failures, timeouts.
+// connectionReply interprets an attempt that got no answer. What may be temporary is tried again
+// within the request's time, even if Go does not call it temporary: refused, reset and closed
+// connections, DNS failures, timeouts.
 func connectionReply(ctx context.Context, err error, secrets []string, limit time.Duration) reply {
-	r := reply{verdict: retry, absent: absent(err), err: ended(ctx, masked(err, secrets), limit)}
-	if misconfigured(err) {
-		r.verdict, r.place = refused, true
+	r := reply{verdict: retry, noListener: noListener(err), err: ended(ctx, masked(err, secrets), limit)}
+	if isSetupError(err) {
+		r.verdict = misconfigured
 	}
 	return r
 }
 
-// absent reports whether a connection fails because nothing listens there, or
-// there is no such place: no such host, or an address that this machine does not
-// have, as [::1] in a container without IPv6.
-func absent(err error) bool {
+// noListener reports whether a connection fails because nothing listens there, or there is no such
+// place: no such host, or an address that this machine does not have, as [::1] in a container
+// without IPv6.
+func noListener(err error) bool {
 	var dns *net.DNSError
-	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &dns) && dns.IsNotFound
+	return errors.Is(err, syscall.ECONNREFUSED) || errors.Is(err, syscall.EADDRNOTAVAIL) || errors.As(err, &dns) &&
+		dns.IsNotFound
 }
 
-// misconfigured reports whether a connection fails for a reason that only a
-// person can remove.
-func misconfigured(err error) bool {
+// isSetupError reports whether a connection fails for a reason that only a person can remove.
+func isSetupError(err error) bool {
 	var (
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
@@ -218,8 +224,8 @@ func misconfigured(err error) bool {
 	return false
 }
 
-// beginsHTTP reports whether the text that net/http quotes as malformed is the beginning of
-// an HTTP answer, which was cut within its first word.
+// beginsHTTP reports whether the text that net/http quotes as malformed is the beginning of an HTTP
+// answer, which was cut within its first word.
 func beginsHTTP(quoted string) bool {
 	literal, err := strconv.QuotedPrefix(strings.TrimSpace(quoted))
 	if err != nil {

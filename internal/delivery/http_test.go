@@ -33,11 +33,12 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 const traces = "http://user:pass@collector:4318/v1/traces?token=abc"
 
-// post sends a body of ten items through delivery over next, as an exporter's
-// client does, and returns what the client and the engine see.
+// post sends a body of ten items through delivery over next, as an exporter's client does, and
+// returns what the client and the engine see.
 func post(ctx context.Context, cfg delivery.Config, next roundTrip) (*http.Response, delivery.Outcome, error) {
 	out := delivery.Outcome{Items: 10}
-	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, traces, strings.NewReader("0123456789"))
+	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, traces,
+		strings.NewReader("0123456789"))
 	req.Header.Set("Authorization", "Bearer s3cr3t-token")
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	client := http.Client{Transport: delivery.New(cfg).Transport(next)}
@@ -82,27 +83,38 @@ func TestHTTPResponses(t *testing.T) {
 		{"success without a type", 200, "", "", 10, 0, 0, false, ""},
 		{"accepted", 202, "text/plain", "ok", 10, 0, 0, false, ""},
 		{"partial success", 200, protobuf, partial, 7, 3, 0, false, "rejected 3 items: too old"},
-		{"partial success with parameters", 200, protobuf + "; charset=utf-8", partial, 7, 3, 0, false, "rejected 3 items: too old"},
-		{"partial success without a reason", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: 1}}), 9, 1, 0, false, "rejected 1 item without a reason"},
-		{"more rejected than sent", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: 11}}), 0, 10, 0, false, "rejected 11 items"},
-		{"negative rejected", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: -4}}), 10, 0, 0, false, ""},
+		{"partial success with parameters", 200, protobuf + "; charset=utf-8", partial, 7, 3, 0, false,
+			"rejected 3 items: too old"},
+		{"partial success without a reason", 200, protobuf,
+			encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: 1}}), 9, 1, 0, false, "rejected 1 item without a reason"},
+		{"more rejected than sent", 200, protobuf,
+			encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: 11}}), 0, 10, 0, false, "rejected 11 items"},
+		{"negative rejected", 200, protobuf,
+			encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{RejectedSpans: -4}}), 10, 0, 0, false, ""},
 		{"a warning", 200, protobuf, encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{ErrorMessage: "use v2"}}), 10, 0, 0, false, "warns: use v2"},
 		{"garbage", 200, protobuf, "\xff\xff\xff", 10, 0, 0, false, "took the request, but its answer cannot be read"},
-		{"JSON", 200, js, `{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}`, 7, 3, 0, false, "rejected 3 items: too old"},
-		{"JSON, log records", 200, js, `{"partialSuccess":{"rejectedLogRecords":2}}`, 8, 2, 0, false, "rejected 2 items"},
-		{"JSON, data points", 200, js, `{"partialSuccess":{"rejectedDataPoints":"1"}}`, 9, 1, 0, false, "rejected 1 item"},
+		{"JSON", 200, js, `{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}`, 7, 3, 0, false,
+			"rejected 3 items: too old"},
+		{"JSON, log records", 200, js, `{"partialSuccess":{"rejectedLogRecords":2}}`, 8, 2, 0, false,
+			"rejected 2 items"},
+		{"JSON, data points", 200, js, `{"partialSuccess":{"rejectedDataPoints":"1"}}`, 9, 1, 0, false,
+			"rejected 1 item"},
 		{"JSON garbage", 200, js, `{`, 10, 0, 0, false, "took the request, but its answer cannot be read"},
 		{"a web page", 200, "text/html; charset=utf-8", "<html>Welcome", 0, 0, 10, false, "no OTLP receiver here"},
 		{"an empty page", 200, "text/html", "", 10, 0, 0, false, ""},
 		{"too large", 413, "", "", 0, 0, 0, true, "413 Request Entity Too Large"},
-		{"too large, as the Collector says it", 400, "text/plain", "http: request body too large", 0, 0, 0, true, "request body too large"},
-		{"bad request", 400, protobuf, encode(&statuspb.Status{Code: 3, Message: "bad span"}), 0, 0, 10, false, "400 Bad Request: bad span"},
+		{"too large, as the Collector says it", 400, "text/plain", "http: request body too large", 0, 0, 0, true,
+			"request body too large"},
+		{"bad request", 400, protobuf, encode(&statuspb.Status{Code: 3, Message: "bad span"}), 0, 0, 10, false,
+			"400 Bad Request: bad span"},
 		{"bad request, garbage", 400, protobuf, "\xff\xff", 0, 0, 10, false, "400 Bad Request"},
 		{"not found", 404, "text/html", "<html>", 0, 0, 10, false, "404 Not Found"},
 		{"timeout is not retryable", 408, "", "", 0, 0, 10, false, "408 Request Timeout"},
 		{"server error is not retryable", 500, "", "boom", 0, 0, 10, false, "500 Internal Server Error: boom"},
-		{"an echo of the header", 401, "", "no user for Bearer s3cr3t-token, s3cr3t-token!", 0, 0, 10, false, "401 Unauthorized: no user for <redacted>, <redacted>!"},
-		{"a long, multi-line message", 400, "", "a\nb\x00" + strings.Repeat("é", 1000), 0, 0, 10, false, `400 Bad Request: a b\x00é`},
+		{"an echo of the header", 401, "", "no user for Bearer s3cr3t-token, s3cr3t-token!", 0, 0, 10, false,
+			"401 Unauthorized: no user for <redacted>, <redacted>!"},
+		{"a long, multi-line message", 400, "", "a\nb\x00" + strings.Repeat("é", 1000), 0, 0, 10, false,
+			`400 Bad Request: a b\x00é`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			attempts := 0
@@ -161,8 +173,7 @@ func TestHTTPWithoutOutcomeIsLeftAlone(t *testing.T) {
 	require.Equal(t, 503, resp.StatusCode, "not an export: not retried")
 }
 
-// Connection failures are retried with the same body, whatever Go calls
-// temporary.
+// Connection failures are retried with the same body, whatever Go calls temporary.
 func TestHTTPConnectionFailures(t *testing.T) {
 	for name, failure := range map[string]error{
 		"refused": &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED},
@@ -195,13 +206,15 @@ func TestHTTPConnectionFailures(t *testing.T) {
 func TestHTTPMisconfigurationFailsAtOnce(t *testing.T) {
 	for name, failure := range map[string]error{
 		"unknown authority": x509.UnknownAuthorityError{},
-		"wrong host":        &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}, Host: "collector"}},
-		"expired":           x509.CertificateInvalidError{Reason: x509.Expired},
-		"https to http":     errors.New("http: server gave HTTP response to HTTPS client"),
-		"http to grpc":      errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x00\x06"`),
+		"wrong host": &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{},
+			Host: "collector"}},
+		"expired":       x509.CertificateInvalidError{Reason: x509.Expired},
+		"https to http": errors.New("http: server gave HTTP response to HTTPS client"),
+		"http to grpc":  errors.New(`net/http: HTTP/1.x transport connection broken: malformed HTTP response "\x00\x00\x06"`),
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, out, err := post(t.Context(), delivery.Config{}, func(*http.Request) (*http.Response, error) { return nil, failure })
+			_, out, err := post(t.Context(), delivery.Config{},
+				func(*http.Request) (*http.Response, error) { return nil, failure })
 			require.Error(t, err)
 			require.EqualValues(t, 10, out.Failed)
 			require.ErrorContains(t, out.Err, "http://collector:4318/v1/traces: ")
@@ -210,8 +223,7 @@ func TestHTTPMisconfigurationFailsAtOnce(t *testing.T) {
 	}
 }
 
-// The request's context bounds all attempts; a hanging one is bounded by its own
-// time.
+// The request's context bounds all attempts; a hanging one is bounded by its own time.
 func TestHTTPTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
@@ -239,7 +251,8 @@ func TestHTTPDeadlineIsNow(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	out := delivery.Outcome{Items: 10}
-	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, traces, strings.NewReader("x"))
+	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, traces,
+		strings.NewReader("x"))
 	_, err := delivery.New(delivery.Config{}).Transport(roundTrip(func(*http.Request) (*http.Response, error) {
 		t.Error("attempted")
 		return nil, io.EOF
@@ -265,7 +278,8 @@ func TestHTTPRedirects(t *testing.T) {
 		defer pool.CloseIdleConnections()
 		client := http.Client{Transport: endpoint.Transport(pool)}
 		out := delivery.Outcome{Items: 10}
-		req, _ := http.NewRequestWithContext(delivery.WithOutcome(t.Context(), &out), http.MethodPost, origin.URL+"/v1/traces", bytes.NewReader([]byte("0123456789")))
+		req, _ := http.NewRequestWithContext(delivery.WithOutcome(t.Context(), &out), http.MethodPost,
+			origin.URL+"/v1/traces", bytes.NewReader([]byte("0123456789")))
 		resp, err := client.Do(req)
 		if err == nil {
 			_ = resp.Body.Close()
@@ -302,7 +316,8 @@ func (errReader) Read([]byte) (int, error) { return 0, io.ErrUnexpectedEOF }
 
 func TestHTTPUnreadableBody(t *testing.T) {
 	for _, gzip := range []bool{true, false} {
-		req := &http.Request{Method: http.MethodPost, URL: &url.URL{}, Header: http.Header{}, Body: io.NopCloser(errReader{})}
+		req := &http.Request{Method: http.MethodPost, URL: &url.URL{}, Header: http.Header{},
+			Body: io.NopCloser(errReader{})}
 		_, err := delivery.New(delivery.Config{Gzip: gzip}).Transport(roundTrip(nil)).RoundTrip(req)
 		require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	}

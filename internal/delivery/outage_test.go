@@ -37,7 +37,8 @@ func TestOutageLosesNothing(t *testing.T) {
 			s.up()
 		}, func(s *server) {
 			if s.protocol == "grpc" {
-				require.Eventually(s.t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.stop == nil }, 5*time.Second, time.Millisecond)
+				require.Eventually(s.t, func() bool { s.mu.Lock(); defer s.mu.Unlock(); return s.stop == nil },
+					5*time.Second, time.Millisecond)
 				s.up()
 			}
 		}},
@@ -112,8 +113,8 @@ func TestOneWorkerProbes(t *testing.T) {
 		_, err := p.close(20 * time.Second)
 		require.NoError(t, err)
 		failed := len(s.times()) - 8
-		// At most one per worker before the gate shuts, then probes after 100, 200
-		// and 400 ms, each less its jitter.
+		// At most one per worker before the gate shuts, then probes after 100, 200 and 400 ms, each
+		// less its jitter.
 		require.LessOrEqual(t, failed, 8+5)
 		require.Positive(t, failed)
 	})
@@ -179,7 +180,8 @@ func TestShutdownDuringOutage(t *testing.T) {
 		}, "no answer in time (400ms)"},
 		{"unavailable", func(s *server) {
 			s.answer = func(int) fault {
-				return fault{status: http.StatusServiceUnavailable, code: codes.Unavailable, message: "queue is full, key hunter2hunter2"}
+				return fault{status: http.StatusServiceUnavailable, code: codes.Unavailable,
+					message: "queue is full, key hunter2hunter2"}
 			}
 			s.up()
 		}, "queue is full, key <redacted>"},
@@ -189,10 +191,12 @@ func TestShutdownDuringOutage(t *testing.T) {
 			overBoth(t, func(t *testing.T, protocol string) {
 				s := newServer(t, protocol)
 				tt.start(s)
-				p := newPipeline(t, s, delivery.Config{AttemptTimeout: 400 * time.Millisecond}, batch.Config{MaxExportBatchSize: 100, MaxConcurrentExports: 2})
+				p := newPipeline(t, s, delivery.Config{AttemptTimeout: 400 * time.Millisecond},
+					batch.Config{MaxExportBatchSize: 100, MaxConcurrentExports: 2})
 				p.send(500)
 				start := time.Now()
-				stats, err := p.close(3 * time.Second) // more than seven attempts: one of them ends in time on a busy machine, too
+				// more than seven attempts: one of them ends in time on a busy machine, too
+				stats, err := p.close(3 * time.Second)
 				require.Less(t, time.Since(start), 15*time.Second)
 				var loss *batch.LossError
 				require.ErrorAs(t, err, &loss)

@@ -53,7 +53,8 @@ func newPipeline(t *testing.T, s *server, cfg delivery.Config, batchCfg batch.Co
 	require.NoError(t, err)
 	p, err := batch.NewSpanProcessor(batchCfg, exporter)
 	require.NoError(t, err)
-	return &pipeline{SpanProcessor: p, t: t, endpoint: endpoint, provider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p))}
+	return &pipeline{SpanProcessor: p, t: t, endpoint: endpoint,
+		provider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p))}
 }
 
 // send ends n spans.

@@ -12,23 +12,18 @@ import (
 	"golang.org/x/net/proxy"
 )
 
-// ProxySettingError is the error of a connection whose proxy cannot be used. It
-// repeats nothing of the setting, which may hold a password.
-type ProxySettingError struct {
-	Variable string // HTTP_PROXY or HTTPS_PROXY
-	Cause    string
+// proxySettingError is the error of a connection whose proxy cannot be used. It does not repeat the
+// value of the variable, which may contain a password.
+func proxySettingError(variable, cause string) error {
+	return fmt.Errorf("%s cannot be used: %s: %s", variable, cause, WantedProxy)
 }
 
-func (e *ProxySettingError) Error() string {
-	return fmt.Sprintf("%s cannot be used: %s: %s", e.Variable, e.Cause, WantedProxy)
-}
-
-// WantedProxy is how a proxy is written.
+// WantedProxy says what a proxy setting must look like.
 const WantedProxy = "must be http://host:port, https://host:port or socks5://host:port"
 
-// ProxyOf returns the proxy of requests to u, nil for the direct way, as
-// [http.ProxyFromEnvironment] decides. Over gRPC, u is https in any case: it asks for
-// a tunnel.
+// ProxyOf returns the proxy of requests to u, or nil if there is none, as
+// [http.ProxyFromEnvironment] decides. Over gRPC, u is always https, because gRPC asks the proxy
+// for a tunnel.
 func ProxyOf(u *url.URL) (*url.URL, error) {
 	variable := "HTTPS_PROXY"
 	if u.Scheme == "http" {
@@ -37,7 +32,7 @@ func ProxyOf(u *url.URL) (*url.URL, error) {
 	p, err := http.ProxyFromEnvironment(&http.Request{URL: u})
 	switch {
 	case err != nil:
-		return nil, &ProxySettingError{variable, err.Error()} // that the environment is a CGI program's
+		return nil, proxySettingError(variable, err.Error()) // the environment is that of a CGI program
 	case p == nil:
 		return nil, nil
 	}
@@ -45,10 +40,10 @@ func ProxyOf(u *url.URL) (*url.URL, error) {
 	case "http", "https", "socks5", "socks5h":
 		return p, nil
 	}
-	return nil, &ProxySettingError{variable, "its scheme is not one for proxies"}
+	return nil, proxySettingError(variable, "its scheme is not one for proxies")
 }
 
-// socksDialer is a dialer as package proxy wants it.
+// socksDialer is a dialer with the interfaces of package proxy.
 type socksDialer struct{ *dialer }
 
 func (d socksDialer) Dial(network, address string) (net.Conn, error) {
@@ -72,7 +67,7 @@ func (d *dialer) socks(ctx context.Context, p *url.URL, address string) (net.Con
 	}
 	dial, ok := through.(proxy.ContextDialer)
 	if !ok {
-		return nil, errors.New("the SOCKS dialer knows no context")
+		return nil, errors.New("the SOCKS dialer takes no context")
 	}
 	return dial.DialContext(ctx, "tcp", address)
 }

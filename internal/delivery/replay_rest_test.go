@@ -11,6 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
@@ -18,14 +19,15 @@ import (
 func TestSegmentThatCannotBeSentDoesNotStopTheOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDepot(t)
-		require.NoError(t, d.store.Put(spool.Request{Signal: spool.Traces, Items: 1, Plain: 10, Gzip: []byte("no gzip")}))
+		require.NoError(t, d.store.Put(spool.Request{Signal: signal.Traces, Items: 1, Plain: 10,
+			Gzip: []byte("no gzip")}))
 		d.set(gone)
 		for _, name := range []string{"a", "b"} {
 			require.EqualValues(t, 1, d.send(t.Context(), name, 1).Spooled)
 		}
 		d.set(fine)
 		t.Cleanup(d.stop)
-		d.replay = delivery.Replay(d.store, spool.Traces, plainSender(d))
+		d.replay = delivery.Replay(d.store, signal.Traces, plainSender(d))
 		time.Sleep(time.Minute)
 		_, took := d.seen()
 		require.Equal(t, []string{"a", "b"}, took)
@@ -44,9 +46,8 @@ func plainSender(d *depot) delivery.Sender {
 	}
 }
 
-// While the replayer rests, because the endpoint refused its key, live requests may
-// shut the gate and go to disk: then only the replayer can find out that the
-// endpoint is back.
+// While the replayer rests, because the endpoint refused its key, live requests may shut the gate
+// and go to disk: then only the replayer can find out that the endpoint is back.
 func TestReplayerDoesNotRestWhileLiveRequestsGoToDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDepot(t)
@@ -83,11 +84,12 @@ func TestReplayerDoesNotInsistAtItsEnd(t *testing.T) {
 	})
 }
 
-// However long the endpoint is away, the store says that its process lives, and
-// looks at what others have left.
+// However long the endpoint is away, the store says that its process lives, and looks at what
+// others have left.
 func TestReplayerAdoptsDuringAnOutage(t *testing.T) {
 	for name, answer := range map[string]func(string, *http.Request) (*http.Response, error){
-		"down": gone, "wrong key": replying(http.StatusUnauthorized), "throttled": replying(http.StatusTooManyRequests, "Retry-After", "86400"),
+		"down": gone, "wrong key": replying(http.StatusUnauthorized), "throttled": replying(http.StatusTooManyRequests,
+			"Retry-After", "86400"),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -99,10 +101,11 @@ func TestReplayerAdoptsDuringAnOutage(t *testing.T) {
 				time.Sleep(time.Hour)
 				other, err := spool.Open(spool.Config{Dir: filepath.Clean(d.dir), MaxBytes: 1 << 20})
 				require.NoError(t, err)
-				require.NoError(t, other.Put(spool.Request{Signal: spool.Traces, Items: 3, Plain: 100, Gzip: []byte("gzip")}))
+				require.NoError(t, other.Put(spool.Request{Signal: signal.Traces, Items: 3, Plain: 100,
+					Gzip: []byte("gzip")}))
 				other.Close()
 				time.Sleep(2 * time.Minute)
-				require.EqualValues(t, 3, d.store.Snapshot(spool.Traces).Recovered)
+				require.EqualValues(t, 3, d.store.Snapshot(signal.Traces).Recovered)
 			})
 		})
 	}

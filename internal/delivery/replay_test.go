@@ -22,6 +22,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
@@ -100,7 +101,8 @@ func (d *depot) seen() (tries, took []string) {
 // send delivers a live request with n spans of a name.
 func (d *depot) send(ctx context.Context, name string, n int) delivery.Outcome {
 	out := delivery.Outcome{Items: int64(n)}
-	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, "http://c:4318/v1/traces", bytes.NewReader(spansNamed(name, n)))
+	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, "http://c:4318/v1/traces",
+		bytes.NewReader(spansNamed(name, n)))
 	resp, err := d.client.Do(req)
 	if err == nil {
 		_ = resp.Body.Close()
@@ -110,7 +112,8 @@ func (d *depot) send(ctx context.Context, name string, n int) delivery.Outcome {
 
 func (d *depot) start() {
 	d.t.Cleanup(d.stop)
-	d.replay = delivery.Replay(d.store, spool.Traces, delivery.HTTPSender(d.client, "http://c:4318/v1/traces", nil, true))
+	d.replay = delivery.Replay(d.store, signal.Traces,
+		delivery.HTTPSender(d.client, "http://c:4318/v1/traces", nil, true))
 }
 
 // stop lets no goroutine outlive a test that fails.
@@ -130,7 +133,7 @@ func (d *depot) close() spool.Books {
 		d.replay = nil
 	}
 	d.store.Close()
-	b := d.store.Snapshot(spool.Traces)
+	b := d.store.Snapshot(signal.Traces)
 	require.Equal(d.t, b.Recovered+b.Added, b.Held+b.Exported+b.Rejected+b.Failed+b.Full+b.TooLarge+b.Corrupt, "%+v", b)
 	return b
 }
@@ -221,12 +224,14 @@ func TestEveryEndOfARequestIsSpooled(t *testing.T) {
 }
 
 func TestWhatIsRefusedForGoodIsNotSpooled(t *testing.T) {
-	for code, want := range map[int]delivery.Outcome{400: {Failed: 2}, 413: {TooLarge: true}, 422: {Failed: 2}, 500: {Failed: 2}} {
+	for code, want := range map[int]delivery.Outcome{400: {Failed: 2}, 413: {TooLarge: true}, 422: {Failed: 2},
+		500: {Failed: 2}} {
 		synctest.Test(t, func(t *testing.T) {
 			d := newDepot(t)
 			d.set(replying(code))
 			out := d.send(t.Context(), "a", 2)
-			require.Equal(t, []any{want.Failed, want.TooLarge, int64(0)}, []any{out.Failed, out.TooLarge, out.Spooled}, code)
+			require.Equal(t, []any{want.Failed, want.TooLarge, int64(0)}, []any{out.Failed, out.TooLarge, out.Spooled},
+				code)
 			require.Zero(t, d.close().Added)
 		})
 	}
@@ -248,7 +253,7 @@ func TestFullDiskFallsBackToMemory(t *testing.T) {
 		for range 3 {
 			require.EqualValues(t, 2, (<-results).Exported)
 		}
-		require.Positive(t, d.store.Snapshot(spool.Traces).WriteErrors)
+		require.Positive(t, d.store.Snapshot(signal.Traces).WriteErrors)
 
 		d.set(gone)
 		out := d.send(expired(t, 5*time.Second), "b", 2)
@@ -279,7 +284,7 @@ func TestOneBadSegmentDoesNotStopTheOthers(t *testing.T) {
 		time.Sleep(2 * time.Minute)
 		_, took := d.seen()
 		require.Equal(t, []string{"a", "b", "c", "d", "e"}, took)
-		require.EqualValues(t, 1, d.store.Snapshot(spool.Traces).Held)
+		require.EqualValues(t, 1, d.store.Snapshot(signal.Traces).Held)
 		before, _ := d.seen()
 		time.Sleep(time.Hour)
 		after, _ := d.seen()
@@ -290,7 +295,8 @@ func TestOneBadSegmentDoesNotStopTheOthers(t *testing.T) {
 
 func TestWrongKeyDoesNotEmptyTheSpool(t *testing.T) {
 	for name, answer := range map[string]func(string, *http.Request) (*http.Response, error){
-		"401": replying(401), "403": replying(403), "404": replying(404), "redirect": replying(307, "Location", "http://elsewhere/"),
+		"401": replying(401), "403": replying(403), "404": replying(404),
+		"redirect": replying(307, "Location", "http://elsewhere/"),
 		"plain port": func(string, *http.Request) (*http.Response, error) {
 			return nil, fmt.Errorf("http: server gave HTTP response to HTTPS client")
 		},
@@ -306,7 +312,7 @@ func TestWrongKeyDoesNotEmptyTheSpool(t *testing.T) {
 				time.Sleep(time.Hour)
 				tries, _ := d.seen()
 				require.Less(t, len(tries), 25)
-				require.EqualValues(t, 5, d.store.Snapshot(spool.Traces).Held)
+				require.EqualValues(t, 5, d.store.Snapshot(signal.Traces).Held)
 				d.set(fine)
 				time.Sleep(10 * time.Minute)
 				require.EqualValues(t, 5, d.close().Exported)
@@ -321,7 +327,8 @@ func TestAnswersToTheSpoolAreBooked(t *testing.T) {
 		want   spool.Books
 	}{
 		"partial": {func(_ string, r *http.Request) (*http.Response, error) {
-			return response(r, 200, "application/json", `{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}`), nil
+			return response(r, 200, "application/json",
+				`{"partialSuccess":{"rejectedSpans":"3","errorMessage":"too old"}}`), nil
 		}, spool.Books{Exported: 5, Rejected: 3}},
 		"refused": {replying(400), spool.Books{Failed: 8}},
 		"too large as a whole": {func(names string, r *http.Request) (*http.Response, error) {
@@ -382,10 +389,11 @@ func TestReplayDoesNotStarveLiveData(t *testing.T) {
 			})
 		}
 		live.Wait()
-		require.Less(t, time.Since(begin), 1200*time.Millisecond, "1 s is what the server needs for the live ones alone")
-		require.Positive(t, d.store.Snapshot(spool.Traces).Held, "the old ones wait")
+		require.Less(t, time.Since(begin), 1200*time.Millisecond,
+			"1 s is what the server needs for the live ones alone")
+		require.Positive(t, d.store.Snapshot(signal.Traces).Held, "the old ones wait")
 		time.Sleep(2500 * time.Millisecond)
-		require.Zero(t, d.store.Snapshot(spool.Traces).Held, "and then go as fast as they can")
+		require.Zero(t, d.store.Snapshot(signal.Traces).Held, "and then go as fast as they can")
 		require.EqualValues(t, 200, d.close().Exported)
 	})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 func TestBackoffIsJitteredAndBounded(t *testing.T) {
@@ -46,9 +47,11 @@ func TestRetryAfterIsHonoured(t *testing.T) {
 		min, max time.Duration
 	}{
 		{"seconds", func() string { return "7" }, 7 * time.Second, 7 * time.Second},
-		{"date", func() string { return time.Now().Add(7 * time.Second).UTC().Format(http.TimeFormat) }, 6 * time.Second, 7 * time.Second},
+		{"date", func() string { return time.Now().Add(7 * time.Second).UTC().Format(http.TimeFormat) },
+			6 * time.Second, 7 * time.Second},
 		{"less than our own patience", func() string { return "0" }, 50 * time.Millisecond, 100 * time.Millisecond},
-		{"past", func() string { return time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat) }, 50 * time.Millisecond, 100 * time.Millisecond},
+		{"past", func() string { return time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat) },
+			50 * time.Millisecond, 100 * time.Millisecond},
 		{"a day", func() string { return "86400" }, 5 * time.Minute, 5 * time.Minute},
 		{"garbage", func() string { return "soon" }, 50 * time.Millisecond, 100 * time.Millisecond},
 	} {
@@ -136,19 +139,19 @@ func TestUpAndDownAreReported(t *testing.T) {
 		var mu sync.Mutex
 		var events []event
 		s := newSite(delivery.Config{
-			OnDown: func(signal string, cause error) {
+			OnDown: func(of signal.Signal, cause error) {
 				mu.Lock()
 				defer mu.Unlock()
-				events = append(events, event{signal, cause.Error(), 0})
+				events = append(events, event{of.String(), cause.Error(), 0})
 			},
-			OnUp: func(signal string, after time.Duration, refusal error) {
+			OnUp: func(of signal.Signal, after time.Duration, refusal error) {
 				mu.Lock()
 				defer mu.Unlock()
 				what := "up"
 				if refusal != nil {
 					what = refusal.Error()
 				}
-				events = append(events, event{signal, what, after})
+				events = append(events, event{of.String(), what, after})
 			},
 		})
 		s.set(ok)

@@ -13,35 +13,21 @@ import (
 	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
-// Sender sends a request from the spool as the exporter of its signal would, with
-// the headers of today: through a client or connection that is under an [Endpoint].
-// Whatever process has spooled it, over whichever protocol, the body is the same.
+// Sender sends a request from the spool as the exporter of its signal would, with today's headers,
+// through a client or connection of an [Endpoint]. The body is the same for all protocols and
+// processes.
 type Sender func(context.Context, spool.Request) error
 
-// HTTPSender sends to url through client. The request's body goes out as it is on
-// disk if compress is set.
+// HTTPSender sends to url through client. If compress is set, the body is sent as it is on disk.
 func HTTPSender(client *http.Client, url string, headers map[string]string, compress bool) Sender {
 	return func(ctx context.Context, r spool.Request) error {
-		body := r.Gzip
-		if !compress {
-			var err error
-			if body, err = r.Body(); err != nil {
-				return err
-			}
-		}
-		req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+		req, err := httpRequest(ctx, url, headers, r, compress)
 		if err != nil {
 			return err
-		}
-		for name, value := range headers {
-			req.Header.Set(name, value)
-		}
-		req.Header.Set("Content-Type", "application/x-protobuf")
-		if compress {
-			req.Header.Set("Content-Encoding", "gzip")
 		}
 		resp, err := client.Do(req)
 		if err != nil {
@@ -50,6 +36,29 @@ func HTTPSender(client *http.Client, url string, headers map[string]string, comp
 		_, err = io.Copy(io.Discard, resp.Body)
 		return closed(resp.Body, err)
 	}
+}
+
+func httpRequest(ctx context.Context, url string, headers map[string]string, r spool.Request,
+	compress bool) (*http.Request, error) {
+	body := r.Gzip
+	if !compress {
+		var err error
+		if body, err = r.Body(); err != nil {
+			return nil, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	for name, value := range headers {
+		req.Header.Set(name, value)
+	}
+	req.Header.Set("Content-Type", "application/x-protobuf")
+	if compress {
+		req.Header.Set("Content-Encoding", "gzip")
+	}
+	return req, nil
 }
 
 func closed(body io.Closer, err error) error {
@@ -73,11 +82,11 @@ func GRPCSender(conn *grpc.ClientConn, headers map[string]string) Sender {
 }
 
 // serviceOf returns the method that takes a signal's requests, and its answer.
-func serviceOf(s spool.Signal) (method string, resp proto.Message) {
+func serviceOf(s signal.Signal) (method string, resp proto.Message) {
 	switch s {
-	case spool.Metrics:
+	case signal.Metrics:
 		return export(colmetricspb.MetricsService_ServiceDesc), &colmetricspb.ExportMetricsServiceResponse{}
-	case spool.Logs:
+	case signal.Logs:
 		return export(collogspb.LogsService_ServiceDesc), &collogspb.ExportLogsServiceResponse{}
 	default:
 		return export(coltracepb.TraceService_ServiceDesc), &coltracepb.ExportTraceServiceResponse{}

@@ -30,7 +30,7 @@ import (
 
 func TestMain(m *testing.M) {
 	// The tests against real servers wait rather than work.
-	_ = flag.Set("test.parallel", "6")
+	_ = flag.Set("test.parallel", "16")
 	goleak.VerifyTestMain(m)
 }
 
@@ -45,8 +45,8 @@ type fault struct {
 	cut        bool          // closes the connection instead of answering
 }
 
-// server is a trace collector on loopback that speaks one of the two protocols
-// and can be stopped and started on its port.
+// server is a trace collector on loopback that speaks one of the two protocols and can be stopped
+// and started on its port.
 type server struct {
 	t        *testing.T
 	protocol string
@@ -232,7 +232,8 @@ type grpcService struct {
 	server *server
 }
 
-func (g grpcService) Export(ctx context.Context, req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+func (g grpcService) Export(ctx context.Context,
+	req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
 	f := g.server.take()
 	if f.cut {
 		go g.server.down()

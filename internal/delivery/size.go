@@ -9,26 +9,28 @@ import (
 )
 
 const (
-	// maxRequest is the most bytes of a request before compression, the default of the official exporters: more would be
-	// refused by any collector, after it had cost several times its size in memory here.
+	// maxRequest is the most bytes of a request before compression, the default of the official
+	// exporters. Any collector would refuse more, after it had cost several times its size in
+	// memory here.
 	maxRequest = 64 << 20
-	// forgetAfter is how long a size that was refused is remembered: after that time twice as much is tried. One request
-	// in ten minutes is what it costs to notice that a server's limit was raised.
+	// forgetAfter is how long a size that was refused is remembered. Then twice the size is tried.
+	// It costs one request in ten minutes to notice that a server's limit was raised.
 	forgetAfter = 10 * time.Minute
-	// singlesInARow is how many requests of one item are refused for their size, one after the other, before nothing more
-	// is sent for a while: a server that refuses each of them refuses everything, and is asked again after tooLargeRest.
+	// singlesInARow is how many requests of one item are refused for their size, one after the
+	// other, before nothing more is sent for a while: a server that refuses each of them refuses
+	// everything, and is asked again after tooLargeRest.
 	singlesInARow = 16
 	tooLargeRest  = time.Minute
 )
 
-// sizes learns how large requests to one place may be, from what it takes and what it refuses as too large (413). Sizes
-// are those before compression: collectors limit what they have to decode. The zero value has learned nothing. It is
-// safe for concurrent use.
+// sizes learns how large requests to one URL or method may be, from what is accepted and what is
+// refused as too large (413). Sizes are those before compression: collectors limit what they have
+// to decode. The zero value has learned nothing. It is safe for concurrent use.
 type sizes struct {
 	mu        sync.Mutex
 	refused   int64     // the smallest size that was refused, in bytes; 0 if none was
 	refusedAt time.Time // when one was last refused
-	taken     int64     // the largest size that was taken since and is below refused; 0 if none was
+	accepted  int64     // the largest size below refused that was accepted since; 0 if none was
 	singles   int       // requests of one item that were refused in a row
 	rest      time.Time // nothing is sent before
 	cause     error     // of the last refusal
@@ -36,16 +38,16 @@ type sizes struct {
 	changed   chan struct{}
 }
 
-// turn is the leave to send a request of a size.
+// turn is the permission to send a request of a size.
 type turn struct {
 	sizes       *sizes
 	size, items int64
 	seeks       bool
 }
 
-// enter returns the leave to send a request, or the reply that it would get. Requests that may or may not fit are sent
-// one at a time, so that each learns from the one before it. items is 0 if their number is not known: such a request is
-// sent whatever its size.
+// enter returns the permission to send a request, or the reply that it would get. Requests that may
+// or may not fit are sent one at a time, so that each learns from the one before it. items is 0 if
+// their number is not known: such a request is sent whatever its size.
 func (s *sizes) enter(ctx context.Context, size, items int64) (*turn, reply) {
 	for {
 		s.mu.Lock()
@@ -69,7 +71,7 @@ func (s *sizes) enter(ctx context.Context, size, items int64) (*turn, reply) {
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return nil, reply{verdict: retry, local: true, err: errNoAnswer}
+			return nil, reply{verdict: retry, notSent: true, err: errCutShort}
 		}
 	}
 }
@@ -80,15 +82,18 @@ func (s *sizes) known(size, items int64, now time.Time) (reply, bool) {
 	case items == 0:
 		return reply{}, false
 	case size > maxRequest:
-		return reply{verdict: tooLarge, local: true, fits: fits(items, size, maxRequest),
-			err: fmt.Errorf("a request of %d bytes is larger than the %d that this library sends", size, maxRequest)}, true
+		return reply{verdict: tooLarge, notSent: true, fits: fits(items, size, maxRequest),
+				err: fmt.Errorf("a request of %d bytes is larger than the %d that this library sends", size,
+					maxRequest)},
+			true
 	case now.Before(s.rest):
-		return reply{verdict: refused, local: true, rejected: math.MaxInt64,
-			err: fmt.Errorf("%w: %d requests of one item were refused in a row, so nothing is sent for a minute", s.cause, singlesInARow)}, true
+		return reply{verdict: refused, notSent: true, rejected: math.MaxInt64,
+			err: fmt.Errorf("%w: %d requests of one item were refused in a row, so nothing is sent for a minute",
+				s.cause, singlesInARow)}, true
 	}
-	// What cannot be split is sent: to know that it does not fit would not help it.
+	// What cannot be split is sent, because it has no other chance.
 	if s.refused > 0 && items > 1 && size >= s.limit(now) {
-		return reply{verdict: tooLarge, local: true, fits: fits(items, size, s.target()), err: s.cause}, true
+		return reply{verdict: tooLarge, notSent: true, fits: fits(items, size, s.target()), err: s.cause}, true
 	}
 	return reply{}, false
 }
@@ -96,16 +101,17 @@ func (s *sizes) known(size, items int64, now time.Time) (reply, bool) {
 // seeks reports whether a request finds out what fits. The caller holds the lock.
 func (s *sizes) seeks(size, items int64) bool {
 	switch {
-	case s.refused == 0 || size <= s.taken:
+	case s.refused == 0 || size <= s.accepted:
 		return false
 	case size >= s.refused: // one item is sent in any case, and shows nothing new
-		return items > 1 || s.taken == 0
+		return items > 1 || s.accepted == 0
 	}
 	return !s.settled()
 }
 
-// settled reports whether at most an eighth lies between what was taken and what was refused. The caller holds the lock.
-func (s *sizes) settled() bool { return s.refused-s.taken <= s.taken/8 }
+// settled reports whether at most an eighth lies between what was accepted and what was refused.
+// The caller holds the lock.
+func (s *sizes) settled() bool { return s.refused-s.accepted <= s.accepted/8 }
 
 // limit is the size from which on requests are not worth sending. The caller holds the lock.
 func (s *sizes) limit(now time.Time) int64 {
@@ -113,13 +119,13 @@ func (s *sizes) limit(now time.Time) int64 {
 	return min(s.refused<<doublings, 2*maxRequest)
 }
 
-// target is the size that parts should have: half-way between what was taken and what was refused, until an eighth is all
-// that is between them. The caller holds the lock.
+// target is the size that parts should have: half-way between what was accepted and what was
+// refused, until at most an eighth lies between them. The caller holds the lock.
 func (s *sizes) target() int64 {
 	if s.settled() {
-		return s.taken
+		return s.accepted
 	}
-	return s.taken + (s.refused-s.taken)/2
+	return s.accepted + (s.refused-s.accepted)/2
 }
 
 // fits returns how many of the items of a request fit into a target size, at least 1.
@@ -127,7 +133,7 @@ func fits(items, size, target int64) int64 {
 	return max(int64(float64(items)*(float64(target)/float64(size))), 1)
 }
 
-// leave gives the turn to the next one.
+// leave lets the next request enter.
 func (t *turn) leave() {
 	if t.seeks {
 		t.sizes.mu.Lock()
@@ -137,19 +143,19 @@ func (t *turn) leave() {
 	}
 }
 
-// learn tells what became of the request, and returns that with what fits.
+// learn learns from the reply to the request, and returns it with how many items fit.
 func (t *turn) learn(r reply) reply {
 	s := t.sizes
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
 	case t.items == 0:
-	case r.verdict == taken:
+	case r.verdict == accepted:
 		s.singles = 0
 		if s.refused > 0 && t.size >= s.refused {
-			s.refused = 0 // the server takes more than it did
+			s.refused = 0 // the server accepts more than before
 		}
-		s.taken = max(s.taken, t.size)
+		s.accepted = max(s.accepted, t.size)
 	case r.verdict == tooLarge:
 		s.refuse(t, r, time.Now())
 		r.fits = fits(t.items, t.size, s.target())
@@ -163,14 +169,14 @@ func (s *sizes) refuse(t *turn, r reply, now time.Time) {
 	if s.refused == 0 || t.size < s.refused {
 		s.refused = t.size
 	}
-	if t.size <= s.taken {
-		s.taken = 0 // the server takes less than it did
+	if t.size <= s.accepted {
+		s.accepted = 0 // the server accepts less than before
 	}
 	if t.items > 1 {
 		return
 	}
 	if s.singles++; s.singles >= singlesInARow {
-		s.refused, s.taken, s.singles, s.rest = 0, 0, 0, now.Add(tooLargeRest)
+		s.refused, s.accepted, s.singles, s.rest = 0, 0, 0, now.Add(tooLargeRest)
 	}
 }
 

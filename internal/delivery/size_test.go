@@ -22,7 +22,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/delivery"
 )
 
-// scale is an HTTP server inside a bubble of virtual time that takes requests up to a size, in bytes.
+// scale is an HTTP server inside a bubble of virtual time that takes requests up to a size, in
+// bytes.
 type scale struct {
 	mu       sync.Mutex
 	limit    int64
@@ -58,8 +59,10 @@ func newScale(t *testing.T, limit int64, batchCfg batch.Config) (*scale, *pipeli
 	t.Helper()
 	s := &scale{limit: limit}
 	client := &http.Client{Transport: delivery.New(delivery.Config{}).Transport(s)}
-	exporter, err := otlptrace.New(t.Context(), otlptracehttp.NewClient(otlptracehttp.WithEndpointURL("http://c:4318/v1/traces"),
-		otlptracehttp.WithHTTPClient(client), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}), otlptracehttp.WithMaxRequestSize(0)))
+	exporter, err := otlptrace.New(t.Context(),
+		otlptracehttp.NewClient(otlptracehttp.WithEndpointURL("http://c:4318/v1/traces"),
+			otlptracehttp.WithHTTPClient(client), otlptracehttp.WithRetry(otlptracehttp.RetryConfig{}),
+			otlptracehttp.WithMaxRequestSize(0)))
 	require.NoError(t, err)
 	p, err := batch.NewSpanProcessor(batchCfg, exporter)
 	require.NoError(t, err)
@@ -77,7 +80,8 @@ func TestSizeIsLearnedAndForgottenSlowly(t *testing.T) {
 		s, p := newScale(t, 20_000, batch.Config{MaxExportBatchSize: 1000, MaxQueueSize: 100_000})
 		p.flush(8000)
 		_, refused := s.set(20_000)
-		require.Less(t, refused, 8+12, "each batch that is under way at the beginning finds out, and one of them what fits")
+		require.Less(t, refused, 8+12,
+			"each batch that is under way at the beginning finds out, and one of them what fits")
 
 		p.flush(20_000)
 		requests, refused := s.set(20_000)
@@ -129,7 +133,8 @@ func TestServerThatTakesNoSizeIsLeftAloneForAMinute(t *testing.T) {
 		stats := p.Snapshot()
 		require.EqualValues(t, 16, stats.Dropped.TooLarge)
 		require.EqualValues(t, 4096-16, stats.Rejected)
-		require.ErrorContains(t, stats.LastError, "413 Request Entity Too Large: 16 requests of one item were refused in a row")
+		require.ErrorContains(t, stats.LastError,
+			"413 Request Entity Too Large: 16 requests of one item were refused in a row")
 
 		time.Sleep(50 * time.Second)
 		p.flush(4096)
@@ -143,13 +148,15 @@ func TestServerThatTakesNoSizeIsLeftAloneForAMinute(t *testing.T) {
 	})
 }
 
-// The same over both protocols against real servers, with as many exports in flight as there may be.
+// The same over both protocols against real servers, with as many exports in flight as there may
+// be.
 func TestServerThatTakesNoSize(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, protocol string) {
 		s := newServer(t, protocol)
 		s.answer = func(int) fault {
-			return fault{status: http.StatusRequestEntityTooLarge, code: codes.ResourceExhausted, message: "grpc: received message larger than max (9 vs. 1)"}
+			return fault{status: http.StatusRequestEntityTooLarge, code: codes.ResourceExhausted,
+				message: "grpc: received message larger than max (9 vs. 1)"}
 		}
 		s.up()
 		p := newPipeline(t, s, delivery.Config{Gzip: true}, batch.Config{MaxExportBatchSize: 512})
@@ -162,7 +169,8 @@ func TestServerThatTakesNoSize(t *testing.T) {
 	})
 }
 
-// With a spool the rest waits for the minute on disk, and there it does not cost a request for each item either.
+// With a spool the rest waits for the minute on disk, and there it does not cost a request for each
+// item either.
 func TestServerThatTakesNoSizeAndASpool(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDepot(t)
@@ -187,7 +195,8 @@ func TestOwnLimitIsOneOfSize(t *testing.T) {
 	huge := strings.Repeat("x", 64<<20+1)
 	for name, items := range map[string]int64{"several": 3, "one": 1} {
 		out := delivery.Outcome{Items: items}
-		req, _ := http.NewRequestWithContext(delivery.WithOutcome(t.Context(), &out), http.MethodPost, traces, strings.NewReader(huge))
+		req, _ := http.NewRequestWithContext(delivery.WithOutcome(t.Context(), &out), http.MethodPost, traces,
+			strings.NewReader(huge))
 		_, err := delivery.New(delivery.Config{}).Transport(roundTrip(func(*http.Request) (*http.Response, error) {
 			t.Error("sent")
 			return nil, io.EOF
@@ -211,7 +220,8 @@ func TestWhatIsTooLargeForTheSpoolIsSplit(t *testing.T) {
 		} {
 			for items, tooLarge := range map[int64]bool{2: true, 1: false} {
 				out := delivery.Outcome{Items: items}
-				req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, "http://c:4318/v1/traces", bytes.NewReader(noise))
+				req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost,
+					"http://c:4318/v1/traces", bytes.NewReader(noise))
 				_, err := d.client.Do(req)
 				require.Error(t, err, name)
 				require.Equal(t, tooLarge, out.TooLarge, name)

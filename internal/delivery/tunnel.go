@@ -14,9 +14,9 @@ import (
 	"time"
 )
 
-// dialGRPC connects to an address, through the proxy that the environment names for it. gRPC's own way through a proxy
-// has no end: one that does not answer CONNECT keeps the connection from ever being tried again, and the body of one
-// that refuses is read whole.
+// dialGRPC connects to an address, through the proxy that the environment names for it. gRPC's own
+// code for proxies has no bounds: a proxy that does not answer CONNECT keeps the connection from
+// ever being tried again, and the whole body of a refusal is read.
 func (d *dialer) dialGRPC(ctx context.Context, address string) (net.Conn, error) {
 	proxy, err := ProxyOf(&url.URL{Scheme: "https", Host: address})
 	switch {
@@ -39,7 +39,7 @@ func (d *dialer) dialGRPC(ctx context.Context, address string) (net.Conn, error)
 		secured := tls.Client(conn, &tls.Config{ServerName: proxy.Hostname(), MinVersion: tls.VersionTLS12})
 		if err := secured.HandshakeContext(ctx); err != nil {
 			_ = conn.Close()
-			return nil, fmt.Errorf("proxyconnect tcp: %w", err) // net/http's words
+			return nil, fmt.Errorf("proxyconnect tcp: %w", err) // as net/http puts it
 		}
 		conn = secured
 	}
@@ -50,14 +50,17 @@ func (d *dialer) dialGRPC(ctx context.Context, address string) (net.Conn, error)
 	return tunnel, err
 }
 
-// through asks the proxy at the other end of conn for a tunnel to an address, within the time of ctx.
+// through asks the proxy at the other end of conn for a tunnel to an address, within the time of
+// ctx.
 func through(ctx context.Context, conn net.Conn, user *url.Userinfo, address string) (net.Conn, error) {
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	defer stop()
-	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: address}, Header: http.Header{"User-Agent": {"grpc-go"}}}
+	req := &http.Request{Method: http.MethodConnect, URL: &url.URL{Host: address},
+		Header: http.Header{"User-Agent": {"grpc-go"}}}
 	if user != nil {
 		password, _ := user.Password()
-		req.Header.Set("Proxy-Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
+		req.Header.Set("Proxy-Authorization",
+			"Basic "+base64.StdEncoding.EncodeToString([]byte(user.Username()+":"+password)))
 	}
 	if err := req.Write(conn); err != nil {
 		return nil, fmt.Errorf("failed to write the HTTP request: %w", err)
@@ -69,17 +72,19 @@ func through(ctx context.Context, conn net.Conn, user *url.Userinfo, address str
 		return nil, fmt.Errorf("reading server HTTP response: %w", err)
 	}
 	if resp.StatusCode != http.StatusOK {
-		// gRPC's words, which is all that it keeps of an error.
-		return nil, fmt.Errorf("failed to do connect handshake, response: %q", fmt.Sprintf("%s %d %s", resp.Proto, resp.StatusCode, http.StatusText(resp.StatusCode)))
+		// gRPC keeps only the text of an error, so this is gRPC's own text.
+		return nil, fmt.Errorf("failed to do connect handshake, response: %q",
+			fmt.Sprintf("%s %d %s", resp.Proto, resp.StatusCode, http.StatusText(resp.StatusCode)))
 	}
 	head.N = math.MaxInt64
-	return tunnelled{conn, from}, nil
+	return tunneled{conn, from}, nil
 }
 
-// tunnelled is a connection of which a reader may hold a part: over plaintext the collector speaks first.
-type tunnelled struct {
+// tunneled is a connection of which a reader may hold the first bytes: without TLS the collector
+// writes first.
+type tunneled struct {
 	net.Conn
 	from io.Reader
 }
 
-func (t tunnelled) Read(p []byte) (int, error) { return t.from.Read(p) }
+func (t tunneled) Read(p []byte) (int, error) { return t.from.Read(p) }

@@ -5,6 +5,7 @@ import (
 	"compress/gzip"
 	"context"
 	"errors"
+	"runtime"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -13,6 +14,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
@@ -45,7 +47,7 @@ func (s *shelf) send(t *testing.T) error {
 
 // held is a request of n data points that takes that many bytes.
 func held(n int64, bytes int) *spool.Request {
-	return &spool.Request{Signal: spool.Metrics, Items: n, Gzip: make([]byte, bytes)}
+	return &spool.Request{Signal: signal.Metrics, Items: n, Gzip: make([]byte, bytes)}
 }
 
 func late(_ spool.Request, out *delivery.Outcome) {
@@ -90,8 +92,8 @@ func TestBoundOfUnsent(t *testing.T) {
 	require.Zero(t, s.Items())
 }
 
-// A request that runs out of time again and again, although the endpoint takes what
-// it is asked to take, does not keep the others for ever.
+// A request that runs out of time again and again, although the endpoint takes what it is asked to
+// take, does not keep the others for ever.
 func TestUnsentThatAlwaysFailsIsGivenUp(t *testing.T) {
 	s := newShelf(100)
 	s.Add(held(1, 1))
@@ -127,7 +129,7 @@ func TestUnsentThatIsTooLargeIsHalved(t *testing.T) {
 	_, err = zw.Write(body)
 	require.NoError(t, errors.Join(err, zw.Close()))
 	s := newShelf(1 << 20)
-	s.Add(&spool.Request{Signal: spool.Metrics, Items: 4, Plain: int64(len(body)), Gzip: packed.Bytes()})
+	s.Add(&spool.Request{Signal: signal.Metrics, Items: 4, Plain: int64(len(body)), Gzip: packed.Bytes()})
 	s.answer = func(r spool.Request, out *delivery.Outcome) {
 		if out.TooLarge = r.Items > 2; !out.TooLarge {
 			out.Exported = out.Items
@@ -141,4 +143,25 @@ func TestUnsentThatIsTooLargeIsHalved(t *testing.T) {
 	require.NoError(t, s.send(t))
 	require.True(t, s.settled[2].TooLarge)
 	require.Zero(t, s.Items())
+}
+
+// Each request that is added while Close runs is counted as dropped exactly once.
+func TestCloseCountsWhatIsAddedMeanwhile(t *testing.T) {
+	const requests = 200
+	for range 3_000 {
+		u := delivery.NewUnsent(nil, 1<<20)
+		added := make(chan int64)
+		go func() {
+			var dropped int64
+			for range requests {
+				dropped += u.Add(held(1, 1))
+			}
+			added <- dropped
+		}()
+		for u.Items() < 3 {
+			runtime.Gosched()
+		}
+		dropped := u.Close()
+		require.Equal(t, int64(requests), dropped+<-added)
+	}
 }

@@ -46,7 +46,8 @@ func (w *walk) answerHTTP(conn net.Conn, spans []string) bool {
 		silent(conn)
 	case 2:
 		w.note(spans, w.misplaced)
-		_, _ = io.WriteString(conn, pick(w, "SSH-2.0-x\r\n\r\n", "HTTP/1.1 99 x\r\n\r\n", "HTTP/x 200 x\r\n\r\n", "\x00\x00\x04\x08\r\n\r\n", "\r\n\r\n"))
+		_, _ = io.WriteString(conn, pick(w, "SSH-2.0-x\r\n\r\n", "HTTP/1.1 99 x\r\n\r\n", "HTTP/x 200 x\r\n\r\n",
+			"\x00\x00\x04\x08\r\n\r\n", "\r\n\r\n"))
 	case 3:
 		once(upgrade)(conn)
 		silent(conn)
@@ -62,27 +63,32 @@ func (w *walk) answerHTTP(conn net.Conn, spans []string) bool {
 	return false
 }
 
-// compose answers with a status, a reason, headers, a body and a framing that need not fit together.
+// compose answers with a status, a reason, headers, a body and a framing that need not fit
+// together.
 func (w *walk) compose(conn net.Conn, spans []string) bool {
 	time.Sleep(pick(w, 0, 0, 0, 50*time.Millisecond, 500*time.Millisecond))
-	code := pick(w, 200, 200, 202, 206, 299, 300, 301, 302, 307, 308, 400, 400, 401, 403, 404, 405, 407, 408, 413, 413, 415, 418, 422, 429, 429,
-		500, 501, 502, 503, 503, 504, 505, 511, 599, 999)
-	media := pick(w, "", "application/x-protobuf", "application/x-protobuf", "application/json", "text/html", "text/plain", ";;;")
+	code := pick(w, 200, 200, 202, 206, 299, 300, 301, 302, 307, 308, 400, 400, 401, 403, 404, 405, 407, 408, 413, 413,
+		415, 418, 422, 429, 429, 500, 501, 502, 503, 503, 504, 505, 511, 599, 999)
+	media := pick(w, "", "application/x-protobuf", "application/x-protobuf", "application/json", "text/html",
+		"text/plain", ";;;")
 	partial := encode(&coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{
 		RejectedSpans: int64(w.upTo(60) - 5), ErrorMessage: "too old"}})
-	body := pick(w, "", "no", "request body too large", partial, `{"partialSuccess":{"rejectedSpans":"3"}}`, "<html>no</html>", "\x0a\xff\xff",
-		strings.Repeat("x", 2<<20))
+	body := pick(w, "", "no", "request body too large", partial, `{"partialSuccess":{"rejectedSpans":"3"}}`,
+		"<html>no</html>", "\x0a\xff\xff", strings.Repeat("x", 2<<20))
 
-	head := fmt.Sprintf("HTTP/1.1 %d%s\r\n", code, pick(w, " OK", "", " ", " \x1b[31mno", " "+strings.Repeat("x", 9000)))
+	head := fmt.Sprintf("HTTP/1.1 %d%s\r\n", code,
+		pick(w, " OK", "", " ", " \x1b[31mno", " "+strings.Repeat("x", 9000)))
 	for _, name := range []string{"Retry-After", "Location", "Content-Encoding", "X-Large"} {
 		if !w.one(4) {
 			continue
 		}
 		switch name {
 		case "Retry-After":
-			head += "Retry-After: " + pick(w, "0", "1", "3", "-1", "soon", "99999999999999999999", time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)) + "\r\n"
+			head += "Retry-After: " + pick(w, "0", "1", "3", "-1", "soon", "99999999999999999999",
+				time.Now().Add(time.Hour).UTC().Format(http.TimeFormat)) + "\r\n"
 		case "Location":
-			head += "Location: " + pick(w, "http://collector:4318/v1/traces", "/elsewhere", "::", "https://other/") + "\r\n"
+			head += "Location: " + pick(w, "http://collector:4318/v1/traces", "/elsewhere", "::", "https://other/") +
+				"\r\n"
 		case "Content-Encoding":
 			head += "Content-Encoding: " + pick(w, "gzip", "br") + "\r\n"
 		case "X-Large":
@@ -152,7 +158,8 @@ type walkService struct {
 	walk *walk
 }
 
-func (s walkService) Export(ctx context.Context, req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
+func (s walkService) Export(ctx context.Context,
+	req *coltracepb.ExportTraceServiceRequest) (*coltracepb.ExportTraceServiceResponse, error) {
 	w, spans := s.walk, spanIDs(req)
 	if w.isWell() || w.one(4) {
 		w.note(spans, w.took)
@@ -168,7 +175,8 @@ func (s walkService) Export(ctx context.Context, req *coltracepb.ExportTraceServ
 	case 2:
 		w.note(spans, w.took, w.refused)
 		return &coltracepb.ExportTraceServiceResponse{PartialSuccess: &coltracepb.ExportTracePartialSuccess{
-			RejectedSpans: int64(w.upTo(60) - 5), ErrorMessage: pick(w, "", "too old", "\x1b[31mno", strings.Repeat("x", 3<<20)),
+			RejectedSpans: int64(w.upTo(60) - 5), ErrorMessage: pick(w, "", "too old", "\x1b[31mno",
+				strings.Repeat("x", 3<<20)),
 		}}, nil
 	}
 	return nil, w.refusal(spans)
@@ -179,14 +187,16 @@ func (w *walk) refusal(spans []string) error {
 	time.Sleep(pick(w, 0, 0, 0, 50*time.Millisecond, 500*time.Millisecond))
 	code := codes.Code(1 + w.upTo(15))
 	oversize := code == codes.ResourceExhausted && w.one(2)
-	message := pick(w, "", "no", "\x1b[31mno", "stream terminated by RST_STREAM with error code: INTERNAL_ERROR", strings.Repeat("x", delivery64K))
+	message := pick(w, "", "no", "\x1b[31mno", "stream terminated by RST_STREAM with error code: INTERNAL_ERROR",
+		strings.Repeat("x", delivery64K))
 	if oversize {
 		message = "grpc: received message larger than max (9 vs. 1)"
 	}
 	st := status.New(code, message)
 	asks := w.one(3)
 	if asks {
-		st, _ = st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(pick(w, 0, time.Second, 3*time.Second, -time.Second, 1000*time.Hour))})
+		st, _ = st.WithDetails(&errdetails.RetryInfo{RetryDelay: durationpb.New(pick(w, 0, time.Second, 3*time.Second,
+			-time.Second, 1000*time.Hour))})
 	}
 	switch code {
 	case codes.Canceled, codes.DeadlineExceeded, codes.Aborted, codes.OutOfRange, codes.Unavailable, codes.DataLoss:
@@ -214,7 +224,8 @@ func (u unfriendly) Accept() (net.Conn, error) {
 		if err != nil || u.walk.isWell() || !u.walk.one(4) {
 			return conn, err
 		}
-		bad := pick(u.walk, once(""), once("HTTP/1.1 400 Bad Request\r\n\r\n"), silent, endless("", "x", time.Millisecond))
+		bad := pick(u.walk, once(""), once("HTTP/1.1 400 Bad Request\r\n\r\n"), silent,
+			endless("", "x", time.Millisecond))
 		go func() {
 			defer conn.Close()
 			go silent(conn)

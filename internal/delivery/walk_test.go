@@ -32,12 +32,14 @@ import (
 
 	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
-// A walk sends spans to a server whose every answer is drawn at random, over the real clients and a network in memory, in
-// virtual time. Whatever the answers are: the books balance, no goroutine is left (the end of the bubble), Shutdown keeps
-// its budget, and what the server neither took nor refused arrives once it is well again.
+// A walk sends spans to a server whose every answer is drawn at random, over the real clients and a
+// network in memory, in virtual time. Whatever the answers are: the books balance, no goroutine is
+// left (the end of the bubble), Shutdown keeps its budget, and what the server neither took nor
+// refused arrives once it is well again.
 var (
 	walks    = flag.Int("walks", 100, "how many random walks")
 	walkSeed = flag.Int("walk.seed", -1, "the one walk to take, as a failure names it")
@@ -81,7 +83,8 @@ type walk struct {
 	mu   sync.Mutex
 	rand *rand.Rand
 	well bool
-	// By span: the server says that it took it; it refused what was sent, or itself or the credential is wrong.
+	// By span: the server says that it took it; it refused what was sent, or itself or the
+	// credential is wrong.
 	took, refused, misplaced map[string]bool
 
 	network pipeNetwork
@@ -92,7 +95,8 @@ type walk struct {
 }
 
 func newWalk(t *testing.T, seed int) *walk {
-	w := &walk{t: t, rand: rand.New(rand.NewPCG(uint64(seed), 1)), took: map[string]bool{}, refused: map[string]bool{}, misplaced: map[string]bool{}}
+	w := &walk{t: t, rand: rand.New(rand.NewPCG(uint64(seed), 1)), took: map[string]bool{}, refused: map[string]bool{},
+		misplaced: map[string]bool{}}
 	w.network = pipeNetwork{incoming: make(chan net.Conn), closed: make(chan struct{})}
 	cfg := delivery.Config{AttemptTimeout: 300 * time.Millisecond, Gzip: w.one(2)}
 	if w.one(3) {
@@ -122,9 +126,10 @@ func newWalk(t *testing.T, seed int) *walk {
 		},
 	}, exporter)
 	require.NoError(t, err)
-	w.pipeline = &pipeline{SpanProcessor: p, t: t, endpoint: endpoint, provider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p))}
+	w.pipeline = &pipeline{SpanProcessor: p, t: t, endpoint: endpoint,
+		provider: sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(p))}
 	if w.store != nil {
-		w.replay = delivery.Replay(w.store, spool.Traces, send)
+		w.replay = delivery.Replay(w.store, signal.Traces, send)
 	}
 	return w
 }
@@ -176,7 +181,7 @@ func (w *walk) run() {
 	require.EqualValues(w.t, 50, after.Exported-before.Exported, "all is well again: %v", after.LastError)
 	w.shutDown(10 * time.Second)
 	if w.store != nil {
-		require.Zero(w.t, w.store.Snapshot(spool.Traces).Held)
+		require.Zero(w.t, w.store.Snapshot(signal.Traces).Held)
 	}
 	reached := maps.Clone(w.took)
 	maps.Copy(reached, w.refused)
@@ -184,9 +189,11 @@ func (w *walk) run() {
 		maps.Copy(reached, w.misplaced)
 	}
 	if int(after.Accepted) != len(reached) {
-		w.t.Logf("%+v took %d refused %d misplaced %d, store %v", after, len(w.took), len(w.refused), len(w.misplaced), w.store != nil)
+		w.t.Logf("%+v took %d refused %d misplaced %d, store %v", after, len(w.took), len(w.refused), len(w.misplaced),
+			w.store != nil)
 	}
-	require.EqualValues(w.t, after.Accepted, len(reached), "what was neither taken nor refused has arrived: %s", strings.Join(w.losses, "\n"))
+	require.EqualValues(w.t, after.Accepted, len(reached), "what was neither taken nor refused has arrived: %s",
+		strings.Join(w.losses, "\n"))
 }
 
 // shutDown checks the budget, and the books after it.
@@ -199,7 +206,7 @@ func (w *walk) shutDown(budget time.Duration) {
 		w.replay.Close(context.Background())
 		w.replay = nil
 		w.store.Close()
-		b := w.store.Snapshot(spool.Traces)
+		b := w.store.Snapshot(signal.Traces)
 		require.Equal(w.t, b.Added, b.Held+b.Exported+b.Rejected+b.Failed+b.Full+b.TooLarge+b.Corrupt, "%+v", b)
 		require.Equal(w.t, stats.Spooled, b.Added)
 		exported, lost = exported+b.Exported, lost+b.Lost()
@@ -212,7 +219,8 @@ func (w *walk) shutDown(budget time.Duration) {
 		maps.Copy(no, w.misplaced)
 	}
 	if w.store != nil || w.well {
-		require.LessOrEqual(w.t, lost, int64(len(no)), "nothing is lost that was not refused: %s", strings.Join(w.losses, "\n"))
+		require.LessOrEqual(w.t, lost, int64(len(no)), "nothing is lost that was not refused: %s",
+			strings.Join(w.losses, "\n"))
 	}
 }
 

@@ -58,7 +58,8 @@ func hostile(t *testing.T, first int64, bad answers) *httptest.Server {
 	return srv
 }
 
-// Whatever a server sends or keeps back, an attempt ends with its time, and what comes after it is delivered.
+// Whatever a server sends or keeps back, an attempt ends with its time, and what comes after it is
+// delivered.
 func TestNothingHoldsAnAttemptBeyondItsTime(t *testing.T) {
 	t.Parallel()
 	const upgrade = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"
@@ -73,9 +74,10 @@ func TestNothingHoldsAnAttemptBeyondItsTime(t *testing.T) {
 		"100 without end":        endless("", "HTTP/1.1 100 Continue\r\n\r\n", 20*time.Millisecond),
 		"a body that is kept":    once("HTTP/1.1 503 Service Unavailable\r\nContent-Length: 10\r\n\r\nsoon"),
 		"a body without end":     endless("HTTP/1.1 503 Service Unavailable\r\n\r\n", "x", time.Millisecond),
-		"chunks without end":     endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n", "1\r\nx\r\n", time.Millisecond),
-		"trailers without end": endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\nTrailer: X\r\n\r\n0\r\n", "X: 1\r\n",
-			time.Millisecond),
+		"chunks without end": endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\n\r\n",
+			"1\r\nx\r\n", time.Millisecond),
+		"trailers without end": endless("HTTP/1.1 503 Service Unavailable\r\nTransfer-Encoding: chunked\r\nTrailer: "+
+			"X\r\n\r\n0\r\n", "X: 1\r\n", time.Millisecond),
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -105,7 +107,8 @@ func TestNothingHoldsAnAttemptBeyondItsTime(t *testing.T) {
 // postTo sends ten items to a server.
 func postTo(ctx context.Context, client *http.Client, base string) delivery.Outcome {
 	out := delivery.Outcome{Items: 10}
-	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, base+"/v1/traces", strings.NewReader("0123456789"))
+	req, _ := http.NewRequestWithContext(delivery.WithOutcome(ctx, &out), http.MethodPost, base+"/v1/traces",
+		strings.NewReader("0123456789"))
 	req.Header.Set("Content-Type", "application/x-protobuf")
 	if resp, err := client.Do(req); err == nil {
 		_ = resp.Body.Close()
@@ -117,9 +120,10 @@ func postTo(ctx context.Context, client *http.Client, base string) delivery.Outc
 func TestNoProxyHoldsAnAttemptBeyondItsTime(t *testing.T) {
 	t.Parallel()
 	for name, bad := range map[string]answers{
-		"nothing":              once(""),
-		"headers without end":  endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond),
-		"101":                  once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n"),
+		"nothing":             once(""),
+		"headers without end": endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond),
+		"101": once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: " +
+			"Upgrade\r\n\r\n"),
 		"503 without end":      endless("HTTP/1.1 503 Service Unavailable\r\n\r\n", "x", time.Millisecond),
 		"200 and then noise":   endless("HTTP/1.1 200 OK\r\n\r\n", "x", time.Millisecond),
 		"200 and then nothing": once("HTTP/1.1 200 OK\r\n\r\n"),
@@ -149,13 +153,18 @@ func TestNoProxyHoldsAGRPCConnection(t *testing.T) {
 		bad answers
 		err string // "" for none
 	}{
-		"nothing":                {once(""), "reading server HTTP response"},
-		"headers in drops":       {endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond), "reading server HTTP response"},
-		"headers without end":    {endless("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: 1\r\n", 1000), 0), "reading server HTTP response"},
-		"403, and a body":        {endless("HTTP/1.1 403 no \x1b[31m\r\n\r\n", "x", 0), `failed to do connect handshake, response: "HTTP/1.1 403 Forbidden"`},
-		"101":                    {once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), "response: \"HTTP/1.1 101"},
-		"200, and what follows":  {once("HTTP/1.1 200 OK\r\n\r\nhello"), ""},
-		"200, and then the rest": {func(conn net.Conn) { once("HTTP/1.1 200 OK\r\n\r\n")(conn); once("hello")(conn) }, ""},
+		"nothing": {once(""), "reading server HTTP response"},
+		"headers in drops": {endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond),
+			"reading server HTTP response"},
+		"headers without end": {endless("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: 1\r\n", 1000), 0),
+			"reading server HTTP response"},
+		"403, and a body": {endless("HTTP/1.1 403 no \x1b[31m\r\n\r\n", "x", 0),
+			`failed to do connect handshake, response: "HTTP/1.1 403 Forbidden"`},
+		"101": {once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
+			"response: \"HTTP/1.1 101"},
+		"200, and what follows": {once("HTTP/1.1 200 OK\r\n\r\nhello"), ""},
+		"200, and then the rest": {func(conn net.Conn) { once("HTTP/1.1 200 OK\r\n\r\n")(conn); once("hello")(conn) },
+			""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -168,7 +177,8 @@ func TestNoProxyHoldsAGRPCConnection(t *testing.T) {
 			go func() {
 				defer close(done)
 				var tunnel net.Conn
-				if tunnel, err = delivery.Through(ctx, conn, url.UserPassword("bob", "s3cr3t"), "collector:4317"); err == nil {
+				if tunnel, err = delivery.Through(ctx, conn, url.UserPassword("bob", "s3cr3t"),
+					"collector:4317"); err == nil {
 					hello := make([]byte, 5)
 					_, err = io.ReadFull(tunnel, hello)
 					require.Equal(t, "hello", string(hello))
@@ -229,7 +239,8 @@ func rawServer(t *testing.T, bad answers) (address string) {
 	return fmt.Sprint(l.Addr())
 }
 
-// An answer that is cut anywhere before its headers end does not count, and the request is sent again.
+// An answer that is cut anywhere before its headers end does not count, and the request is sent
+// again.
 func TestAnswerThatIsCutAnywhereIsNone(t *testing.T) {
 	t.Parallel()
 	const answer = "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n\r\n"

@@ -4,23 +4,37 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
-	"fmt"
 	"net"
 	"strings"
 	"time"
 
+	"github.com/fleetotel/telemetry/internal/lines"
 	"github.com/fleetotel/telemetry/internal/mask"
 )
 
-// certificate is the one that a server presents; nil if it is not known.
+// certificate is the certificate of a server, or nil if it is not known.
 type certificate struct{ *x509.Certificate }
 
+// maxNameParts is how many parts of a distinguished name are shown. [pkix.Name.String] takes
+// quadratic time, and a server may present a name of 50,000 parts.
+const maxNameParts = 20
+
 func (c certificate) issuer() string {
-	if c.Certificate == nil || c.Issuer.String() == "" {
+	if c.Certificate == nil {
 		return ""
 	}
-	return fmt.Sprintf(" (%s)", bounded(c.Issuer.String()))
+	if len(c.Issuer.Names) <= maxNameParts {
+		return bounded(c.Issuer.String())
+	}
+	var first pkix.RDNSequence
+	for _, part := range c.Issuer.Names[:maxNameParts] {
+		first = append(first, pkix.RelativeDistinguishedNameSET{part})
+	}
+	var name pkix.Name
+	name.FillFromRDNSequence(&first)
+	return bounded(name.String() + "…")
 }
 
 func (c certificate) names() string {
@@ -43,13 +57,13 @@ func (c certificate) period() string {
 	case c.Certificate == nil:
 		return ""
 	case now.Before(c.NotBefore):
-		return " (it begins on " + c.NotBefore.UTC().Format(time.DateTime) + " UTC)"
+		return lines.ValidFrom(c.NotBefore)
 	default:
-		return " (it ended on " + c.NotAfter.UTC().Format(time.DateTime) + " UTC)"
+		return lines.ExpiredOn(c.NotAfter)
 	}
 }
 
-// bounded makes what a server has chosen fit for a part of a line.
+// bounded makes a server's text short and safe enough for a part of a line.
 func bounded(text string) string {
 	const most = 120
 	text = mask.Mask{}.Said(text)
@@ -59,14 +73,14 @@ func bounded(text string) string {
 	return text
 }
 
-// handshake is what a TLS handshake with the target shows. Nothing is sent after it, no certificate of ours either, and
-// it succeeds whatever certificate the server presents.
+// handshake is the result of a TLS handshake with the target. The client accepts any certificate,
+// presents none, and sends no data.
 type handshake struct {
 	ok        bool
 	peer      certificate
-	http2     bool // the server has chosen it; gRPC is nothing without
-	untrusted bool // by the authorities of the target's configuration
-	asks      bool // for a certificate of ours
+	http2     bool // the server chose HTTP/2, which gRPC needs
+	untrusted bool // the peer's authority is not one of the target's
+	asks      bool // the server asks for a client certificate
 }
 
 func (t Target) handshake(ctx context.Context) (h handshake) {
@@ -84,15 +98,15 @@ func (t Target) handshake(ctx context.Context) (h handshake) {
 		},
 		VerifyConnection: func(state tls.ConnectionState) error {
 			h.ok, h.http2 = true, state.NegotiatedProtocol == "h2"
-			h.peer, h.untrusted = t.judge(state.PeerCertificates)
+			h.peer, h.untrusted = t.verify(state.PeerCertificates)
 			return nil
 		},
 	})
-	_ = client.HandshakeContext(ctx) // what it has shown by then counts, also when it wants a certificate of ours
+	_ = client.HandshakeContext(ctx) // it may fail for lack of a client certificate; h has what was found until then
 	return h
 }
 
-func (t Target) judge(chain []*x509.Certificate) (peer certificate, untrusted bool) {
+func (t Target) verify(chain []*x509.Certificate) (peer certificate, untrusted bool) {
 	if len(chain) == 0 {
 		return peer, false
 	}

@@ -1,52 +1,57 @@
+// Package diagnose finds out why an endpoint does not accept OTLP, and what to change. [Explain]
+// classifies the error of an export, [Probe] sends an empty request first and investigates what
+// goes wrong. The sentences are in internal/lines.
 package diagnose
 
 import (
 	"errors"
-	"fmt"
 	"net/url"
 	"regexp"
 	"strings"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/lines"
 	"github.com/fleetotel/telemetry/internal/mask"
 )
 
-// Finding says what is wrong with a target and what to change, in one line. It holds no header value.
+// Finding says what is wrong with a target and what to change, in one line. It contains no header
+// value.
 type Finding struct {
 	Kind Kind
 	Text string
 
-	sign  Kind // what the error alone says; Kind may be what a closer look has found behind it
-	known facts
+	symptom Kind // what the error alone indicates; Kind may be the cause that the probe found behind it
+	known   facts
 }
 
-// facts is what is known besides the kind of an error. All of it may be missing.
+// facts is what is known besides the kind of an error. Any field may be unset.
 type facts struct {
 	said         string      // the server's or the system's own words
 	location     string      // of a redirect
-	connects     *bool       // whether a connection comes about at all
-	tried        string      // how many addresses of the name, if it has more than one
+	connects     *bool       // whether a connection can be made at all
+	tried        string      // such as "2 of 2 addresses tried", if the name has more than one
 	peer         certificate // of the server
-	otherGRPC    *bool       // which protocol answers behind TLS
-	found        *url.URL    // where OTLP is
-	others       bool        // other signals are taken there
-	untrusted    bool        // the authority of a port with TLS is not one of ours
-	lookedAround bool
+	untrusted    bool        // the peer's authority is unknown; only for a port that was not known to speak TLS
+	grpcOverTLS  *bool       // whether that port answers gRPC
+	searched     bool        // the usual paths have no OTLP receiver
+	found        *url.URL    // the usual path that has one
+	otherSignals bool        // the server accepts other signals
 }
 
-// Explain words an error of a delivery. ok is false where its own words are as good as any.
+// Explain says what an error of a delivery means. ok is false if it has nothing to add to the
+// error's own text.
 func Explain(err error, t Target) (f Finding, ok bool) {
 	kind := kindOf(err, t)
 	switch kind {
 	case Unknown, Busy, Broken:
-		return Finding{Kind: kind, sign: kind}, false
+		return Finding{Kind: kind, symptom: kind}, false
 	}
-	f = Finding{Kind: kind, sign: kind, known: factsOf(err)}
-	f.Text = sentence(kind, t, f.known)
+	f = Finding{Kind: kind, symptom: kind, known: factsOf(err)}
+	f.Text = t.sentence(kind, f.known)
 	return f, true
 }
 
-// Brief is the text without what to change: for the lines that come after one that had it.
+// Brief returns the text without the advice, for a line that follows one with the advice.
 func (f Finding) Brief() string {
 	if f.Kind == Unknown || f.Kind == Busy {
 		return f.Text // it has no advice
@@ -67,13 +72,13 @@ func (f Finding) Brief() string {
 	return f.Text
 }
 
-// about is the same finding about another signal of the same connection.
+// about returns the same finding for another signal on the same connection.
 func (f Finding) about(t Target) *Finding {
-	f.Text = sentence(f.Kind, t, f.known)
+	f.Text = t.sentence(f.Kind, f.known)
 	return &f
 }
 
-// concernsConnection tells whether the finding holds for whatever goes the same way.
+// concernsConnection reports whether the finding holds for every signal on the same connection.
 func (f Finding) concernsConnection() bool {
 	switch f.Kind {
 	case Unknown, Unauthorized, NotFound, NoService, NoGzip, Redirected, Busy:
@@ -82,8 +87,8 @@ func (f Finding) concernsConnection() bool {
 	return true
 }
 
-// Is tells whether an error of this kind is what led to the finding.
-func (f Finding) Is(k Kind) bool { return f.sign == k }
+// Is reports whether an error of kind k led to the finding.
+func (f Finding) Is(k Kind) bool { return f.symptom == k }
 
 func factsOf(err error) facts {
 	var f facts
@@ -92,28 +97,23 @@ func factsOf(err error) facts {
 	} else {
 		f.said = innermost(err.Error())
 	}
-	f.tried = addressesTried.FindString(err.Error())
+	if m := addressesTried.FindString(err.Error()); m != "" {
+		f.tried = m + " tried"
+	}
 	if unconnected.MatchString(err.Error()) {
 		f.connects = new(bool)
 	}
 	return f
 }
 
-// addresses says how many addresses of a name were tried.
-func (f facts) addresses() string {
-	if f.tried == "" {
-		return ""
-	}
-	return " (" + f.tried + " tried)"
-}
-
-// What package delivery says of a dial. Over gRPC an error is nothing but its words.
+// The texts of internal/delivery about a dial. Over gRPC, only the text of an error is left.
 var (
 	addressesTried = regexp.MustCompile(`\d+ of \d+ addresses\b`)
 	unconnected    = regexp.MustCompile(`no connection yet|dial tcp [^ ]+: i/o timeout`)
 )
 
-// innermost leaves out what the wrappers of an error say: where it happened, which the sentence says better.
+// innermost removes the text of an error's wrappers. They say where the error happened, which the
+// sentence says better.
 func innermost(text string) string {
 	for _, marker := range []string{"x509: ", "lookup ", "remote error: "} {
 		if i := strings.LastIndex(text, marker); i >= 0 {
@@ -123,112 +123,92 @@ func innermost(text string) string {
 	return bounded(text)
 }
 
-func sentence(k Kind, t Target, f facts) string {
+// sentence returns the sentence for a kind of error, with the facts.
+func (t Target) sentence(k Kind, f facts) string {
 	switch k {
 	case NoHost, Refused, Silent, Broken:
-		return t.unreachable(k, f)
+		return t.connectionSentence(k, f)
 	case Authority, HostName, Expired, ClientCertificate:
-		return t.distrust(k, f)
+		return t.certificateSentence(k, f)
 	case PlainPort, TLSPort, GRPCPort, HTTPPort:
-		return t.mismatch(k, f)
+		return t.portSentence(k, f)
 	case ProxyDown, ProxyAuth, ProxyRefuses, ProxyWrong:
-		return t.proxied(k, f)
+		return t.proxySentence(k)
 	}
-	return t.answered(k, f)
+	return t.answerSentence(k, f)
 }
 
-func (t Target) unreachable(k Kind, f facts) string {
-	var self string
+func (t Target) connectionSentence(k Kind, f facts) string {
+	var loopback string
 	if t.onThisMachine() {
-		self = " (in a container, " + t.URL.Hostname() + " is the container itself)"
+		loopback = t.URL.Hostname()
 	}
 	switch k {
 	case NoHost:
-		return fmt.Sprintf("the host name %s does not resolve: correct it in %s", t.URL.Hostname(), t.Endpoint)
+		return lines.HostUnresolved(t.URL.Hostname(), t.Endpoint)
 	case Refused:
-		if t.DefaultEndpoint {
-			return fmt.Sprintf("nothing listens at %s and no endpoint is set: start a collector there%s, set %s, or set TELEMETRY_PROFILE=development to see everything on this console",
-				t.Address, self, t.Endpoint)
+		switch {
+		case t.DefaultEndpoint:
+			return lines.NothingListensByDefault(t.Address, loopback, t.Endpoint)
+		case loopback != "":
+			return lines.NothingListens(t.Address, "", loopback, t.Endpoint)
 		}
-		if self == "" {
-			return fmt.Sprintf("nothing listens at %s%s: start the collector, or correct the host and port in %s", t.Address, f.addresses(), t.Endpoint)
-		}
-		return fmt.Sprintf("nothing listens at %s: start the collector, or correct the host and port in %s%s", t.Address, t.Endpoint, self)
+		return lines.NothingListens(t.Address, f.tried, "", t.Endpoint)
 	case Silent:
 		if f.connects != nil && !*f.connects {
-			return fmt.Sprintf("cannot connect to %s within %s%s: a firewall or network policy drops the packets, or the address in %s is wrong", t.Address, t.Timeout, f.addresses(), t.Endpoint)
+			return lines.CannotConnect(t.Address, t.Timeout, f.tried, t.Endpoint)
 		}
-		return fmt.Sprintf("%s does not answer within %s: something else listens there, or the collector is stuck: check %s, or raise OTEL_EXPORTER_OTLP_TIMEOUT", t.Address, t.Timeout, t.Endpoint)
+		return lines.NoAnswer(t.Address, t.Timeout, t.Endpoint)
 	}
-	return fmt.Sprintf("%s closes each connection without an answer: no OTLP receiver listens there, or none is behind the load balancer: check the host, port and scheme in %s", t.Address, t.Endpoint)
+	return lines.ClosesConnections(t.Address, t.Endpoint)
 }
 
-func (t Target) distrust(k Kind, f facts) string {
+func (t Target) certificateSentence(k Kind, f facts) string {
 	switch k {
 	case Authority:
 		if t.OwnCertificate {
-			return fmt.Sprintf("the certificate of %s is signed by an authority that %s does not hold%s: add the authority's certificate to it", t.Address, t.Certificate, f.peer.issuer())
+			return lines.AuthorityNotInFile(t.Address, f.peer.issuer(), t.Certificate)
 		}
-		return fmt.Sprintf("the certificate of %s is signed by an authority that is not trusted here%s: %s", t.Address, f.peer.issuer(), t.Certificate.toFile("a PEM file that contains the authority's certificate"))
+		return lines.UntrustedAuthority(t.Address, f.peer.issuer(), t.Certificate)
 	case HostName:
 		if names := f.peer.names(); names != "" {
-			use := "use that name"
-			if strings.Contains(names, ", ") {
-				use = "use one of these names"
-			}
-			return fmt.Sprintf("the certificate of %s is valid for %s, not for %s: %s in %s, or renew the certificate with the name",
-				t.Address, names, t.serverName(), use, t.Endpoint)
+			return lines.WrongHostName(t.Address, names, t.serverName(), t.Endpoint)
 		}
-		return fmt.Sprintf("the certificate of %s is not valid for that name (%s): use a name it is valid for in %s, or renew the certificate with the name", t.Address, f.said, t.Endpoint)
+		return lines.WrongHostNameAmongUnknown(t.Address, f.said, t.Endpoint)
 	case Expired:
-		return fmt.Sprintf("the certificate of %s is not valid today%s: renew it on the collector, or correct this machine's clock", t.Address, f.peer.period())
+		return lines.CertificateNotValidNow(t.Address, f.peer.period())
 	}
 	if t.hasClientCertificate() {
-		return fmt.Sprintf("%s does not accept the client certificate (%s): correct %s and %s", t.Address, f.said, t.ClientCertificate, t.ClientKey)
+		return lines.ClientCertificateRefused(t.Address, f.said, t.ClientCertificate, t.ClientKey)
 	}
-	return fmt.Sprintf("%s requires a client certificate: %s and %s", t.Address,
-		t.ClientCertificate.toFile("a PEM file"), strings.TrimPrefix(t.ClientKey.toFile("the file of its key"), "set "))
+	return lines.ClientCertificateMissing(t.Address, t.ClientCertificate, t.ClientKey)
 }
 
-// mismatch is about a port that speaks something else.
-func (t Target) mismatch(k Kind, f facts) string {
+// portSentence is about a port that speaks another protocol.
+func (t Target) portSentence(k Kind, f facts) string {
 	switch k {
 	case PlainPort:
-		return fmt.Sprintf("%s does not speak TLS, but the endpoint is https://: use the port that does, or %s if the network may read the data",
-			t.Address, t.setURL(t.withScheme("http")))
+		return lines.NoTLS(t.Address, t.Endpoint, t.endpointFor(t.withScheme("http")))
 	case TLSPort:
-		advice, what := t.setURL(t.withScheme("https")), "speaks TLS"
-		but := "the endpoint is http://"
-		if f.otherGRPC != nil && *f.otherGRPC != t.GRPC {
-			what += " and " + protocolName(!t.GRPC)
-			but += " and the protocol " + t.protocol()
-			advice = joined(advice, " and ", t.Protocol.to(protocolName(!t.GRPC)))
+		port := lines.TLSPort{
+			Address: t.Address, Endpoint: t.Endpoint, URL: t.endpointFor(t.withScheme("https")), Protocol: t.Protocol,
+			Untrusted: f.untrusted && !t.OwnCertificate, Certificate: t.Certificate, Issuer: f.peer.issuer(),
 		}
-		if f.untrusted && !t.OwnCertificate {
-			advice = joined(advice, ", and ", t.Certificate.toFile("a PEM file that contains its authority's certificate")) + f.peer.issuer()
+		if f.grpcOverTLS != nil && *f.grpcOverTLS != t.GRPC {
+			port.Wanted, port.Spoken = protocolName(t.GRPC), protocolName(!t.GRPC)
 		}
-		return fmt.Sprintf("%s %s, but %s: %s", t.Address, what, but, advice)
+		return lines.NeedsTLS(port)
 	case GRPCPort:
-		return fmt.Sprintf("%s answers gRPC, but the protocol is %s: %s or use %s", t.Address, t.protocol(), t.Protocol.to("grpc"), t.otherPort())
+		return lines.AnswersGRPC(t.Address, t.otherPort(), t.Protocol)
 	}
-	if t.OwnURL && strings.Trim(t.URL.Path, "/") == "" {
-		u := *t.URL
-		u.Path = t.signalPath()
-		return fmt.Sprintf("%s answers HTTP, but the protocol is %s: %s and %s, or use %s", t.Address, t.protocol(), t.Protocol.to("http/protobuf"),
-			strings.TrimPrefix(t.Endpoint.to(u.String()), "set "), t.otherPort())
+	var withPath string
+	if t.lacksPath() {
+		withPath = t.withSignalPath().String()
 	}
-	return fmt.Sprintf("%s answers HTTP, but the protocol is %s: %s or use %s", t.Address, t.protocol(), t.Protocol.to("http/protobuf"), t.otherPort())
+	return lines.AnswersHTTP(t.Address, t.otherPort(), t.Protocol, t.Endpoint, withPath)
 }
 
-// joined is one advice and another, without a second "set".
-func joined(advice, and, another string) string {
-	if strings.HasPrefix(advice, "set ") {
-		another = strings.TrimPrefix(another, "set ")
-	}
-	return advice + and + another
-}
-
-// otherPort is where the protocol of the target usually is.
+// otherPort names the port on which the target's protocol usually is.
 func (t Target) otherPort() string {
 	used, other := ":4317", "4318"
 	if t.GRPC {
@@ -237,95 +217,71 @@ func (t Target) otherPort() string {
 	if strings.HasSuffix(t.Address, used) {
 		return "port " + other
 	}
-	return "the port for " + t.protocol() + ", usually " + other
+	return "the port for " + protocolName(t.GRPC) + ", usually " + other
 }
 
-func (t Target) proxied(k Kind, f facts) string {
+func (t Target) proxySentence(k Kind) string {
 	proxy, variable := t.proxy()
-	direct := fmt.Sprintf("add %s to NO_PROXY to go there directly", t.URL.Hostname())
+	host := t.URL.Hostname()
 	switch k {
 	case ProxyWrong:
 		_, variable = t.proxyURL()
-		return fmt.Sprintf("%s cannot be used: it %s, or %s", variable, delivery.WantedProxy, direct)
+		return lines.ProxyInvalid(variable, delivery.WantedProxy, host)
 	case ProxyDown:
-		return fmt.Sprintf("the proxy %s cannot be reached: correct %s, or %s", proxy, variable, direct)
+		return lines.ProxyUnreachable(proxy, variable, host)
 	case ProxyAuth:
-		scheme, said := t.proxyScheme(), " (407)"
+		scheme, status := t.proxyScheme(), "407"
 		if strings.HasPrefix(scheme, "socks") {
-			said = ""
+			status = ""
 		}
-		return fmt.Sprintf("the proxy %s requires credentials%s: put them into %s as %s://<user>:<password>@%s, or %s", proxy, said, variable, scheme, proxy, direct)
+		return lines.ProxyCredentials(proxy, scheme, status, variable, host)
 	}
-	return fmt.Sprintf("the proxy %s (%s) does not get through to %s: %s, or allow it in the proxy", proxy, variable, t.Address, direct)
+	return lines.ProxyCannotReach(proxy, variable, t.Address, host)
 }
 
-// answered is about an endpoint that speaks the protocol and does not take the request.
-func (t Target) answered(k Kind, f facts) string {
-	place := t.place()
+// answerSentence is about an endpoint that speaks the protocol and does not accept the request.
+func (t Target) answerSentence(k Kind, f facts) string {
 	switch k {
 	case Unauthorized:
-		var between string
+		var mayHaveAnswered string
 		if proxy, variable := t.proxy(); proxy != "" && !t.GRPC && !t.secure() {
-			between = fmt.Sprintf(", or allow it in the proxy %s (%s)", proxy, variable) // either may have answered
+			mayHaveAnswered = proxy + " (" + variable + ")"
 		}
-		if !t.HasHeaders {
-			return fmt.Sprintf("%s requires credentials (%s): set %s=name=value as its operator specifies%s", place, f.said, t.Headers, between)
+		if t.HasHeaders {
+			return lines.CredentialsRefused(t.place(), f.said, mayHaveAnswered, t.Headers)
 		}
-		return fmt.Sprintf("%s refuses the credentials (%s): correct them in %s%s", place, f.said, t.Headers, between)
+		return lines.CredentialsMissing(t.place(), f.said, mayHaveAnswered, t.Headers)
 	case NoService:
-		return fmt.Sprintf("%s answers gRPC, but does not accept %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
-			t.Address, t.Signal, f.said, t.Signal, strings.ToUpper(t.Signal))
+		return lines.SignalNotAccepted(t.Address, t.Signal, f.said, true)
 	case NoGzip:
-		return fmt.Sprintf("%s cannot decompress (%s): %s", t.Address, f.said, t.Compression.to("none"))
+		return lines.CannotDecompress(t.Address, f.said, t.Compression)
 	case Redirected:
 		if u, err := url.Parse(f.location); err == nil && u.Host != "" {
-			text := fmt.Sprintf("%s redirects to %s, and redirects are not followed: %s", place, t.placeOf(u), t.setURL(u))
+			text := lines.RedirectsTo(t.place(), t.placeOf(u), t.Endpoint, t.endpointFor(u))
 			return strings.ReplaceAll(text, url.PathEscape(mask.Hidden), mask.Hidden)
 		}
-		return fmt.Sprintf("%s answers %s, and redirects are not followed: correct %s", place, f.said, t.Endpoint)
+		return lines.Redirects(t.place(), f.said, t.Endpoint)
 	case NotFound:
-		return t.notFound(f)
+		return t.notFoundSentence(f)
+	case Busy:
+		return lines.Answers(t.place(), f.said)
 	}
-	if k == Busy {
-		return fmt.Sprintf("%s answers %s", place, f.said)
-	}
-	return fmt.Sprintf("requests to %s fail: %s", place, f.said)
+	return lines.RequestsFail(t.place(), f.said)
 }
 
-// place names what is spoken to. The signals that share a base share the name, and thus the line.
-func (t Target) place() string { return t.placeOf(t.URL) }
-
-func (t Target) placeOf(u *url.URL) string {
-	switch base, ok := strings.CutSuffix(u.String(), t.signalPath()); {
-	case t.GRPC:
-		return t.Address
-	case ok && !t.OwnURL:
-		return base + "/v1/*"
-	}
-	return u.String()
-}
-
-func (t Target) notFound(f facts) string {
-	f.said, _, _ = strings.Cut(f.said, ":") // pages of "not found" tell nothing more
+func (t Target) notFoundSentence(f facts) string {
+	status, _, _ := strings.Cut(f.said, ":") // pages of "not found" add nothing
 	switch {
 	case f.found != nil:
-		return fmt.Sprintf("there is no OTLP receiver at %s (%s), but there is one at %s: %s", t.place(), f.said, t.placeOf(f.found), t.setURL(f.found))
-	case f.others:
-		return fmt.Sprintf("%s does not accept %s (%s): add its OTLP receiver to a pipeline for %s, or set OTEL_%s_EXPORTER=none",
-			t.Address, t.Signal, f.said, t.Signal, strings.ToUpper(t.Signal))
-	case t.OwnURL && strings.Trim(t.URL.Path, "/") == "":
-		u := *t.URL
-		u.Path = t.signalPath()
-		return fmt.Sprintf("there is no OTLP receiver at %s (%s): %s is used as it is, %s", t.place(), f.said, t.Endpoint, t.Endpoint.to(u.String()))
-	case f.lookedAround:
-		return fmt.Sprintf("there is no OTLP receiver at %s (%s), nor at the usual paths of %s: correct the host and port in %s", t.place(), f.said, t.Address, t.Endpoint)
+		return lines.ReceiverElsewhere(t.place(), status, t.placeOf(f.found), t.Endpoint, t.endpointFor(f.found))
+	case f.otherSignals:
+		return lines.SignalNotAccepted(t.Address, t.Signal, status, false)
+	case t.lacksPath():
+		return lines.PathMissing(t.place(), status, t.Endpoint, t.withSignalPath().String())
+	case f.searched:
+		return lines.NoReceiverOnServer(t.place(), status, t.Address, t.Endpoint)
+	case t.OwnURL:
+		return lines.NoReceiverAtPath(t.place(), status, t.Endpoint, t.signalPath())
 	}
-	return fmt.Sprintf("there is no OTLP receiver at %s (%s): correct the path in %s, it is usually %s", t.place(), f.said, t.Endpoint, t.usualPath())
-}
-
-func (t Target) usualPath() string {
-	if t.OwnURL {
-		return t.signalPath()
-	}
-	return "none"
+	return lines.NoReceiverAtPath(t.place(), status, t.Endpoint, "")
 }

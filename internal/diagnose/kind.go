@@ -16,37 +16,38 @@ import (
 	"github.com/fleetotel/telemetry/internal/delivery"
 )
 
-// Kind is a class of errors with one remedy.
+// Kind is a class of errors that have the same remedy.
 type Kind int
 
 // The kinds.
 const (
-	Unknown           Kind = iota // nothing can be said about it
-	NoHost                        // the name does not resolve
-	Refused                       // nothing listens
-	Silent                        // no answer, or no connection, in time
-	Broken                        // the connection ends before an answer: often another protocol
-	Authority                     // TLS: signed by an authority that is not trusted
-	HostName                      // TLS: the certificate is another host's
-	Expired                       // TLS: the certificate is not valid now
-	ClientCertificate             // TLS: the server wants a certificate of ours
-	PlainPort                     // TLS spoken to a port without it
-	TLSPort                       // a port with TLS spoken to without it
-	GRPCPort                      // HTTP spoken to gRPC
-	HTTPPort                      // gRPC spoken to HTTP
-	Unauthorized                  // 401, 403 and their like
-	NotFound                      // 404 and its like: a server answers, but not for OTLP
-	NoService                     // gRPC without this signal's service
-	NoGzip                        // gRPC that cannot decompress
-	Redirected                    // 3xx
-	Busy                          // 429, 502, 503, 504: a matter of the moment
-	ProxyDown                     // the proxy cannot be reached
-	ProxyAuth                     // the proxy wants credentials
-	ProxyRefuses                  // the proxy does not reach the endpoint
-	ProxyWrong                    // the setting names no proxy
+	Unknown           Kind = iota
+	NoHost                 // the name does not resolve
+	Refused                // nothing listens
+	Silent                 // no answer, or no connection, in time
+	Broken                 // the connection ends before an answer: often the port speaks another protocol
+	Authority              // TLS: the certificate is signed by an untrusted authority
+	HostName               // TLS: the certificate is for another host
+	Expired                // TLS: the certificate has expired, or is not valid yet
+	ClientCertificate      // TLS: the client certificate is missing or refused
+	PlainPort              // TLS sent to a plain-text port
+	TLSPort                // plain text sent to a TLS port
+	GRPCPort               // http/protobuf sent to a gRPC port
+	HTTPPort               // gRPC sent to an HTTP port
+	Unauthorized           // 401, 403 and their gRPC counterparts
+	NotFound               // 404, 405 or a web page: a server answers, but not with OTLP
+	NoService              // a gRPC server without this signal's service
+	NoGzip                 // a gRPC server that cannot decompress
+	Redirected             // 3xx
+	Busy                   // 429, 502, 503, 504: temporary
+	ProxyDown              // the proxy cannot be reached
+	ProxyAuth              // the proxy requires credentials
+	ProxyRefuses           // the proxy does not connect to the endpoint
+	ProxyWrong             // the variable is not a proxy URL
 )
 
-// kindOf classifies an error of a delivery. Over HTTP most errors have types; gRPC keeps nothing but their words.
+// kindOf classifies an error of a delivery. Over HTTP most errors have types; gRPC keeps only their
+// text.
 func kindOf(err error, t Target) Kind {
 	proxy, _ := t.proxy()
 	if kind := proxyKind(err, proxy); kind != Unknown {
@@ -59,10 +60,10 @@ func kindOf(err error, t Target) Kind {
 	return connectionKind(err, t)
 }
 
-// connectAnswer is gRPC's report of a tunnel that a proxy did not build.
+// connectAnswer matches gRPC's error for a proxy that refused a tunnel.
 var connectAnswer = regexp.MustCompile(`failed to do connect handshake, response: \\*"HTTP/1\.[01] (\d{3})`)
 
-// proxyKind recognises what a proxy did, or did not do.
+// proxyKind classifies an error of a proxy. proxy is its host and port.
 func proxyKind(err error, proxy string) Kind {
 	text := err.Error()
 	status := 0
@@ -88,7 +89,7 @@ func proxyKind(err error, proxy string) Kind {
 	return Unknown
 }
 
-// answerKind classifies what a server has answered.
+// answerKind classifies the answer of a server.
 func answerKind(a *delivery.Answer, t Target, proxied bool) Kind {
 	text := a.Error()
 	switch a.GRPCCode {
@@ -124,10 +125,11 @@ func answerKind(a *delivery.Answer, t Target, proxied bool) Kind {
 		return NotFound
 	case s == 429 || s == 502 || s == 503 || s == 504:
 		return Busy
-	case s == 400 && containsAny(strings.ToLower(text), "http request to an https server", "plain http request was sent to https port"):
+	case s == 400 && containsAny(strings.ToLower(text), "http request to an https server",
+		"plain http request was sent to https port"):
 		return TLSPort
 	case s == 415 && t.secure():
-		return Broken // over HTTP/2 a gRPC server says this
+		return Broken // a gRPC server says this over HTTP/2
 	}
 	return Unknown
 }
@@ -148,26 +150,31 @@ func connectionKind(err error, t Target) Kind {
 		return NoHost
 	case errors.As(err, &authority), has("signed by unknown authority"):
 		return Authority
-	case errors.As(err, &host), has("x509: certificate is valid for", "x509: cannot validate certificate for", "x509: certificate is not valid for any names"):
+	case errors.As(err, &host), has("x509: certificate is valid for", "x509: cannot validate certificate for",
+		"x509: certificate is not valid for any names"):
 		return HostName
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired, has("certificate has expired or is not yet valid"):
 		return Expired
-	case has("tls: certificate required", "tls: bad certificate", "tls: handshake failure", "tls: unknown certificate authority"):
+	case has("tls: certificate required", "tls: bad certificate", "tls: handshake failure",
+		"tls: unknown certificate authority"):
 		return ClientCertificate
-	case errors.As(err, &record), has("first record does not look like a TLS handshake", "server gave HTTP response to HTTPS client"):
+	case errors.As(err, &record), has("first record does not look like a TLS handshake",
+		"server gave HTTP response to HTTPS client"):
 		return PlainPort
-	case has("no application protocol", "missing selected ALPN property"), t.GRPC && has("looked like an HTTP/1.1 header"):
+	case has("no application protocol", "missing selected ALPN property"), t.GRPC &&
+		has("looked like an HTTP/1.1 header"):
 		return HTTPPort
 	case errors.Is(err, syscall.ECONNREFUSED), has("connection refused"):
 		return Refused
 	case has(`malformed HTTP response "\x00\x00`), !t.GRPC && has("readLoopPeekFailLocked"):
-		return GRPCPort // the server has spoken first, as HTTP/2 does
+		return GRPCPort // the server sent first, as HTTP/2 servers do
 	case has(`malformed HTTP response "\x15\x03`):
-		return TLSPort // an alert of TLS
+		return TLSPort // a TLS alert
 	case errors.Is(err, delivery.ErrAttemptTimeout), errors.Is(err, os.ErrDeadlineExceeded),
 		has("i/o timeout", "TLS handshake timeout", "no answer in time"):
 		return Silent
-	case has("EOF", "connection reset by peer", "broken pipe", "malformed HTTP", "error reading server preface", "server closed idle connection",
+	case has("EOF", "connection reset by peer", "broken pipe", "malformed HTTP", "error reading server preface",
+		"server closed idle connection",
 		"client conn could not be established", "client connection lost", "use of closed network connection"):
 		return Broken
 	}

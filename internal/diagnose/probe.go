@@ -18,18 +18,25 @@ import (
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
-// Ask sends a request of the target's signal without items to u, as the exporter would send one, and returns why it was
-// not taken.
+// Result is what the probe has found about one signal's endpoint.
+type Result struct {
+	Target  Target
+	Finding *Finding // nil if the endpoint accepts requests, or if nothing is known
+}
+
+// Ask sends an empty request of the target's signal to u, as the exporter would, and returns why it
+// was not accepted.
 type Ask func(ctx context.Context, t Target, u *url.URL) error
 
-// closerLook bounds each question that follows a failure.
-const closerLook = 2 * time.Second
+// followUpTimeout bounds each request or connection that follows a failure.
+const followUpTimeout = 2 * time.Second
 
-// Probe finds out whether targets that share a connection would take what is sent to them. A finding is nil if so, or if
-// ctx ends before there is one. Questions that follow a failure go to the same host and port; those in another protocol
-// than the configured one carry no header.
+// Probe finds out whether targets that share a connection accept requests. A finding is nil if they
+// do, or if ctx ends first. Requests that follow a failure go to the same host and port; those in
+// another protocol than the configured one carry no headers.
 func Probe(ctx context.Context, targets []Target, ask Ask) []Result {
 	var (
 		results []Result
@@ -52,23 +59,23 @@ func (t Target) probe(ctx context.Context, ask Ask) *Finding {
 	if err == nil || ctx.Err() != nil {
 		return nil
 	}
-	f := &Finding{sign: kindOf(err, t)}
-	f.Kind = f.sign
-	f.known = factsOf(err)
-	if proxy, _ := t.proxy(); proxy == "" { // behind a proxy, what a direct connection shows is about another way
-		f.Kind = t.lookCloser(ctx, f.sign, &f.known, ask)
+	f := &Finding{symptom: kindOf(err, t), known: factsOf(err)}
+	f.Kind = f.symptom
+	if proxy, _ := t.proxy(); proxy == "" { // a direct connection says nothing about one through a proxy
+		f.Kind = t.investigate(ctx, f.symptom, &f.known, ask)
 	}
 	answer := (*delivery.Answer)(nil)
 	answered := errors.As(err, &answer)
 	if ctx.Err() != nil || answered && (f.Kind == Unknown || f.Kind == Broken) {
-		return nil // a server is there that refuses an empty request: what that means will be seen with a real one
+		return nil // the server refuses an empty request, and may still accept a real one
 	}
-	f.Text = sentence(f.Kind, t, f.known)
+	f.Text = t.sentence(f.Kind, f.known)
 	return f
 }
 
-// lookCloser finds what is behind an error: what speaks at the port, whose the certificate is, where OTLP is instead.
-func (t Target) lookCloser(ctx context.Context, k Kind, known *facts, ask Ask) Kind {
+// investigate finds the cause of an error: which protocol the port speaks, which certificate it
+// has, where OTLP is instead.
+func (t Target) investigate(ctx context.Context, k Kind, known *facts, ask Ask) Kind {
 	switch k {
 	case Silent:
 		if known.connects == nil {
@@ -78,15 +85,15 @@ func (t Target) lookCloser(ctx context.Context, k Kind, known *facts, ask Ask) K
 	case Authority, HostName, Expired:
 		known.peer = withTimeout(ctx, t.handshake).peer
 	case NotFound:
-		t.lookAround(ctx, known, ask)
+		t.findReceiver(ctx, known, ask)
 	case TLSPort, Broken, GRPCPort, HTTPPort:
-		return t.whatSpeaks(ctx, k, known)
+		return t.protocolOf(ctx, k, known)
 	}
 	return k
 }
 
 func withTimeout[T any](ctx context.Context, question func(context.Context) T) T {
-	ctx, cancel := context.WithTimeout(ctx, closerLook)
+	ctx, cancel := context.WithTimeout(ctx, followUpTimeout)
 	defer cancel()
 	return question(ctx)
 }
@@ -102,52 +109,57 @@ func (t Target) connects(ctx context.Context) bool {
 	})
 }
 
-// whatSpeaks tells TLS, gRPC and HTTP apart at a port that did not answer as it was spoken to.
-func (t Target) whatSpeaks(ctx context.Context, k Kind, known *facts) Kind {
-	if t.secure() {
-		if k == Broken && !t.hasClientCertificate() && withTimeout(ctx, t.handshake).asks {
-			return ClientCertificate // the server's alert can be lost when it closes the connection
-		}
-		if k == Broken && !t.GRPC && withTimeout(ctx, t.answersGRPC) {
-			return GRPCPort
-		}
-		return k
-	}
-	if k == TLSPort || k == Broken {
-		if h := withTimeout(ctx, t.handshake); h.ok {
-			known.peer, known.untrusted = h.peer, h.untrusted
-			overTLS := t
-			overTLS.URL = t.withScheme("https")
-			grpc := h.http2 && withTimeout(ctx, overTLS.answersGRPC)
-			known.otherGRPC = &grpc
-			return TLSPort
-		}
+// protocolOf tells TLS, gRPC and HTTP apart at a port that did not answer in the configured
+// protocol.
+func (t Target) protocolOf(ctx context.Context, k Kind, known *facts) Kind {
+	if !t.secure() && (k == TLSPort || k == Broken) && t.speaksTLS(ctx, known) {
+		return TLSPort
 	}
 	switch {
-	case k == Broken && !t.GRPC && withTimeout(ctx, t.answersGRPC):
+	case k != Broken:
+		return k
+	case t.secure() && !t.hasClientCertificate() && withTimeout(ctx, t.handshake).asks:
+		return ClientCertificate // the server's alert can be lost when it closes the connection
+	case !t.GRPC && withTimeout(ctx, t.answersGRPC):
 		return GRPCPort
-	case k == Broken && t.GRPC && withTimeout(ctx, t.answersHTTP):
+	case t.GRPC && !t.secure() && withTimeout(ctx, t.answersHTTP):
 		return HTTPPort
 	}
 	return k
 }
 
-// answersGRPC sends an empty request of traces without headers. Whatever a gRPC server answers proves that it is one.
+// speaksTLS reports whether the port of an http:// endpoint speaks TLS, and if so notes its
+// certificate and protocol.
+func (t Target) speaksTLS(ctx context.Context, known *facts) bool {
+	h := withTimeout(ctx, t.handshake)
+	if !h.ok {
+		return false
+	}
+	overTLS := t
+	overTLS.URL = t.withScheme("https")
+	grpc := h.http2 && withTimeout(ctx, overTLS.answersGRPC)
+	known.peer, known.untrusted, known.grpcOverTLS = h.peer, h.untrusted, &grpc
+	return true
+}
+
+// answersGRPC sends an empty trace request without headers. Any gRPC answer, an error too, proves
+// that the server speaks gRPC.
 func (t Target) answersGRPC(ctx context.Context) bool {
 	creds := insecure.NewCredentials()
 	if t.secure() {
 		creds = credentials.NewTLS(&tls.Config{
 			ServerName: t.serverName(), MinVersion: tls.VersionTLS12,
-			InsecureSkipVerify: true, // nothing that matters is sent
+			InsecureSkipVerify: true, // no data and no headers are sent
 		})
 	}
-	conn, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(creds), grpc.WithDisableServiceConfig(), grpc.WithDisableRetry(),
-		grpc.WithMaxHeaderListSize(delivery.MaxResponseHeader))
+	conn, err := grpc.NewClient(t.Address, grpc.WithTransportCredentials(creds), grpc.WithDisableServiceConfig(),
+		grpc.WithDisableRetry(), grpc.WithMaxHeaderListSize(delivery.MaxResponseHeader))
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
-	err = conn.Invoke(ctx, "/"+coltracepb.TraceService_ServiceDesc.ServiceName+"/Export", &coltracepb.ExportTraceServiceRequest{}, &coltracepb.ExportTraceServiceResponse{})
+	err = conn.Invoke(ctx, "/"+coltracepb.TraceService_ServiceDesc.ServiceName+"/Export",
+		&coltracepb.ExportTraceServiceRequest{}, &coltracepb.ExportTraceServiceResponse{})
 	switch s := status.Convert(err); s.Code() {
 	case codes.Unavailable, codes.DeadlineExceeded, codes.Canceled:
 		return false
@@ -156,10 +168,10 @@ func (t Target) answersGRPC(ctx context.Context) bool {
 	}
 }
 
-// answersHTTP sends the same over HTTP.
+// answersHTTP sends a request without a body and without headers.
 func (t Target) answersHTTP(ctx context.Context) bool {
-	u := *t.URL
-	u.Host, u.Path = t.Address, t.signalPath()
+	u := t.withSignalPath()
+	u.Host = t.Address
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), http.NoBody)
 	if err != nil {
 		return false
@@ -176,36 +188,43 @@ func (t Target) answersHTTP(ctx context.Context) bool {
 	return true
 }
 
-// usualPaths are where receivers have OTLP/HTTP, before /v1/<signal>: the Collector, Grafana and Loki, Prometheus and
-// Mimir, VictoriaMetrics, Dynatrace, VictoriaLogs.
+// usualPaths are the paths under which receivers have /v1/<signal>: the Collector, Grafana and
+// Loki, Prometheus and Mimir, VictoriaMetrics, Dynatrace, VictoriaLogs.
 var usualPaths = []string{"", "/otlp", "/api/v1/otlp", "/opentelemetry", "/api/v2/otlp", "/insert/opentelemetry"}
 
-// lookAround asks at the usual paths of the same host and port, with the same headers.
-func (t Target) lookAround(ctx context.Context, known *facts, ask Ask) {
-	at := func(path string) *url.URL {
+// findReceiver sends the request to the usual paths of the same host and port, with the same
+// headers, and then the other signals to the configured path.
+func (t Target) findReceiver(ctx context.Context, known *facts, ask Ask) {
+	accepts := func(path string) (*url.URL, bool) {
 		u := *t.URL
 		u.Path = path
-		return &u
-	}
-	takes := func(u *url.URL) bool {
-		return withTimeout(ctx, func(ctx context.Context) bool {
-			err := ask(ctx, t, u)
+		return &u, withTimeout(ctx, func(ctx context.Context) bool {
+			err := ask(ctx, t, &u)
 			return ctx.Err() == nil && (err == nil || kindOf(err, t) == Unauthorized)
 		})
 	}
 	for _, prefix := range usualPaths {
-		if u := at(prefix + t.signalPath()); u.Path != t.URL.Path && takes(u) {
+		path := prefix + t.signalPath()
+		if path == t.URL.Path {
+			continue
+		}
+		if u, ok := accepts(path); ok {
 			known.found = u
 			return
 		}
 	}
-	known.lookedAround = true
-	if base, ok := strings.CutSuffix(t.URL.Path, t.signalPath()); ok {
-		for _, other := range []string{"traces", "metrics", "logs"} {
-			if other != t.Signal && takes(at(base+"/v1/"+other)) {
-				known.others = true
-				return
-			}
+	known.searched = true
+	base, ok := strings.CutSuffix(t.URL.Path, t.signalPath())
+	if !ok {
+		return
+	}
+	for _, other := range signal.All() {
+		if other == t.Signal {
+			continue
+		}
+		if _, ok := accepts(base + "/v1/" + other.String()); ok {
+			known.otherSignals = true
+			return
 		}
 	}
 }

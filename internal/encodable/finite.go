@@ -11,14 +11,16 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// JSON has no NaN and no infinities, and encoding/json gives up on all of a span or collection for one. FiniteSpans and
-// FiniteMetrics put their names in their places; the values of metrics themselves are the encoder's.
+// JSON has no NaN and no infinities. If an attribute contains one, encoding/json fails for the
+// whole span or collection. FiniteSpans and FiniteMetrics replace them with the texts "NaN", "+Inf"
+// and "-Inf". The values of metrics are not changed, because the encoder handles them.
 
-// FiniteSpans replaces the spans that hold what JSON has no number for.
+// FiniteSpans replaces the spans with such attributes.
 func FiniteSpans(spans []sdktrace.ReadOnlySpan) {
 	for i, s := range spans {
 		candidate := finiteSpan{soundSpan{
-			ReadOnlySpan: s, name: s.Name(), events: s.Events(), links: s.Links(), status: s.Status(), scope: s.InstrumentationScope(),
+			ReadOnlySpan: s, name: s.Name(), events: s.Events(), links: s.Links(), status: s.Status(),
+			scope: s.InstrumentationScope(),
 		}, s.Resource()}
 		if candidate.fill() {
 			spans[i] = &candidate
@@ -56,7 +58,7 @@ func (s *finiteSpan) fill() (changed bool) {
 	return changed
 }
 
-// FiniteMetrics edits the attributes of a collection in place.
+// FiniteMetrics replaces such attributes of a collection in place.
 func FiniteMetrics(rm *metricdata.ResourceMetrics) {
 	rm.Resource, _ = finiteResource(rm.Resource)
 	for i := range rm.ScopeMetrics {

@@ -12,9 +12,9 @@ import (
 	"github.com/fleetotel/telemetry/internal/peek"
 )
 
-// heldSpan is a span in the place of another one, which it does not keep alive.
+// heldSpan is a copy of a span that does not keep the span itself in memory.
 type heldSpan struct {
-	sdktrace.ReadOnlySpan // nil: only a type that has it can implement its unexported method
+	sdktrace.ReadOnlySpan // nil; embedded for the unexported method of the interface
 
 	parts                           peek.Parts
 	context, parent                 trace.SpanContext
@@ -29,7 +29,8 @@ type heldSpan struct {
 
 func newHeldSpan(s sdktrace.ReadOnlySpan, parts peek.Parts) *heldSpan {
 	return &heldSpan{
-		parts: parts, context: s.SpanContext(), parent: s.Parent(), kind: s.SpanKind(), start: s.StartTime(), end: s.EndTime(),
+		parts: parts, context: s.SpanContext(), parent: s.Parent(), kind: s.SpanKind(), start: s.StartTime(),
+		end:    s.EndTime(),
 		status: sdktrace.Status{Code: s.Status().Code, Description: parts.Description},
 		scope:  s.InstrumentationScope(), resource: s.Resource(),
 		droppedAttributes: s.DroppedAttributes(), droppedLinks: s.DroppedLinks(), droppedEvents: s.DroppedEvents(),

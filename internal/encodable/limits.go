@@ -14,21 +14,25 @@ import (
 )
 
 const (
-	// MaxText is how many characters the names of spans and events and the description of a status may have.
+	// MaxText is how many characters the names of spans and events and the description of a status
+	// may have.
 	MaxText = 32_768
-	// MaxBody is how many characters the body of a log record may have. A body is often a whole document.
-	MaxBody = 131_072
-	// MaxElements is how many elements a slice or map may have, with those inside. The encoding of one takes about a hundred
-	// bytes of memory, whatever its size.
+	// maxBody is how many characters the body of a log record may have. A body is often a whole
+	// document.
+	maxBody = 131_072
+	// MaxElements is how many elements a slice or map may have, including nested ones. Encoding an
+	// element takes about a hundred bytes of memory, whatever its size.
 	MaxElements = 4_096
-	// minBytes is how much text a slice or map may have at least: what 32,768 characters can take.
+	// minBytes is the least limit for the text in a slice or map: the size of 32,768 characters.
 	minBytes = 4 * MaxText
-	// Slack is how much longer, in bytes or attributes, the whole may be that a part keeps alive.
+	// Slack is how much longer, in bytes or attributes, the whole may be than a part that keeps it
+	// in memory.
 	Slack = 256
 )
 
-// Limits bound what an item holds. The SDK cuts the texts of spans' and records' attributes and nothing else, and what it
-// cuts keeps the whole alive: a megabyte for each span, if a stranger likes. So what is as long as the limit is copied.
+// Limits limit what an item holds. The SDK limits only the texts in attributes of spans and
+// records, and a text that it cuts keeps the whole text in memory: a caller could send a megabyte
+// with each span. So a text as long as the limit is copied.
 type Limits struct {
 	Length int // characters of a text in an attribute; negative: any
 }
@@ -43,7 +47,8 @@ func (l Limits) budget() budget {
 	return budget{MaxElements, max(minBytes, 4*min(l.Length, 1<<27))}
 }
 
-// cut returns s, or a copy of what is within the limit if s has been, or is to be, cut.
+// cut returns s if it is shorter than the limit, or else a copy of the part within the limit. A
+// text of exactly that length is copied too, because the SDK may have cut it.
 func cut(s string, limit int) (kept string, changed bool) {
 	if limit < 0 || len(s) < limit {
 		return s, false
@@ -58,8 +63,8 @@ func cut(s string, limit int) (kept string, changed bool) {
 	return strings.Clone(s), n == limit
 }
 
-// Part is a copy of a text that is a part of something longer, such as a header or a line of a request, if the rest is
-// worth the copy.
+// Part returns a copy of s, which is a part of a longer text, such as a header or a line of a
+// request, if that saves enough memory. whole is the length of the longer text in bytes.
 func Part(s string, whole int) string {
 	if whole > len(s)+Slack {
 		return strings.Clone(s)
@@ -67,7 +72,7 @@ func Part(s string, whole int) string {
 	return s
 }
 
-// Copy returns attributes whose texts are parts of nothing.
+// Copy returns attributes whose texts are copies, so that they keep nothing longer in memory.
 func Copy(attrs []attribute.KeyValue) []attribute.KeyValue {
 	copied := slices.Clone(attrs)
 	for i, kv := range attrs {
@@ -100,7 +105,8 @@ func (l Limits) Attributes(attrs []attribute.KeyValue) (kept []attribute.KeyValu
 	return kept, changed
 }
 
-// allows tells at a glance that most values are within the limits.
+// allows is a quick check that passes most values. If it is false, the value may still be within
+// the limits.
 func (l Limits) allows(v *attribute.Value) bool {
 	switch kind, text := peek.KindAndText(v); kind {
 	case attribute.BOOL, attribute.INT64, attribute.FLOAT64, attribute.EMPTY:
@@ -111,7 +117,7 @@ func (l Limits) allows(v *attribute.Value) bool {
 	return false
 }
 
-// value is for the value of an attribute.
+// value limits the value of an attribute.
 func (l Limits) value(v *attribute.Value) (kept attribute.Value, changed bool) {
 	if l.allows(v) {
 		return *v, false
@@ -127,7 +133,7 @@ func (l Limits) value(v *attribute.Value) (kept attribute.Value, changed bool) {
 	return l.within(v, &b)
 }
 
-// within is value for what is, or is inside, a slice or map.
+// within limits a slice or map, and the values in it.
 func (l Limits) within(v *attribute.Value, b *budget) (kept attribute.Value, changed bool) {
 	switch v.Type() {
 	case attribute.STRING:
@@ -184,14 +190,14 @@ func (l Limits) text(s string, b *budget) (kept string, changed bool) {
 	return kept, changed
 }
 
-// take is as many items as the budget allows. The slice is a copy already.
+// take returns as many items as the budget allows. The slice is already a copy.
 func take[T any](items []T, b *budget) (kept []T, changed bool) {
 	n := min(len(items), b.elements)
 	b.elements -= n
 	return items[:n:n], n < len(items)
 }
 
-// each is take with every item within the limits.
+// each does the same as take, and also limits each item.
 func each[T any](all []T, b *budget, limit func(T, *budget) (T, bool)) (kept []T, changed bool) {
 	kept, changed = take(all, b)
 	for i := range kept {
@@ -202,8 +208,8 @@ func each[T any](all []T, b *budget, limit func(T, *budget) (T, bool)) (kept []T
 	return kept, changed
 }
 
-// Span returns s itself or, if something in it is beyond the limits, a span that holds no more than they allow. look is where
-// the spans of one provider are read.
+// Span returns s itself or, if something in it is beyond the limits, a span that holds no more than
+// they allow. look reads the spans of one provider.
 func (l Limits) Span(s sdktrace.ReadOnlySpan, look *peek.Spans) sdktrace.ReadOnlySpan {
 	parts := look.Parts(s)
 	if !l.parts(&parts) {
@@ -253,10 +259,10 @@ func (l Limits) links(all []sdktrace.Link) (kept []sdktrace.Link, changed bool) 
 	return kept, changed
 }
 
-// Record cuts the record itself.
+// Record cuts the texts and values of a record in place.
 func (l Limits) Record(r *sdklog.Record) {
 	body := r.Body()
-	if v, changed := (Limits{MaxBody}).value(&body); changed {
+	if v, changed := (Limits{maxBody}).value(&body); changed {
 		r.SetBody(v)
 	}
 	if s, changed := cut(r.EventName(), MaxText); changed {
@@ -277,7 +283,7 @@ func (l Limits) Record(r *sdklog.Record) {
 	}
 }
 
-// recordAttributes replaces what is beyond the limits. To set all attributes would forget how many the SDK has left out.
+// recordAttributes replaces the attributes that are beyond the limits.
 func (l Limits) recordAttributes(r *sdklog.Record) {
 	var all, beyond []attribute.KeyValue
 	r.WalkAttributes(func(kv attribute.KeyValue) bool {
@@ -289,11 +295,7 @@ func (l Limits) recordAttributes(r *sdklog.Record) {
 		}
 		return true
 	})
-	if r.DroppedAttributes() > 0 {
-		r.AddAttributes(beyond...)
-		return
-	}
-	r.SetAttributes(all...)
+	replaceValues(r, all, beyond)
 }
 
 // Resource returns r itself or, if something in it is beyond the limits, another one.

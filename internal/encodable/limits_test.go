@@ -52,7 +52,8 @@ func TestValuesAtTheLimitAndOnePastIt(t *testing.T) {
 	}
 	keys := func(n int) (members []attribute.KeyValue) {
 		for i := range n {
-			members = append(members, attribute.Int(strings.Repeat("k", 1+i%7)+string(rune('a'+i%26))+strings.Repeat("x", i/26), i))
+			members = append(members, attribute.Int(strings.Repeat("k", 1+i%7)+string(rune('a'+i%26))+
+				strings.Repeat("x", i/26), i))
 		}
 		return members
 	}
@@ -60,12 +61,16 @@ func TestValuesAtTheLimitAndOnePastIt(t *testing.T) {
 		bound int
 		make  func(n int) attribute.Value
 	}{
-		"text":     {10, func(n int) attribute.Value { return attribute.StringValue(strings.Repeat("ä", n)) }},
-		"bytes":    {10, func(n int) attribute.Value { return attribute.ByteSliceValue(make([]byte, n)) }},
-		"booleans": {encodable.MaxElements, func(n int) attribute.Value { return attribute.BoolSliceValue(make([]bool, n)) }},
-		"integers": {encodable.MaxElements, func(n int) attribute.Value { return attribute.Int64SliceValue(make([]int64, n)) }},
-		"floats":   {encodable.MaxElements, func(n int) attribute.Value { return attribute.Float64SliceValue(make([]float64, n)) }},
-		"texts":    {encodable.MaxElements, func(n int) attribute.Value { return attribute.StringSliceValue(make([]string, n)) }},
+		"text":  {10, func(n int) attribute.Value { return attribute.StringValue(strings.Repeat("ä", n)) }},
+		"bytes": {10, func(n int) attribute.Value { return attribute.ByteSliceValue(make([]byte, n)) }},
+		"booleans": {encodable.MaxElements,
+			func(n int) attribute.Value { return attribute.BoolSliceValue(make([]bool, n)) }},
+		"integers": {encodable.MaxElements,
+			func(n int) attribute.Value { return attribute.Int64SliceValue(make([]int64, n)) }},
+		"floats": {encodable.MaxElements,
+			func(n int) attribute.Value { return attribute.Float64SliceValue(make([]float64, n)) }},
+		"texts": {encodable.MaxElements,
+			func(n int) attribute.Value { return attribute.StringSliceValue(make([]string, n)) }},
 		"values": {encodable.MaxElements, func(n int) attribute.Value {
 			return attribute.SliceValue(make([]attribute.Value, n)...)
 		}},
@@ -122,7 +127,8 @@ func TestBytesOfASliceAtTheLimitAndOnePastIt(t *testing.T) {
 
 func TestWithoutALimitOfLengthElementsAreLimitedAllTheSame(t *testing.T) {
 	l := encodable.Limits{Length: -1}
-	kept, changed := l.Attributes([]attribute.KeyValue{attribute.String("s", strings.Repeat("x", 1<<20)), attribute.BoolSlice("b", make([]bool, 5000))})
+	kept, changed := l.Attributes([]attribute.KeyValue{attribute.String("s", strings.Repeat("x", 1<<20)),
+		attribute.BoolSlice("b", make([]bool, 5000))})
 	require.True(t, changed)
 	require.Len(t, kept[0].Value.AsString(), 1<<20)
 	require.Len(t, kept[1].Value.AsBoolSlice(), encodable.MaxElements)
@@ -147,8 +153,10 @@ func TestLimitsOfASpan(t *testing.T) {
 	provider := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(recorder))
 	long := strings.Repeat("x", encodable.MaxText+1)
 	attrs := []attribute.KeyValue{attribute.String("v", strings.Repeat("v", 11))}
-	link := trace.Link{SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}}), Attributes: attrs}
-	_, span := provider.Tracer("scope").Start(context.Background(), long, trace.WithAttributes(attrs...), trace.WithLinks(link))
+	link := trace.Link{SpanContext: trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1},
+		SpanID: trace.SpanID{1}}), Attributes: attrs}
+	_, span := provider.Tracer("scope").Start(context.Background(), long, trace.WithAttributes(attrs...),
+		trace.WithLinks(link))
 	span.AddEvent(long, trace.WithAttributes(attrs...))
 	span.SetStatus(codes.Error, long)
 	span.End()
@@ -157,12 +165,14 @@ func TestLimitsOfASpan(t *testing.T) {
 	require.Len(t, limited.Name(), encodable.MaxText)
 	require.Len(t, limited.Status().Description, encodable.MaxText)
 	require.Len(t, limited.Events()[0].Name, encodable.MaxText)
-	for _, attrs := range [][]attribute.KeyValue{limited.Attributes(), limited.Events()[0].Attributes, limited.Links()[0].Attributes} {
+	for _, attrs := range [][]attribute.KeyValue{limited.Attributes(), limited.Events()[0].Attributes,
+		limited.Links()[0].Attributes} {
 		require.Equal(t, "vvvvvvvvvv", attrs[0].Value.AsString())
 	}
 	require.Equal(t, "scope", limited.InstrumentationScope().Name)
 	stub := tracetest.SpanStubFromReadOnlySpan(given)
-	stub.Name, stub.Attributes, stub.Events, stub.Links, stub.Status.Description = limited.Name(), limited.Attributes(), limited.Events(), limited.Links(), limited.Status().Description
+	stub.Name, stub.Attributes, stub.Events, stub.Links, stub.Status.Description = limited.Name(), limited.Attributes(),
+		limited.Events(), limited.Links(), limited.Status().Description
 	require.Equal(t, stub, tracetest.SpanStubFromReadOnlySpan(limited), "the rest is the span's")
 	for i := range reflect.TypeFor[sdktrace.ReadOnlySpan]().NumMethod() {
 		if method := reflect.TypeFor[sdktrace.ReadOnlySpan]().Method(i); method.IsExported() {
@@ -187,7 +197,8 @@ func TestLimitsOfMeasurements(t *testing.T) {
 	i1, err := meter.Int64Counter("i1")
 	require.NoError(t, err)
 	i1.Add(ctx, 1, set, metric.WithAttributes(attribute.String("w", whole)))
-	i1.Add(ctx, 1, metric.WithAttributes(attribute.String("v", whole[:10]), attribute.Int("n", 1), attribute.String("w", whole)))
+	i1.Add(ctx, 1, metric.WithAttributes(attribute.String("v", whole[:10]), attribute.Int("n", 1),
+		attribute.String("w", whole)))
 	i2, err := meter.Int64UpDownCounter("i2")
 	require.NoError(t, err)
 	i2.Add(ctx, 1, set)
@@ -209,10 +220,11 @@ func TestLimitsOfMeasurements(t *testing.T) {
 	f4, err := meter.Float64Gauge("f4")
 	require.NoError(t, err)
 	f4.Record(ctx, 1, set)
-	_, err = meter.Int64ObservableGauge("observed", metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
-		o.Observe(1, set)
-		return nil
-	}))
+	_, err = meter.Int64ObservableGauge("observed",
+		metric.WithInt64Callback(func(_ context.Context, o metric.Int64Observer) error {
+			o.Observe(1, set)
+			return nil
+		}))
 	require.NoError(t, err)
 	_, err = meter.Int64Counter("no name!")
 	require.Error(t, err)
@@ -255,7 +267,8 @@ func BenchmarkLimits(b *testing.B) {
 	l := encodable.Limits{Length: encodable.MaxText}
 	attrs := []attribute.KeyValue{
 		attribute.String("http.request.method", "GET"), attribute.String("http.route", "/orders/{id}"),
-		attribute.Int("http.response.status_code", 200), attribute.String("url.path", "/orders/4711"), attribute.Int("server.port", 8080)}
+		attribute.Int("http.response.status_code", 200), attribute.String("url.path", "/orders/4711"),
+		attribute.Int("server.port", 8080)}
 	b.Run("span", func(b *testing.B) {
 		span, look := spans(b, 1, attrs...)[0], &peek.Spans{}
 		b.ReportAllocs()

@@ -5,10 +5,11 @@ import (
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 
 	"github.com/fleetotel/telemetry/internal/peek"
+	"github.com/fleetotel/telemetry/internal/points"
 )
 
-// Metrics repairs a collection in place, and cuts values that are beyond the limits. The names of instruments are ASCII by the
-// SDK's own rules, the resource is [Resource]'s.
+// Metrics repairs a collection in place, and limits its attribute values. The SDK allows only ASCII
+// in the names of instruments, and [Resource] repairs the resource.
 func (l Limits) Metrics(rm *metricdata.ResourceMetrics) {
 	for i := range rm.ScopeMetrics {
 		scoped := &rm.ScopeMetrics[i]
@@ -26,7 +27,7 @@ func (l Limits) Metrics(rm *metricdata.ResourceMetrics) {
 	}
 }
 
-// edit returns attributes themselves or, if something in them has to change, a new slice.
+// edit returns the attributes themselves or, if something in them has to change, a new slice.
 type edit func([]attribute.KeyValue) (edited []attribute.KeyValue, changed bool)
 
 func (e edit) set(s *attribute.Set) {
@@ -37,53 +38,10 @@ func (e edit) set(s *attribute.Set) {
 
 // eachSet edits the attributes of all points and exemplars.
 func eachSet(data metricdata.Aggregation, e edit) {
-	switch data := data.(type) {
-	case metricdata.Gauge[int64]:
-		numbers(e, data.DataPoints)
-	case metricdata.Gauge[float64]:
-		numbers(e, data.DataPoints)
-	case metricdata.Sum[int64]:
-		numbers(e, data.DataPoints)
-	case metricdata.Sum[float64]:
-		numbers(e, data.DataPoints)
-	case metricdata.Histogram[int64]:
-		histograms(e, data.DataPoints)
-	case metricdata.Histogram[float64]:
-		histograms(e, data.DataPoints)
-	case metricdata.ExponentialHistogram[int64]:
-		exponentials(e, data.DataPoints)
-	case metricdata.ExponentialHistogram[float64]:
-		exponentials(e, data.DataPoints)
-	case metricdata.Summary:
-		for i := range data.DataPoints {
-			e.set(&data.DataPoints[i].Attributes)
+	points.Each(data, func(p *points.Point) {
+		e.set(p.Attributes)
+		for _, filtered := range p.Exemplars {
+			*filtered, _ = e(*filtered)
 		}
-	}
-}
-
-func numbers[N int64 | float64](e edit, points []metricdata.DataPoint[N]) {
-	for i := range points {
-		e.set(&points[i].Attributes)
-		exemplars(e, points[i].Exemplars)
-	}
-}
-
-func histograms[N int64 | float64](e edit, points []metricdata.HistogramDataPoint[N]) {
-	for i := range points {
-		e.set(&points[i].Attributes)
-		exemplars(e, points[i].Exemplars)
-	}
-}
-
-func exponentials[N int64 | float64](e edit, points []metricdata.ExponentialHistogramDataPoint[N]) {
-	for i := range points {
-		e.set(&points[i].Attributes)
-		exemplars(e, points[i].Exemplars)
-	}
-}
-
-func exemplars[N int64 | float64](e edit, all []metricdata.Exemplar[N]) {
-	for i := range all {
-		all[i].FilteredAttributes, _ = e(all[i].FilteredAttributes)
-	}
+	})
 }

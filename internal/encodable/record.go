@@ -5,7 +5,7 @@ import (
 	sdklog "go.opentelemetry.io/otel/sdk/log"
 )
 
-// Records replaces the log records in which something has to be repaired, by copies.
+// Records replaces the log records that need repairs with repaired copies.
 func Records(records []sdklog.Record) {
 	for i := range records {
 		record(&records[i])
@@ -32,17 +32,38 @@ func record(r *sdklog.Record) {
 	sound.SetSeverityText(severity)
 	sound.SetEventName(event)
 	if inAttributes {
-		setAttributes(&sound)
+		repairAttributes(&sound)
 	}
 	*r = sound
 }
 
-func setAttributes(r *sdklog.Record) {
-	var all []attribute.KeyValue
+func repairAttributes(r *sdklog.Record) {
+	var all, repaired []attribute.KeyValue
+	newKey := false
 	r.WalkAttributes(func(kv attribute.KeyValue) bool {
+		key, inKey := text(string(kv.Key))
+		v, inValue := value(&kv.Value, maxDepth)
+		kv = attribute.KeyValue{Key: attribute.Key(key), Value: v}
 		all = append(all, kv)
+		if inKey || inValue {
+			repaired = append(repaired, kv)
+		}
+		newKey = newKey || inKey
 		return true
 	})
-	all, _ = attributes(all, maxDepth)
+	if newKey { // adding it would leave the invalid key in place
+		r.SetAttributes(all...)
+		return
+	}
+	replaceValues(r, all, repaired)
+}
+
+// replaceValues replaces the values of changed, which are also in all. To set all attributes would
+// reset the count of those that the SDK has dropped.
+func replaceValues(r *sdklog.Record, all, changed []attribute.KeyValue) {
+	if r.DroppedAttributes() > 0 {
+		r.AddAttributes(changed...)
+		return
+	}
 	r.SetAttributes(all...)
 }

@@ -6,8 +6,8 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// Spans replaces the spans in which something has to be repaired. The spans themselves, which others may hold, do not
-// change. Their resource is [Resource]'s.
+// Spans replaces the spans that need repairs with repaired copies. The spans themselves do not
+// change, because others may hold them. [Resource] repairs their resource.
 func Spans(spans []sdktrace.ReadOnlySpan) {
 	for i, span := range spans {
 		candidate := soundSpan{ReadOnlySpan: span}
@@ -18,7 +18,7 @@ func Spans(spans []sdktrace.ReadOnlySpan) {
 	}
 }
 
-// soundSpan is a span with everything that can be encoded in the place of what cannot.
+// soundSpan is a span whose invalid texts and values are replaced.
 type soundSpan struct {
 	sdktrace.ReadOnlySpan
 	name       string

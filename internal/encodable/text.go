@@ -1,7 +1,16 @@
-// Package encodable makes what services record fit to be encoded as OTLP. A protobuf string is UTF-8, and one text that is
-// not, such as a stranger's header, fails the encoding of the whole request: a batch of spans, and of cumulative metrics
-// all of them until the process ends. A value that nests too deep is refused by the collector's decoder, with the same
-// effect. Texts are repaired with U+FFFD, the replacement character, and depths are cut.
+// Package encodable makes sure that what a service records can be encoded, sent and decoded as
+// OTLP.
+//
+// Limits (limits.go, instruments.go) cut what is too large as soon as it is recorded, before it
+// waits in a queue.
+//
+// Repairs (text.go, span.go, record.go, metrics.go) run right before the exporter. A protobuf
+// string must be UTF-8. One invalid text, such as a request header, makes the encoding of the whole
+// request fail: a batch of spans, or all cumulative metrics until the process ends. The collector's
+// decoder rejects a value that is nested too deeply, with the same effect. So invalid bytes become
+// U+FFFD, the replacement character, and deep values are cut.
+//
+// Finite numbers (finite.go) are for the console exporters, which write JSON.
 package encodable
 
 import (
@@ -14,13 +23,13 @@ import (
 )
 
 const (
-	// maxDepth is how deep the value of an attribute may nest. Decoders of protobuf stop at 100 messages by default (Go's at
-	// 10,000), and a level takes three.
+	// maxDepth is how deeply the value of an attribute may be nested. By default, protobuf decoders
+	// stop at 100 messages (Go's at 10,000), and a level takes three.
 	maxDepth = 30
 	tooDeep  = "!DEPTH: nested more than 30 levels"
 )
 
-// text returns s as UTF-8, and whether it was not.
+// text returns s as valid UTF-8, and whether it had to be repaired.
 func text(s string) (sound string, repaired bool) {
 	if utf8.ValidString(s) {
 		return s, false
@@ -46,7 +55,7 @@ func attributes(attrs []attribute.KeyValue, depth int) (sound []attribute.KeyVal
 	return sound, repaired
 }
 
-// value takes a pointer because a Value is large and most are sound.
+// value takes a pointer because a Value is large and most need no repair.
 func value(v *attribute.Value, depth int) (sound attribute.Value, repaired bool) {
 	switch v.Type() {
 	case attribute.STRING:
@@ -54,26 +63,14 @@ func value(v *attribute.Value, depth int) (sound attribute.Value, repaired bool)
 			return attribute.StringValue(s), true
 		}
 	case attribute.STRINGSLICE:
-		items := v.AsStringSlice() // a copy
-		for i := range items {
-			var here bool
-			items[i], here = text(items[i])
-			repaired = repaired || here
-		}
-		if repaired {
+		if items, repaired := texts(v.AsStringSlice()); repaired { // a copy
 			return attribute.StringSliceValue(items), true
 		}
 	case attribute.SLICE:
 		if depth == 0 {
 			return attribute.StringValue(tooDeep), true
 		}
-		items := v.AsSlice() // a copy
-		for i := range items {
-			if item, here := value(&items[i], depth-1); here {
-				items[i], repaired = item, true
-			}
-		}
-		if repaired {
+		if items, repaired := values(v.AsSlice(), depth-1); repaired { // a copy
 			return attribute.SliceValue(items...), true
 		}
 	case attribute.MAP:
@@ -85,6 +82,25 @@ func value(v *attribute.Value, depth int) (sound attribute.Value, repaired bool)
 		}
 	}
 	return *v, false
+}
+
+// texts repairs items in place.
+func texts(items []string) (sound []string, repaired bool) {
+	for i := range items {
+		s, here := text(items[i])
+		items[i], repaired = s, repaired || here
+	}
+	return items, repaired
+}
+
+// values repairs items in place.
+func values(items []attribute.Value, depth int) (sound []attribute.Value, repaired bool) {
+	for i := range items {
+		if item, here := value(&items[i], depth); here {
+			items[i], repaired = item, true
+		}
+	}
+	return items, repaired
 }
 
 func set(attrs attribute.Set) (sound attribute.Set, repaired bool) {

@@ -96,7 +96,8 @@ func TestNoAllocationsOfOurOwn(t *testing.T) {
 	}
 }
 
-// BenchmarkSwitching puts each operation through the switching providers beside the same operation on the SDK.
+// BenchmarkSwitching puts each operation through the switching providers beside the same operation
+// on the SDK.
 func BenchmarkSwitching(b *testing.B) {
 	sdk, switching := sdkAndSwitching(b)
 	for i := range sdk {

@@ -3,17 +3,22 @@ package global
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"sync/atomic"
 
 	"go.opentelemetry.io/otel"
 	"go.opentelemetry.io/otel/metric"
 	"go.opentelemetry.io/otel/metric/embedded"
+
+	"github.com/fleetotel/telemetry/internal/lines"
 )
 
-// RegisterCallback registers f with the current meter and with every later one, until Unregister. The registration is
-// never nil; one that the SDK refuses outright is not tried again.
+// Callbacks of package-level observable instruments follow Use. Otherwise only the first provider
+// would call them, and after a second Init, as in tests and restarts, these instruments would have
+// no data.
+
+// RegisterCallback registers f with the current meter and with every later one, until Unregister.
+// The registration is never nil. If the SDK rejects it at once, it is not tried again.
 func (m *meter) RegisterCallback(f metric.Callback, instruments ...metric.Observable) (metric.Registration, error) {
 	r := &registration{meter: m, callback: f, instruments: slices.Clone(instruments)}
 	r.source, r.create = &m.current, r.bind
@@ -23,7 +28,7 @@ func (m *meter) RegisterCallback(f metric.Callback, instruments ...metric.Observ
 
 	err := r.follow()
 	if r.load().real == nil {
-		_ = r.Unregister() // there is nothing that could fail
+		_ = r.Unregister() // nothing to unregister, so no error
 	}
 	return r, err
 }
@@ -44,9 +49,9 @@ type binding struct {
 	targets map[metric.Observable]metric.Observable // handed-out instrument → the one of that real meter
 }
 
-// bind registers the callback with one real meter. It fires while its binding is the current one and not a moment longer.
-// That, not Unregister, ends it on a meter that is left behind: the SDK's Unregister waits for a collection under way, and
-// one callback that hangs would make every shutdown hang with it.
+// bind registers the callback with one real meter. The callback runs only while its binding is the
+// current one. That check, and not Unregister, ends it on the previous meter: the SDK's Unregister
+// waits for a collection in progress, so one callback that hangs would make every shutdown hang.
 func (r *registration) bind(real metric.Meter) (*binding, error) {
 	b := &binding{targets: make(map[metric.Observable]metric.Observable, len(r.instruments))}
 	instruments := make([]metric.Observable, len(r.instruments))
@@ -70,14 +75,14 @@ func (r *registration) bind(real metric.Meter) (*binding, error) {
 
 func (r *registration) follow() error {
 	err := r.slot.follow()
-	if r.closed.Load() { // Unregister ran meanwhile and may have seen the binding before this one
+	if r.closed.Load() { // Unregister ran meanwhile and may have seen the previous binding
 		return errors.Join(err, r.release())
 	}
 	return err
 }
 
-// Unregister ends the callback for good. It waits for a collection under way on the current provider, as the SDK's does.
-// Further calls return nil.
+// Unregister ends the callback for good. It waits for a collection in progress on the current
+// provider, like the SDK's. Further calls return nil.
 func (r *registration) Unregister() error {
 	if r.closed.Swap(true) {
 		return nil
@@ -101,8 +106,8 @@ type handle interface {
 	behind() metric.Observable
 }
 
-// observer takes observations for handed-out instruments to the real ones. They are those of the observer's own meter,
-// even if a switch happens in the middle of the callback.
+// observer passes observations for handed-out instruments to the real ones. They are those of the
+// same meter as the observer, even if Use is called during the callback.
 type observer struct {
 	embedded.Observer
 	real    metric.Observer
@@ -126,7 +131,7 @@ func (o observer) ObserveFloat64(i metric.Float64Observable, v float64, opts ...
 func (o observer) target(i metric.Observable) metric.Observable {
 	h, ok := i.(handle)
 	if !ok {
-		return i // of an SDK that somebody uses directly
+		return i // from an SDK that the service uses directly
 	}
 	if t, ok := o.targets[i]; ok {
 		return t
@@ -134,20 +139,20 @@ func (o observer) target(i metric.Observable) metric.Observable {
 	return h.behind() // not registered with this callback: the SDK says so
 }
 
-// ownCallbacks are the callbacks given with an instrument's options. As in the SDK, the first set given under one provider
-// counts; unlike there, a set given under a later provider replaces it. So a component that is built anew after each Init
-// is observed itself, not its dead predecessor.
+// ownCallbacks are the callbacks given as options of an instrument. As in the SDK, the first set
+// given under one provider counts. Unlike in the SDK, a set given under a later provider replaces
+// it. So a component that is created again after each Init is observed, not the one that it has
+// replaced.
 type ownCallbacks struct {
 	current atomic.Pointer[target[metric.Callback]]
-	warned  atomic.Bool // once: the call may sit in a request's path
+	warned  atomic.Bool // once: the call may be made in each request
 }
 
 func (c *ownCallbacks) set(m *meter, name string, i metric.Observable, f metric.Callback) error {
 	old, next := c.current.Load(), &target[metric.Callback]{value: f, generation: m.current.Load().generation}
 	if old != nil && old.generation == next.generation || !c.current.CompareAndSwap(old, next) {
 		if !c.warned.Swap(true) {
-			otel.Handle(fmt.Errorf("telemetry: instrument %q has its callbacks already and the new ones are ignored: "+
-				"use Meter.RegisterCallback for more", name))
+			otel.Handle(lines.CallbacksIgnored(name))
 		}
 		return nil
 	}

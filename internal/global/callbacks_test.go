@@ -16,8 +16,9 @@ import (
 	"github.com/fleetotel/telemetry/internal/global"
 )
 
-// observables makes every observable instrument there is, each with a callback of its own that counts its calls and
-// observes 1. It returns the functions that observe 2 for them through a registered callback.
+// observables makes every observable instrument there is, each with a callback of its own that
+// counts its calls and observes 1. It returns the functions that observe 2 for them through a
+// registered callback.
 func observables(t testing.TB, m metric.Meter, suffix string, calls map[string]int) (
 	all []metric.Observable, observe func(o metric.Observer),
 ) {
@@ -39,15 +40,19 @@ func observables(t testing.TB, m metric.Meter, suffix string, calls map[string]i
 	unit := metric.WithUnit("ms")
 	ic, err := m.Int64ObservableCounter("Int64ObservableCounter"+suffix, unit, option("Int64ObservableCounter"+suffix))
 	require.NoError(t, err)
-	iu, err := m.Int64ObservableUpDownCounter("Int64ObservableUpDownCounter"+suffix, option("Int64ObservableUpDownCounter"+suffix), unit)
+	iu, err := m.Int64ObservableUpDownCounter("Int64ObservableUpDownCounter"+suffix,
+		option("Int64ObservableUpDownCounter"+suffix), unit)
 	require.NoError(t, err)
 	ig, err := m.Int64ObservableGauge("Int64ObservableGauge"+suffix, unit, option("Int64ObservableGauge"+suffix))
 	require.NoError(t, err)
-	fc, err := m.Float64ObservableCounter("Float64ObservableCounter"+suffix, unit, floatOption("Float64ObservableCounter"+suffix))
+	fc, err := m.Float64ObservableCounter("Float64ObservableCounter"+suffix, unit,
+		floatOption("Float64ObservableCounter"+suffix))
 	require.NoError(t, err)
-	fu, err := m.Float64ObservableUpDownCounter("Float64ObservableUpDownCounter"+suffix, unit, floatOption("Float64ObservableUpDownCounter"+suffix))
+	fu, err := m.Float64ObservableUpDownCounter("Float64ObservableUpDownCounter"+suffix, unit,
+		floatOption("Float64ObservableUpDownCounter"+suffix))
 	require.NoError(t, err)
-	fg, err := m.Float64ObservableGauge("Float64ObservableGauge"+suffix, unit, floatOption("Float64ObservableGauge"+suffix))
+	fg, err := m.Float64ObservableGauge("Float64ObservableGauge"+suffix, unit,
+		floatOption("Float64ObservableGauge"+suffix))
 	require.NoError(t, err)
 	by := metric.WithAttributes(attribute.String("by", "callback"))
 	return []metric.Observable{ic, iu, ig, fc, fu, fg}, func(o metric.Observer) {
@@ -77,7 +82,8 @@ func TestObservableInstrumentsFollow(t *testing.T) {
 		made = append(made, stage)
 	}
 	first, second := newBackend(), newBackend()
-	// check collects both backends, of which only current (if any) may see the callbacks, each once.
+	// check collects both backends, of which only current (if any) may see the callbacks, each
+	// once.
 	check := func(current *backend) {
 		t.Helper()
 		clear(calls)
@@ -176,7 +182,7 @@ func TestRegistrationErrors(t *testing.T) {
 		return nil
 	}
 	_, err = mine.RegisterCallback(observe, own, foreign)
-	require.NoError(t, err, "nobody is there to object yet")
+	require.NoError(t, err, "there is no SDK to object yet")
 
 	p.Use(nil, b.metrics, nil)
 	require.Len(t, handled.about(name), 1)
@@ -206,7 +212,8 @@ func TestCallbackErrorsReachTheCollection(t *testing.T) {
 	}
 }
 
-// A component made anew after each Init gives its instruments' callbacks again: the living one must be observed.
+// A component made anew after each Init gives its instruments' callbacks again: the living one must
+// be observed.
 func TestCallbacksGivenAgain(t *testing.T) {
 	t.Parallel()
 	p := global.New()
@@ -249,7 +256,8 @@ func TestViewsOfEachProviderHold(t *testing.T) {
 	require.Len(t, b.values(t), 6)
 }
 
-// A callback that never returns holds the SDK's lock on its provider. A switch must not wait for it.
+// A callback that never returns holds the SDK's lock on its provider. A switch must not wait for
+// it.
 func TestHangingCallbackDoesNotStopTheSwitch(t *testing.T) {
 	t.Parallel()
 	p, a, b := global.New(), newBackend(), newBackend()
@@ -348,7 +356,7 @@ func TestSwitchToNothingInsideCallback(t *testing.T) {
 	require.Equal(t, map[string]float64{"g": 7}, a.values(t))
 }
 
-// Observables of an SDK that somebody uses directly pass through to that SDK's judgement.
+// Observables of an SDK that the service uses directly pass through to that SDK's judgement.
 func TestObservableOfTheSDKItself(t *testing.T) {
 	t.Parallel()
 	p, b := global.New(), newBackend()
@@ -406,8 +414,8 @@ func (r hookedRegistration) Unregister() error {
 	return r.Registration.Unregister()
 }
 
-// A callback on the new provider may ask for an instrument that the switch has not reached. Creating it there would
-// deadlock in the SDK, which holds its lock around callbacks.
+// A callback on the new provider may ask for an instrument that the switch has not reached.
+// Creating it there would deadlock in the SDK, which holds its lock around callbacks.
 func TestLookupDuringTheSwitchCreatesNothing(t *testing.T) {
 	t.Parallel()
 	p, b := global.New(), newBackend()
@@ -434,7 +442,10 @@ func TestUnregisterDuringTheSwitch(t *testing.T) {
 	m := p.MeterProvider().Meter("x")
 	gauge, err := m.Int64ObservableGauge("g")
 	require.NoError(t, err)
-	r, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error { o.ObserveInt64(gauge, 1); return nil }, gauge)
+	r, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+		o.ObserveInt64(gauge, 1)
+		return nil
+	}, gauge)
 	require.NoError(t, err)
 	h := &hooked{MeterProvider: b.metrics}
 	h.onRegister = func() { require.NoError(t, r.Unregister()) }
@@ -453,7 +464,10 @@ func TestRegisterCallbackDuringTheSwitch(t *testing.T) {
 	require.NoError(t, err)
 	h := &hooked{MeterProvider: b.metrics}
 	h.onCounter = func() { // the meter is the new one, the gauge still the old one
-		_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error { o.ObserveInt64(gauge, 1); return nil }, gauge)
+		_, err := m.RegisterCallback(func(_ context.Context, o metric.Observer) error {
+			o.ObserveInt64(gauge, 1)
+			return nil
+		}, gauge)
 		require.NoError(t, err)
 	}
 	p.Use(nil, h, nil)
@@ -473,7 +487,8 @@ func TestSwitchInsideASwitch(t *testing.T) {
 	require.Equal(t, map[string]float64{"c": 1}, b.values(t))
 }
 
-// capture is a meter that keeps its callback, and an observer that keeps what it is asked to observe.
+// capture is a meter that keeps its callback, and an observer that keeps what it is asked to
+// observe.
 type capture struct {
 	noop.MeterProvider
 	*capturing
@@ -489,7 +504,9 @@ type capturing struct {
 
 func (c capture) Meter(string, ...metric.MeterOption) metric.Meter { return c.capturing }
 
-func (c *capturing) Int64ObservableGauge(string, ...metric.Int64ObservableGaugeOption) (metric.Int64ObservableGauge, error) {
+func (c *capturing) Int64ObservableGauge(
+	string, ...metric.Int64ObservableGaugeOption,
+) (metric.Int64ObservableGauge, error) {
 	return c.gauge, nil
 }
 
@@ -502,7 +519,8 @@ func (c *capturing) ObserveInt64(o metric.Int64Observable, _ int64, _ ...metric.
 	c.observed = append(c.observed, o)
 }
 
-// An instrument that the callback was not registered for reaches the SDK unwrapped too: it is the SDK that objects.
+// An instrument that the callback was not registered for reaches the SDK unwrapped too: it is the
+// SDK that objects.
 func TestUnregisteredInstrumentIsUnwrapped(t *testing.T) {
 	t.Parallel()
 	p, c := global.New(), &capturing{gauge: &noop.Int64ObservableGauge{}}

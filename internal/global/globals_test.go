@@ -30,8 +30,8 @@ var (
 	}, packageGauge)
 )
 
-// It sets OpenTelemetry's globals, as the root package does: once for the process, so it does not run a second time
-// (-count). OpenTelemetry's own delegating objects stand in front of ours here.
+// It sets OpenTelemetry's globals, as the root package does: once for the process, so it does not
+// run a second time (-count). OpenTelemetry's own delegating objects stand in front of ours here.
 func TestPackageLevelVariables(t *testing.T) {
 	if otelIsSet {
 		t.Skip("OpenTelemetry's globals delegate once")

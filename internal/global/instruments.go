@@ -10,7 +10,7 @@ import (
 // from is the slot of an instrument, which follows its meter.
 type from[T any] = slot[metric.Meter, T]
 
-// adder and recorder are what the SDK's synchronous instruments come down to.
+// adder and recorder are the methods that all synchronous instruments of the SDK have.
 type (
 	adder[N any] interface {
 		Add(ctx context.Context, v N, o ...metric.AddOption)
@@ -22,7 +22,8 @@ type (
 	}
 )
 
-// adding is a counter or an up-down counter of int64 or float64: all embedded types in one, as in the SDK.
+// adding is a counter or an up-down counter of int64 or float64: all embedded types in one, as in
+// the SDK.
 type adding[N any] struct {
 	embedded.Int64Counter
 	embedded.Int64UpDownCounter
@@ -54,8 +55,8 @@ func (r *recording[N]) Record(ctx context.Context, v N, o ...metric.RecordOption
 
 func (r *recording[N]) Enabled(ctx context.Context) bool { return r.load().Enabled(ctx) }
 
-// observed is the slot of an observable instrument. It has no measurement methods: callbacks name it, and the SDK must then
-// be shown the instrument behind it.
+// observed is the slot of an observable instrument. It has no methods for measurements: callbacks
+// refer to it, and the SDK then needs the instrument behind it.
 type observed struct {
 	from[metric.Observable]
 	callbacks ownCallbacks
@@ -65,8 +66,8 @@ func (o *observed) behind() metric.Observable { return o.load() }
 
 func (o *observed) own() *ownCallbacks { return &o.callbacks }
 
-// int64Observable is any observable instrument of int64. metric.Int64Observable is there for the unexported markers that
-// the API asks for and nobody calls.
+// int64Observable is any observable instrument of int64. It embeds metric.Int64Observable for the
+// unexported methods that the API requires and never calls.
 type int64Observable struct {
 	embedded.Int64ObservableCounter
 	embedded.Int64ObservableUpDownCounter

@@ -35,8 +35,9 @@ func (p *meterProvider) Meter(name string, options ...metric.MeterOption) metric
 	return m
 }
 
-// follow moves the instruments of all meters first and the callbacks last: a callback that already fires on the new
-// provider finds every instrument there, its own and those it records to.
+// follow switches the instruments of all meters first and the callbacks last. So a callback that
+// already runs on the new provider finds every instrument there, including those that it records
+// to.
 func (p *meterProvider) follow() {
 	meters := p.handed.all()
 	for _, m := range meters {
@@ -61,7 +62,7 @@ type meter struct {
 	instruments table[identity, follower]
 
 	mu            sync.Mutex
-	registrations []*registration // in order: where two callbacks observe the same series, the last one wins
+	registrations []*registration // in order: if two callbacks observe the same series, the last one wins
 }
 
 type follower interface {
@@ -69,8 +70,8 @@ type follower interface {
 	follow() error
 }
 
-// identity tells instruments of one meter apart. The boundaries are in it because a handle keeps the options it was made
-// with; what two handles that differ only in those mean is the SDK's to decide.
+// identity distinguishes the instruments of one meter. It includes the boundaries because a handle
+// keeps its options. The SDK decides what happens if only the boundaries of two handles differ.
 type identity struct {
 	kind                                reflect.Type
 	name, unit, description, boundaries string
@@ -81,7 +82,7 @@ type config interface {
 	Unit() string
 }
 
-// bits makes boundaries comparable; a NaN equals itself here.
+// bits makes boundaries comparable. A NaN is equal to itself.
 func bits(boundaries []float64) string {
 	var key []byte
 	for _, b := range boundaries {
@@ -90,8 +91,9 @@ func bits(boundaries []float64) string {
 	return string(key)
 }
 
-// instrument hands out the instrument of this identity, with the error that the current SDK has for it. I is its type in
-// the API, H its type here, S the part of I that H forwards to, C its configuration made of options O.
+// instrument returns the instrument of this identity, with the error of the current SDK. I is its
+// type in the API, H its type here, S the part of I that H forwards to, and C its configuration,
+// made from options O.
 func instrument[H interface {
 	follower
 	base() *from[S]
@@ -114,7 +116,7 @@ func instrument[H interface {
 		s.create = func(real metric.Meter) (S, error) {
 			i, err := created(func() (I, error) { return create(real, name, options...) })
 			behind, ok := any(i).(S)
-			if !ok { // rejected without a substitute: what is handed out stays usable
+			if !ok { // rejected without a substitute: a no-op instrument keeps the handle usable
 				i, _ = create(noop.Meter{}, name, options...)
 				behind, _ = any(i).(S)
 			}
@@ -125,7 +127,8 @@ func instrument[H interface {
 	return i.(H), i.ready()
 }
 
-// created turns a panic, of a view of the user's, into an error. Instruments are made anew in the middle of Init.
+// created calls create, and returns a panic of a service's view as an error, because Init creates
+// instruments again.
 func created[I any](create func() (I, error)) (i I, err error) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -135,8 +138,9 @@ func created[I any](create func() (I, error)) (i I, err error) {
 	return create()
 }
 
-// observable hands out an observable instrument. Its callbacks are taken out of its options and registered beside it, for
-// the SDK can neither remove nor replace a callback that came with an option.
+// observable returns an observable instrument. Its callbacks are removed from its options and
+// registered separately, because the SDK can neither remove nor replace a callback given as an
+// option.
 func observable[H interface {
 	follower
 	metric.Observable
@@ -162,7 +166,9 @@ func (m *meter) Int64Counter(name string, o ...metric.Int64CounterOption) (metri
 	return instrument(m, name, o, metric.NewInt64CounterConfig, metric.Meter.Int64Counter, newAdding[int64])
 }
 
-func (m *meter) Int64UpDownCounter(name string, o ...metric.Int64UpDownCounterOption) (metric.Int64UpDownCounter, error) {
+func (m *meter) Int64UpDownCounter(
+	name string, o ...metric.Int64UpDownCounterOption,
+) (metric.Int64UpDownCounter, error) {
 	return instrument(m, name, o, metric.NewInt64UpDownCounterConfig, metric.Meter.Int64UpDownCounter, newAdding[int64])
 }
 
@@ -178,38 +184,55 @@ func (m *meter) Float64Counter(name string, o ...metric.Float64CounterOption) (m
 	return instrument(m, name, o, metric.NewFloat64CounterConfig, metric.Meter.Float64Counter, newAdding[float64])
 }
 
-func (m *meter) Float64UpDownCounter(name string, o ...metric.Float64UpDownCounterOption) (metric.Float64UpDownCounter, error) {
-	return instrument(m, name, o, metric.NewFloat64UpDownCounterConfig, metric.Meter.Float64UpDownCounter, newAdding[float64])
+func (m *meter) Float64UpDownCounter(
+	name string, o ...metric.Float64UpDownCounterOption,
+) (metric.Float64UpDownCounter, error) {
+	return instrument(m, name, o, metric.NewFloat64UpDownCounterConfig, metric.Meter.Float64UpDownCounter,
+		newAdding[float64])
 }
 
 func (m *meter) Float64Histogram(name string, o ...metric.Float64HistogramOption) (metric.Float64Histogram, error) {
-	return instrument(m, name, o, metric.NewFloat64HistogramConfig, metric.Meter.Float64Histogram, newRecording[float64])
+	return instrument(m, name, o, metric.NewFloat64HistogramConfig, metric.Meter.Float64Histogram,
+		newRecording[float64])
 }
 
 func (m *meter) Float64Gauge(name string, o ...metric.Float64GaugeOption) (metric.Float64Gauge, error) {
 	return instrument(m, name, o, metric.NewFloat64GaugeConfig, metric.Meter.Float64Gauge, newRecording[float64])
 }
 
-func (m *meter) Int64ObservableCounter(name string, o ...metric.Int64ObservableCounterOption) (metric.Int64ObservableCounter, error) {
-	return observable(m, name, o, metric.NewInt64ObservableCounterConfig, metric.Meter.Int64ObservableCounter, newInt64Observable, int64Callbacks)
+func (m *meter) Int64ObservableCounter(name string,
+	o ...metric.Int64ObservableCounterOption) (metric.Int64ObservableCounter, error) {
+	return observable(m, name, o, metric.NewInt64ObservableCounterConfig, metric.Meter.Int64ObservableCounter,
+		newInt64Observable, int64Callbacks)
 }
 
-func (m *meter) Int64ObservableUpDownCounter(name string, o ...metric.Int64ObservableUpDownCounterOption) (metric.Int64ObservableUpDownCounter, error) {
-	return observable(m, name, o, metric.NewInt64ObservableUpDownCounterConfig, metric.Meter.Int64ObservableUpDownCounter, newInt64Observable, int64Callbacks)
+func (m *meter) Int64ObservableUpDownCounter(name string,
+	o ...metric.Int64ObservableUpDownCounterOption) (metric.Int64ObservableUpDownCounter, error) {
+	return observable(m, name, o, metric.NewInt64ObservableUpDownCounterConfig,
+		metric.Meter.Int64ObservableUpDownCounter, newInt64Observable, int64Callbacks)
 }
 
-func (m *meter) Int64ObservableGauge(name string, o ...metric.Int64ObservableGaugeOption) (metric.Int64ObservableGauge, error) {
-	return observable(m, name, o, metric.NewInt64ObservableGaugeConfig, metric.Meter.Int64ObservableGauge, newInt64Observable, int64Callbacks)
+func (m *meter) Int64ObservableGauge(
+	name string, o ...metric.Int64ObservableGaugeOption,
+) (metric.Int64ObservableGauge, error) {
+	return observable(m, name, o, metric.NewInt64ObservableGaugeConfig, metric.Meter.Int64ObservableGauge,
+		newInt64Observable, int64Callbacks)
 }
 
-func (m *meter) Float64ObservableCounter(name string, o ...metric.Float64ObservableCounterOption) (metric.Float64ObservableCounter, error) {
-	return observable(m, name, o, metric.NewFloat64ObservableCounterConfig, metric.Meter.Float64ObservableCounter, newFloat64Observable, float64Callbacks)
+func (m *meter) Float64ObservableCounter(name string,
+	o ...metric.Float64ObservableCounterOption) (metric.Float64ObservableCounter, error) {
+	return observable(m, name, o, metric.NewFloat64ObservableCounterConfig, metric.Meter.Float64ObservableCounter,
+		newFloat64Observable, float64Callbacks)
 }
 
-func (m *meter) Float64ObservableUpDownCounter(name string, o ...metric.Float64ObservableUpDownCounterOption) (metric.Float64ObservableUpDownCounter, error) {
-	return observable(m, name, o, metric.NewFloat64ObservableUpDownCounterConfig, metric.Meter.Float64ObservableUpDownCounter, newFloat64Observable, float64Callbacks)
+func (m *meter) Float64ObservableUpDownCounter(name string,
+	o ...metric.Float64ObservableUpDownCounterOption) (metric.Float64ObservableUpDownCounter, error) {
+	return observable(m, name, o, metric.NewFloat64ObservableUpDownCounterConfig,
+		metric.Meter.Float64ObservableUpDownCounter, newFloat64Observable, float64Callbacks)
 }
 
-func (m *meter) Float64ObservableGauge(name string, o ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
-	return observable(m, name, o, metric.NewFloat64ObservableGaugeConfig, metric.Meter.Float64ObservableGauge, newFloat64Observable, float64Callbacks)
+func (m *meter) Float64ObservableGauge(name string,
+	o ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
+	return observable(m, name, o, metric.NewFloat64ObservableGaugeConfig, metric.Meter.Float64ObservableGauge,
+		newFloat64Observable, float64Callbacks)
 }

@@ -25,7 +25,8 @@ type instrument struct {
 	enabled func(ctx context.Context) bool
 }
 
-// kinds makes every synchronous instrument there is. The name of each is its kind and the given suffix.
+// kinds makes every synchronous instrument there is. The name of each is its kind and the given
+// suffix.
 func kinds(t testing.TB, m metric.Meter, suffix string) map[string]instrument {
 	t.Helper()
 	out := map[string]instrument{}
@@ -195,7 +196,8 @@ func (refusingMeter) Int64Counter(string, ...metric.Int64CounterOption) (metric.
 	return nil, errRefused
 }
 
-func (refusingMeter) Float64ObservableGauge(string, ...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
+func (refusingMeter) Float64ObservableGauge(string,
+	...metric.Float64ObservableGaugeOption) (metric.Float64ObservableGauge, error) {
 	return nil, errRefused
 }
 

@@ -1,14 +1,14 @@
-// Package global holds the provider set of the process: three OpenTelemetry providers that are handed to otel.Set…Provider
-// once, live as long as the process, and point at whichever real providers are in use.
+// Package global holds the provider set of the process: three OpenTelemetry providers that are
+// passed to otel.Set…Provider, live as long as the process, and forward to the real providers in
+// use.
 //
-// OpenTelemetry's own globals delegate once: a package-level `var tracer = otel.Tracer("x")` keeps the first provider it
-// was given, so that everything it records after Init, Shutdown and a second Init is lost. Here each tracer, logger, meter,
-// instrument and callback that was ever handed out follows [Providers.Use].
+// OpenTelemetry's own globals delegate only once: a package-level `var tracer = otel.Tracer("x")`
+// keeps the first provider that was set, so everything it records after Init, Shutdown and a second
+// Init is lost. Here every tracer, logger, meter, instrument and callback follows [Providers.Use].
 package global
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -23,12 +23,15 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	traceembedded "go.opentelemetry.io/otel/trace/embedded"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
+
+	"github.com/fleetotel/telemetry/internal/lines"
 )
 
 // Providers is one switching provider per signal. It starts out with no-op providers behind it.
 //
-// All methods, and all methods of everything handed out, are safe for concurrent use. It keeps one small object for each
-// distinct scope and instrument for ever, and nothing of a provider that is no longer in use.
+// All methods, and all methods of the objects that it returns, are safe for concurrent use. It
+// keeps one small object for each distinct scope and instrument until the process ends, and nothing
+// of a provider that is no longer in use.
 type Providers struct {
 	mu         sync.Mutex // gives concurrent Use calls one order for all three signals
 	generation uint64
@@ -53,15 +56,17 @@ func (p *Providers) MeterProvider() metric.MeterProvider { return &p.meters }
 // LoggerProvider returns the switching logger provider, always the same one.
 func (p *Providers) LoggerProvider() log.LoggerProvider { return &p.loggers }
 
-// Use points everything handed out so far and from now on at these providers; nil means no-op. They must not lead back to
-// this set (as otel.GetTracerProvider may); the set's own providers are taken as nil.
+// Use makes these the real providers of everything that the set has returned and will return; nil
+// means no-op. They must not forward to this set (as otel.GetTracerProvider may); the set's own
+// providers count as nil.
 //
-// When Use returns, every recording that starts goes to the new providers; one that has already started ends where it
-// began, and so does a span. Callbacks no longer fire for the old meter provider, so shut that down before the switch if
-// its last collection is to contain observable instruments. Use never waits for a callback that runs on the old provider.
-// Instruments that the new provider rejects are reported to otel.Handle.
+// Recordings that start after Use returns go to the new providers. A span or recording that has
+// already started stays with the old ones. Callbacks no longer run for the old meter provider, so
+// shut it down before Use if its last collection must contain observable instruments. Use never
+// waits for a callback that runs on the old provider. Instruments that the new provider rejects are
+// reported to otel.Handle.
 //
-// Concurrent calls are safe: one of them is the last for all three signals.
+// After concurrent calls, all three signals have the providers of the same call.
 func (p *Providers) Use(tp trace.TracerProvider, mp metric.MeterProvider, lp log.LoggerProvider) {
 	if tp == nil || tp == p.TracerProvider() {
 		tp = tracenoop.NewTracerProvider()
@@ -91,18 +96,20 @@ func (p *Providers) Use(tp trace.TracerProvider, mp metric.MeterProvider, lp log
 
 func report(err error) {
 	if err != nil {
-		otel.Handle(fmt.Errorf("telemetry: metrics after a switch of providers: %w", err))
+		otel.Handle(lines.SwitchFailed(err))
 	}
 }
 
-// provider is what the three have in common: the real provider and what has been handed out, by scope.
+// provider is the common part of the three: the real provider, and what has been handed out, by
+// scope.
 type provider[P, H any] struct {
 	real   atomic.Pointer[target[P]]
 	handed table[scope, H]
 }
 
-// scope identifies an instrumentation scope. The attributes are there by their hash, as [attribute.Set] recommends for
-// map keys; compared by value, a set that holds a NaN would be a new scope each time.
+// scope identifies an instrumentation scope. It holds the hash of the attributes, as
+// [attribute.Set] recommends for map keys. If they were compared by value, a set that contains a
+// NaN would be a new scope each time.
 type scope struct {
 	name, version, schemaURL string
 	attributes               attribute.Distinct
@@ -129,6 +136,22 @@ func (p *tracerProvider) Tracer(name string, options ...trace.TracerOption) trac
 	})
 	_ = t.ready() // tracers have no errors
 	return t
+}
+
+// IsTracerProvider reports whether p is the tracer provider of a set. What is behind it does not
+// keep the options of a span.
+func IsTracerProvider(p trace.TracerProvider) bool {
+	_, is := p.(*tracerProvider)
+	return is
+}
+
+// RealTracerProvider returns the provider that p uses now, if p is the tracer provider of a set, or
+// else p itself.
+func RealTracerProvider(p trace.TracerProvider) trace.TracerProvider {
+	if set, is := p.(*tracerProvider); is {
+		return set.real.Load().value
+	}
+	return p
 }
 
 type tracer struct {

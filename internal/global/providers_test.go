@@ -21,7 +21,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/global"
 )
 
-// stages runs step once before the first Use, once with each of two backends, and once in every gap.
+// stages runs step once before the first Use, once with each of two backends, and once in every
+// gap.
 func stages(step func(p *global.Providers, stage string)) (first, second *backend) {
 	p := global.New()
 	first, second = newBackend(), newBackend()
@@ -155,18 +156,22 @@ func TestSameScopeSameHandle(t *testing.T) {
 	a, nan := attribute.String("a", "1"), attribute.Float64("f", nan())
 
 	base := tp.Tracer("x", trace.WithInstrumentationVersion("1"), trace.WithInstrumentationAttributes(a, nan))
-	require.Same(t, base, tp.Tracer("x", trace.WithInstrumentationAttributes(nan, a), trace.WithInstrumentationVersion("1")))
+	require.Same(t, base, tp.Tracer("x", trace.WithInstrumentationAttributes(nan, a),
+		trace.WithInstrumentationVersion("1")))
 	for i, other := range []trace.Tracer{
 		tp.Tracer("y", trace.WithInstrumentationVersion("1"), trace.WithInstrumentationAttributes(a, nan)),
 		tp.Tracer("x", trace.WithInstrumentationVersion("2"), trace.WithInstrumentationAttributes(a, nan)),
 		tp.Tracer("x", trace.WithInstrumentationVersion("1"), trace.WithInstrumentationAttributes(a)),
-		tp.Tracer("x", trace.WithInstrumentationVersion("1"), trace.WithInstrumentationAttributes(a, nan), trace.WithSchemaURL("s")),
+		tp.Tracer("x", trace.WithInstrumentationVersion("1"), trace.WithInstrumentationAttributes(a, nan),
+			trace.WithSchemaURL("s")),
 	} {
 		require.NotSame(t, base, other, i)
 	}
-	require.Same(t, mp.Meter("x", metric.WithInstrumentationAttributes(a)), mp.Meter("x", metric.WithInstrumentationAttributes(a)))
+	require.Same(t, mp.Meter("x", metric.WithInstrumentationAttributes(a)),
+		mp.Meter("x", metric.WithInstrumentationAttributes(a)))
 	require.NotSame(t, mp.Meter("x"), mp.Meter("x", metric.WithSchemaURL("s")))
-	require.Same(t, lp.Logger("x", log.WithInstrumentationAttributes(a)), lp.Logger("x", log.WithInstrumentationAttributes(a)))
+	require.Same(t, lp.Logger("x", log.WithInstrumentationAttributes(a)),
+		lp.Logger("x", log.WithInstrumentationAttributes(a)))
 	require.NotSame(t, lp.Logger("x"), lp.Logger("x", log.WithInstrumentationVersion("2")))
 }
 
@@ -228,7 +233,8 @@ func TestOwnProvidersAreTakenAsNil(t *testing.T) {
 	c, err := p.MeterProvider().Meter("x").Int64Counter("c")
 	require.NoError(t, err)
 	require.False(t, c.Enabled(t.Context()))
-	require.False(t, p.LoggerProvider().Logger("x").Enabled(t.Context(), log.EnabledParameters{Severity: log.SeverityFatal}))
+	require.False(t, p.LoggerProvider().Logger("x").Enabled(t.Context(),
+		log.EnabledParameters{Severity: log.SeverityFatal}))
 }
 
 // Whatever is recorded while providers are switched arrives at exactly one of them.

@@ -48,7 +48,8 @@ func (b *backend) collect(t testing.TB) []metricdata.ScopeMetrics {
 	return rm.ScopeMetrics
 }
 
-// values collects and returns one number per instrument: its sum, its last value, or its histogram's sum.
+// values collects and returns one number per instrument: its sum, its last value, or its
+// histogram's sum.
 func (b *backend) values(t testing.TB) map[string]float64 {
 	t.Helper()
 	out := map[string]float64{}

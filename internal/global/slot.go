@@ -6,18 +6,19 @@ import (
 	"sync/atomic"
 )
 
-// target is one real object of the SDK and the generation (the number of the Use call) it belongs to. It is immutable.
+// target is one real object of the SDK, and its generation: the number of the Use call. It is
+// immutable.
 type target[T any] struct {
 	value      T
 	generation uint64
-	err        error // what the SDK said when it made value
+	err        error // of the SDK, from creating value
 }
 
-// slot lets one handed-out object follow its source: a tracer or a meter follows the provider in use, an instrument or a
-// registration follows its meter. Reading is one atomic load.
+// slot makes one handed-out object follow its source: a tracer or a meter follows the provider in
+// use, and an instrument or a registration follows its meter. Reading it is one atomic load.
 //
-// No lock is held while create runs. An SDK may block there for as long as somebody's metric callback hangs, and that
-// must not stop a switch, which is part of every shutdown.
+// No lock is held while create runs. An SDK may block there as long as a metric callback hangs, and
+// that must not block Use, which is part of every shutdown.
 //
 // All methods are safe for concurrent use.
 type slot[S, T any] struct {
@@ -26,15 +27,15 @@ type slot[S, T any] struct {
 	current atomic.Pointer[target[T]]
 }
 
-// base lets generic code reach the slot inside a handle.
+// base gives generic code access to the slot in a handle.
 func (s *slot[S, T]) base() *slot[S, T] { return s }
 
 // load returns the current real object; the slot must be ready.
 func (s *slot[S, T]) load() T { return s.current.Load().value }
 
-// ready makes the first target and costs one atomic load afterwards. It leaves a target that lags behind its source to
-// the Use call under way: code that looks up an existing instrument inside a metric callback must not create one there,
-// since the SDK deadlocks on that.
+// ready creates the first target. After that it costs one atomic load. It does not update a target
+// that is older than its source: the Use call in progress does. Code that looks up an existing
+// instrument in a metric callback must not create one there, because the SDK would deadlock.
 func (s *slot[S, T]) ready() error {
 	if cur := s.current.Load(); cur != nil {
 		return cur.err
@@ -42,9 +43,10 @@ func (s *slot[S, T]) ready() error {
 	return s.follow()
 }
 
-// follow brings the slot to the generation of its source and returns the error of its creation. Two goroutines may
-// create at the same time: one of the two targets wins, which for all but registrations holds the SDK's same object, and
-// a registration that did not win never fires.
+// follow brings the slot to the generation of its source and returns the error of the creation. Two
+// goroutines may create at the same time, and one of the two targets wins. Both hold the same
+// object of the SDK, except for registrations. The callback of a registration that did not win
+// never runs.
 func (s *slot[S, T]) follow() error {
 	for {
 		src, cur := s.source.Load(), s.current.Load()
@@ -56,17 +58,17 @@ func (s *slot[S, T]) follow() error {
 	}
 }
 
-// table holds what has been handed out, by identity, so that asking again costs a lookup and no memory. Entries are never
-// removed: somebody may hold them in a package-level variable.
+// table holds what has been handed out, by identity, so asking again costs a lookup and no memory.
+// Entries are never removed, because a package-level variable may hold them.
 //
-// All methods are safe for concurrent use. No foreign code runs under the lock.
+// All methods are safe for concurrent use. No code of others runs under the lock.
 type table[K comparable, V any] struct {
 	mu      sync.RWMutex
 	entries map[K]V
 	order   []V // of creation, which the SDK keeps in what it exports
 }
 
-// get returns the entry of key, made by make (which must not call an SDK) if there is none.
+// get returns the entry of key. If the key is new, it calls make, which must not call an SDK.
 func (t *table[K, V]) get(key K, make func() V) V {
 	t.mu.RLock()
 	v, ok := t.entries[key]
@@ -88,7 +90,8 @@ func (t *table[K, V]) get(key K, make func() V) V {
 	return v
 }
 
-// all returns the entries of this moment, oldest first. One that comes later finds the source stored before the call.
+// all returns the current entries, oldest first. Entries that are added later use the source that
+// was stored before this call.
 func (t *table[K, V]) all() []V {
 	t.mu.RLock()
 	defer t.mu.RUnlock()

@@ -1,6 +1,3 @@
-// Package identity keeps the resource as it was decided. The SDK's providers read OTEL_RESOURCE_ATTRIBUTES and
-// OTEL_SERVICE_NAME themselves and add what they find to every resource that they are given, by other rules: they do not
-// decode keys, and take values that cannot be decoded as they are. There is no option against it.
 package identity
 
 import (
@@ -14,11 +11,12 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// Correction takes away what providers have added to their resource. A provider has one resource, which all it makes
-// points to; it is overwritten before anything sees it. The nil Correction has nothing to do.
+// Correction removes what a provider has added to its resource. A provider has one resource, and
+// everything that it creates points to it. The resource is overwritten before anything reads it. A
+// nil Correction does nothing.
 type Correction struct{ decided *resource.Resource }
 
-// Correct is nil if the SDK would add nothing to the resource.
+// Correct returns nil if the SDK would add nothing to the resource.
 func Correct(decided *resource.Resource) *Correction {
 	if merged, err := resource.Merge(resource.Environment(), decided); err == nil && merged.Equal(decided) {
 		return nil
@@ -26,7 +24,7 @@ func Correct(decided *resource.Resource) *Correction {
 	return &Correction{decided}
 }
 
-// Traces are the options that must come before all other processors of a tracer provider.
+// Traces returns options that must come before all other processors of a tracer provider.
 func (c *Correction) Traces() []sdktrace.TracerProviderOption {
 	if c == nil {
 		return nil
@@ -34,7 +32,7 @@ func (c *Correction) Traces() []sdktrace.TracerProviderOption {
 	return []sdktrace.TracerProviderOption{sdktrace.WithSpanProcessor(&spans{correction: c})}
 }
 
-// Logs are the options that must come before all other processors of a logger provider.
+// Logs returns options that must come before all other processors of a logger provider.
 func (c *Correction) Logs() []sdklog.LoggerProviderOption {
 	if c == nil {
 		return nil
@@ -42,15 +40,14 @@ func (c *Correction) Logs() []sdklog.LoggerProviderOption {
 	return []sdklog.LoggerProviderOption{sdklog.WithProcessor(&records{correction: c})}
 }
 
-// Metrics are options of a meter provider, and what to call when it is made.
+// Metrics returns options of a meter provider, and a function to call once the provider exists.
 func (c *Correction) Metrics() (options []sdkmetric.Option, made func(context.Context) error) {
 	if c == nil {
 		return nil, func(context.Context) error { return nil }
 	}
-	// A reader gets to see the resource of its provider; this one wants no instrument.
-	reader := sdkmetric.NewManualReader(sdkmetric.WithAggregationSelector(func(sdkmetric.InstrumentKind) sdkmetric.Aggregation {
-		return sdkmetric.AggregationDrop{}
-	}))
+	// A reader sees the resource of its provider. This one drops every instrument.
+	reader := sdkmetric.NewManualReader(sdkmetric.WithAggregationSelector(
+		func(sdkmetric.InstrumentKind) sdkmetric.Aggregation { return sdkmetric.AggregationDrop{} }))
 	return []sdkmetric.Option{sdkmetric.WithReader(reader)}, func(ctx context.Context) error {
 		var all metricdata.ResourceMetrics
 		if err := reader.Collect(ctx, &all); err != nil {

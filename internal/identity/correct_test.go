@@ -37,7 +37,8 @@ func (k *keepRecords) OnEmit(_ context.Context, r *sdklog.Record) error {
 
 func (k *keepRecords) Enabled(context.Context, sdklog.EnabledParameters) bool { return true }
 
-// TestProvidersHaveTheDecidedResource asks the processors and readers of providers that a service may bring.
+// TestProvidersHaveTheDecidedResource asks the processors and readers of providers that a service
+// may bring.
 func TestProvidersHaveTheDecidedResource(t *testing.T) {
 	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "x=%ZZ,cost%20centre=4,team=others")
 	own := decided()
@@ -45,7 +46,8 @@ func TestProvidersHaveTheDecidedResource(t *testing.T) {
 	require.NotNil(t, c)
 
 	spans := tracetest.NewSpanRecorder()
-	tracers := sdktrace.NewTracerProvider(append(append([]sdktrace.TracerProviderOption{sdktrace.WithResource(own)}, c.Traces()...), sdktrace.WithSpanProcessor(spans))...)
+	tracers := sdktrace.NewTracerProvider(append(append([]sdktrace.TracerProviderOption{sdktrace.WithResource(own)},
+		c.Traces()...), sdktrace.WithSpanProcessor(spans))...)
 	for range 2 {
 		_, span := tracers.Tracer("t").Start(t.Context(), "s")
 		span.End()
@@ -56,7 +58,8 @@ func TestProvidersHaveTheDecidedResource(t *testing.T) {
 	}
 
 	kept := &keepRecords{}
-	loggers := sdklog.NewLoggerProvider(append(append([]sdklog.LoggerProviderOption{sdklog.WithResource(own)}, c.Logs()...), sdklog.WithProcessor(kept))...)
+	loggers := sdklog.NewLoggerProvider(append(append([]sdklog.LoggerProviderOption{sdklog.WithResource(own)},
+		c.Logs()...), sdklog.WithProcessor(kept))...)
 	loggers.Logger("t").Emit(t.Context(), otellog.Record{})
 	require.Len(t, kept.records, 1)
 	require.Equal(t, own.Attributes(), kept.records[0].Resource().Attributes())

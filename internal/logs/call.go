@@ -1,11 +1,55 @@
 package logs
 
 import (
+	"encoding"
+	"encoding/json"
+	"fmt"
 	"reflect"
-	"strings"
 )
 
-// called is what a method of a service's value returns, or a note that it panics. The note follows slog's own.
+// byMethods returns the form that the methods of a value give it. If it is not done, the node has
+// only the alt, or nothing.
+func (w *walk) byMethods(v reflect.Value, info *typeInfo, levels int) (n node, done bool) {
+	if info.addressable && v.CanAddr() {
+		v = v.Addr()
+	}
+	value := v.Interface()
+	if info.special {
+		return w.special(value, levels), true
+	}
+	switch value := value.(type) {
+	case json.Marshaler:
+		return w.marshaled(value), true
+	case error:
+		if !isEndlessError(v) {
+			s, _ := called(func() (string, error) { return value.Error(), nil })
+			return w.textNode(s), true
+		}
+	case encoding.TextMarshaler:
+		s, _ := called(func() (string, error) { b, err := value.MarshalText(); return string(b), err })
+		return w.textNode(s), true
+	case fmt.Stringer:
+		if isTree(v) {
+			if s, ok := called(func() (string, error) { return value.String(), nil }); ok {
+				return node{alt: w.text(s)}, false
+			}
+		}
+	}
+	return node{}, false
+}
+
+// nilPointer returns the form of a nil pointer in an interface. If its type is an error, the
+// interface is not nil, and the service takes it for a failure. So the form is what its methods
+// return.
+func (w *walk) nilPointer(v reflect.Value) (n node) {
+	if info := infoOf(v.Type()); info.isError && v.CanInterface() {
+		n, _ = w.byMethods(v, info, 0)
+	}
+	return n
+}
+
+// called returns what a method of the service's value returns, or a note like slog's if it panics
+// or fails.
 func called(method func() (string, error)) (s string, ok bool) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -19,7 +63,7 @@ func called(method func() (string, error)) (s string, ok bool) {
 	return s, true
 }
 
-// panicText must not follow a value of unknown shape.
+// panicText shows strings and errors only: it must not walk a value of unknown shape.
 func panicText(p any) (s string) {
 	defer func() {
 		if recover() != nil {
@@ -35,52 +79,65 @@ func panicText(p any) (s string) {
 	return "a value of type " + reflect.TypeOf(p).String()
 }
 
-// maxCallVisits bounds the look at a value before one of its methods is called that encoding/json would not call. An error
-// may hold a whole response, so more of it is looked at.
+// maxCallVisits bounds the search through a value before one of its methods is called that
+// encoding/json would not call. An error may contain a whole response, so its bound is higher.
 const (
 	maxCallVisits  = 500
 	maxErrorVisits = 5_000
 )
 
-// isTree tells whether a value holds nothing twice on a way down, and is small: its methods can follow it to its end.
+// isTree tells whether a value is small and no reference in it leads back to itself, so that its
+// methods can follow it to its end.
 func isTree(v reflect.Value) bool {
 	s := search{visits: maxCallVisits}
 	return !s.recurs(v, nil) && s.visits >= 0
 }
 
-// failsForever tells whether an error leads back to itself through other errors, so that its text never ends, or is too
-// large to tell. What else it holds, such as a connection, may well be part of cycles.
-func failsForever(v reflect.Value) bool {
+// isEndlessError tells whether an error leads back to itself through other errors, so that its text
+// never ends, or is too large to tell. Other values in it, such as a connection, may well be part
+// of cycles.
+func isEndlessError(v reflect.Value) bool {
 	s := search{visits: maxErrorVisits, errors: true, seen: map[visit]bool{}}
 	return s.recurs(v, nil) || s.visits < 0
 }
 
+// search looks for a value that contains itself.
 type search struct {
-	visits int
-	errors bool // only errors count
+	visits int  // that are left; below zero: the value is too large to tell
+	errors bool // only cycles of errors count
 	seen   map[visit]bool
 }
 
-// ref is a pointer, a map or a slice.
-type ref struct {
+// reference is a pointer, a map or a slice: what a cycle goes through.
+type reference struct {
 	at   uintptr
 	size int
 	kind reflect.Type
 }
 
-// way is the references on the way down to a value.
-type way struct {
-	ref
-	outer *way
+// ancestor is a reference on the way down to a value. nil at the top.
+type ancestor struct {
+	reference
+	outer *ancestor
 }
 
-// visit is the look at an error, or at what an error holds.
+func (p *ancestor) has(r reference) bool {
+	for ; p != nil; p = p.outer {
+		if p.at == r.at && p.kind == r.kind {
+			return true
+		}
+	}
+	return false
+}
+
+// visit is a reference that the search has followed: to an error, or by way of one.
 type visit struct {
-	ref
-	by *way // nil for an error
+	reference
+	by *ancestor // nil for an error
 }
 
-func (s *search) recurs(v reflect.Value, outer *way) bool {
+// recurs tells whether v leads back to itself or to one of outer.
+func (s *search) recurs(v reflect.Value, outer *ancestor) bool {
 	if s.visits--; s.visits < 0 || !v.IsValid() {
 		return false
 	}
@@ -89,22 +146,34 @@ func (s *search) recurs(v reflect.Value, outer *way) bool {
 		if v.IsNil() {
 			return false
 		}
-		r, by := refOf(v), outer
-		if !s.errors || v.Type().Implements(errorType) {
-			for w := outer; w != nil; w = w.outer {
-				if w.at == r.at && w.kind == r.kind {
-					return true
-				}
-			}
-			outer, by = &way{r, outer}, nil
-		}
 		if s.errors {
-			if s.seen[visit{r, by}] {
-				return false
-			}
-			s.seen[visit{r, by}] = true
+			return s.errorRecurs(v, outer)
 		}
+		r := referenceTo(v)
+		return outer.has(r) || s.partsRecur(v, &ancestor{r, outer})
 	}
+	return s.partsRecur(v, outer)
+}
+
+// errorRecurs is recurs for a reference if only errors count. No reference is followed twice.
+func (s *search) errorRecurs(v reflect.Value, outer *ancestor) bool {
+	r := referenceTo(v)
+	look, inner := visit{r, outer}, outer
+	if v.Type().Implements(errorType) {
+		if outer.has(r) {
+			return true
+		}
+		look, inner = visit{r, nil}, &ancestor{r, outer}
+	}
+	if s.seen[look] {
+		return false
+	}
+	s.seen[look] = true
+	return s.partsRecur(v, inner)
+}
+
+// partsRecur is recurs for the parts of v.
+func (s *search) partsRecur(v reflect.Value, outer *ancestor) bool {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Interface:
 		return s.recurs(v.Elem(), outer)
@@ -124,42 +193,39 @@ func (s *search) recurs(v reflect.Value, outer *way) bool {
 			}
 		}
 	case reflect.Map:
-		if !v.CanInterface() { // another goroutine may write to it at this moment
-			return !s.errors
-		}
-		if s.errors && !v.Type().Elem().Implements(errorType) {
-			return false
-		}
-		for entries := v.MapRange(); s.visits > 0 && entries.Next(); {
-			if s.recurs(entries.Key(), outer) || s.recurs(entries.Value(), outer) {
-				return true
-			}
+		return s.entriesRecur(v, outer)
+	}
+	return false
+}
+
+func (s *search) entriesRecur(v reflect.Value, outer *ancestor) bool {
+	if !v.CanInterface() { // another goroutine may write to it at this moment
+		return !s.errors
+	}
+	if s.errors && !v.Type().Elem().Implements(errorType) {
+		return false
+	}
+	for entries := v.MapRange(); s.visits > 0 && entries.Next(); {
+		if s.recurs(entries.Key(), outer) || s.recurs(entries.Value(), outer) {
+			return true
 		}
 	}
 	return false
 }
 
-func refOf(v reflect.Value) ref {
-	r := ref{at: v.Pointer(), kind: v.Type()}
+func referenceTo(v reflect.Value) reference {
+	r := reference{at: v.Pointer(), kind: v.Type()}
 	if v.Kind() == reflect.Slice {
 		r.size = v.Len()
 	}
 	return r
 }
 
-// nests tells which kinds hold other values, and count a level of depth.
+// nests tells whether values of a kind contain other values, and so count as a level of depth.
 func nests(k reflect.Kind) bool {
 	switch k {
 	case reflect.Interface, reflect.Struct, reflect.Slice, reflect.Array, reflect.Map, reflect.Pointer:
 		return true
 	}
 	return false
-}
-
-// clipped cuts a text without cutting a character, and lets go of what was cut.
-func clipped(s string, size int) string {
-	for size > 0 && size < len(s) && s[size]&0xC0 == 0x80 {
-		size--
-	}
-	return strings.Clone(s[:size])
 }

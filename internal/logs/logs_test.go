@@ -107,20 +107,27 @@ func TestJSONIsThatOfTheStockHandler(t *testing.T) {
 	link, err := url.Parse("https://user@example.com/a?b=c")
 	require.NoError(t, err)
 	for name, value := range map[string]any{
-		"text": "a<b>&\u2028\"\\\n\xff", "int": -1, "uint64": uint64(math.MaxUint64), "float": 1.5, "bool": true, "nothing": nil,
-		"bytes": []byte("raw\xff"), "duration": time.Second, "time": at, "level": slog.LevelWarn, "named": named("n"),
+		"text": "a<b>&\u2028\"\\\n\xff", "int": -1, "uint64": uint64(math.MaxUint64), "float": 1.5, "bool": true,
+		"nothing": nil,
+		"bytes":   []byte("raw\xff"), "duration": time.Second, "time": at, "level": slog.LevelWarn, "named": named("n"),
 		"error": errors.New("no"), "wrapped": fmt.Errorf("outer: %w", fs.ErrNotExist), "an error with JSON": both{7},
 		"enum": status(3), "pointer": &one, "big": big.NewInt(1 << 60), "raw": json.RawMessage(`{"b":1,"a":[]}`),
 		"number": json.Number("1.50"), "URL": link, "text marshaler": textual{"x"}, "marshaler": marshal{"x"},
-		"ints": []int{1, 2}, "none": []int(nil), "empty": []int{}, "array": [3]byte{1, 2, 3}, "any": []any{1, "a", nil, 2.5, []any{}},
-		"float32": []float32{0.1, 1e-7, 1e21, 3}, "floats": []float64{0, 1e20, 1e21, 1e-6, 1e-7, -1.25, math.MaxFloat64, 5e-324},
-		"map": map[string]any{"b": 1, "a": map[string]int{"y": 1, "x": 2}, "": nil, "<": "é"}, "nil map": map[string]int(nil),
+		"ints": []int{1, 2}, "none": []int(nil), "empty": []int{}, "array": [3]byte{1, 2, 3},
+		"any":     []any{1, "a", nil, 2.5, []any{}},
+		"float32": []float32{0.1, 1e-7, 1e21, 3}, "floats": []float64{0, 1e20, 1e21, 1e-6, 1e-7, -1.25, math.MaxFloat64,
+			5e-324},
+		"map":      map[string]any{"b": 1, "a": map[string]int{"y": 1, "x": 2}, "": nil, "<": "é"},
+		"nil map":  map[string]int(nil),
 		"int keys": map[int]string{10: "a", 9: "b"}, "text keys": map[textual]int{{"b"}: 1, {"a"}: 2},
-		"struct":            tagged{Plain: "p", Quoted: 9, Map: map[string]any{"k": one}, Iface: at, hidden: "h", Duration: 5},
+		"struct": tagged{Plain: "p", Quoted: 9, Map: map[string]any{"k": one}, Iface: at, hidden: "h",
+			Duration: 5},
 		"pointer to struct": &tagged{Pointer: &one, Iface: &one, hidden: "h"},
-		"embedded":          derived{base: base{"id", "inner"}, Name: "outer", At: at}, "structs": []tagged{{}, {Renamed: 1}},
-		"group": slog.GroupValue(slog.Any("m", map[string]int{"a": 1}), slog.Group("g", "e", at)), "anonymous": struct{ A, b int }{1, 2},
-		"enums": map[status][]status{1: {2}},
+		"embedded":          derived{base: base{"id", "inner"}, Name: "outer", At: at},
+		"structs":           []tagged{{}, {Renamed: 1}},
+		"group":             slog.GroupValue(slog.Any("m", map[string]int{"a": 1}), slog.Group("g", "e", at)),
+		"anonymous":         struct{ A, b int }{1, 2},
+		"enums":             map[status][]status{1: {2}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if name == "embedded" { // embedded pointers are nil: encoding/json calls MarshalText on them
@@ -140,7 +147,8 @@ func FuzzJSONIsThatOfTheStockHandler(f *testing.F) {
 		decoder := json.NewDecoder(bytes.NewReader(data))
 		decoder.UseNumber()
 		var value any
-		if decoder.Decode(&value) != nil || bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > MaxDepth/2 || len(data) > MaxElements {
+		if decoder.Decode(&value) != nil ||
+			bytes.Count(data, []byte("["))+bytes.Count(data, []byte("{")) > maxDepth/2 || len(data) > maxElements {
 			return
 		}
 		stock, ours := lines(t, value)
@@ -158,13 +166,17 @@ func TestJSONThatTheStockHandlerDoesNotHave(t *testing.T) {
 		{"NaN", math.NaN(), `"NaN"`},
 		{"infinities", []float64{math.Inf(1), math.Inf(-1), 1}, `["+Inf","-Inf",1]`},
 		{"NaN in a struct", struct{ F float32 }{float32(math.NaN())}, `{"F":"NaN"}`},
-		{"a channel beside others", map[string]any{"c": make(chan int), "n": 1}, `{"c":"!ERROR: a value of type chan int cannot be shown","n":1}`},
+		{"a channel beside others", map[string]any{"c": make(chan int), "n": 1},
+			`{"c":"!ERROR: a value of type chan int cannot be shown","n":1}`},
 		{"errors", []error{errors.New("a"), nil, fs.ErrExist}, `["a",null,"file already exists"]`},
 		{"a key that is a struct", map[base]int{{"i", "n"}: 1}, `{"{ID:i Name:n}":1}`},
 		{"complex", complex(1, -2), `"(1-2i)"`},
-		{"invalid JSON of its own", json.RawMessage(`{"a":`), `"!ERROR: MarshalJSON returned invalid JSON: unexpected EOF"`},
-		{"two values of its own", json.RawMessage(`1 2`), `"!ERROR: MarshalJSON returned invalid JSON: more than one JSON value"`},
-		{"an attribute", attribute.MapValue(attribute.String("a", "b"), attribute.Slice("s", attribute.BoolValue(true))), `{"a":"b","s":[true]}`},
+		{"invalid JSON of its own", json.RawMessage(`{"a":`),
+			`"!ERROR: MarshalJSON returned invalid JSON: unexpected EOF"`},
+		{"two values of its own", json.RawMessage(`1 2`),
+			`"!ERROR: MarshalJSON returned invalid JSON: more than one JSON value"`},
+		{"an attribute", attribute.MapValue(attribute.String("a", "b"),
+			attribute.Slice("s", attribute.BoolValue(true))), `{"a":"b","s":[true]}`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			_, ours := lines(t, tc.value)
@@ -187,21 +199,27 @@ func TestTextAndOTLP(t *testing.T) {
 			A int
 			b string
 		}{1, "x"}, "{A:1 b:x}", attribute.StringValue("{A:1 b:x}")},
-		{"pointer to a struct: others may change it", &struct{ A, b int }{1, 2}, "{A:1}", attribute.StringValue("{A:1}")},
+		{"pointer to a struct: others may change it", &struct{ A, b int }{1, 2}, "{A:1}",
+			attribute.StringValue("{A:1}")},
 		{"nothing to see", &both{}, "both", attribute.StringValue("both")},
-		{"map", map[string]any{"n": uint64(math.MaxUint64), "l": []any{1.5, nil}}, "map[l:[1.5 <nil>] n:18446744073709551615]",
-			attribute.MapValue(attribute.Slice("l", attribute.Float64Value(1.5), attribute.Value{}), attribute.String("n", "18446744073709551615"))},
+		{"map", map[string]any{"n": uint64(math.MaxUint64), "l": []any{1.5, nil}},
+			"map[l:[1.5 <nil>] n:18446744073709551615]",
+			attribute.MapValue(attribute.Slice("l", attribute.Float64Value(1.5), attribute.Value{}),
+				attribute.String("n", "18446744073709551615"))},
 		{"String", status(1), "PAID", attribute.StringValue("PAID")},
 		{"String by address", link, "https://example.com/a", attribute.StringValue("https://example.com/a")},
 		{"durations and times", []any{time.Second, at}, "[1s 2026-11-26T01:02:03Z]",
 			attribute.SliceValue(attribute.Int64Value(1e9), attribute.Int64Value(at.UnixNano()))},
 		{"JSON of its own", marshal{"i"}, "map[z:[1 2.50 -1e3 <nil> true] a:map[inner:i]]", attribute.MapValue(
-			attribute.Slice("z", attribute.IntValue(1), attribute.Float64Value(2.5), attribute.Float64Value(-1000), attribute.Value{}, attribute.BoolValue(true)),
+			attribute.Slice("z", attribute.IntValue(1), attribute.Float64Value(2.5), attribute.Float64Value(-1000),
+				attribute.Value{}, attribute.BoolValue(true)),
 			attribute.Map("a", attribute.String("inner", "i")))},
 		{"numbers", []any{json.Number("9223372036854775808"), float32(0.5), uint8(3)}, "[9223372036854775808 0.5 3]",
-			attribute.SliceValue(attribute.StringValue("9223372036854775808"), attribute.Float64Value(0.5), attribute.IntValue(3))},
+			attribute.SliceValue(attribute.StringValue("9223372036854775808"), attribute.Float64Value(0.5),
+				attribute.IntValue(3))},
 		{"NaN", math.NaN(), "NaN", attribute.Float64Value(math.NaN())},
-		{"bytes in a list", [][]byte{[]byte("ab")}, "[ab]", attribute.SliceValue(attribute.ByteSliceValue([]byte("ab")))},
+		{"bytes in a list", [][]byte{[]byte("ab")}, "[ab]",
+			attribute.SliceValue(attribute.ByteSliceValue([]byte("ab")))},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			v := walked(t, tc.value)
@@ -209,18 +227,18 @@ func TestTextAndOTLP(t *testing.T) {
 				require.Equal(t, tc.text, err.Error())
 				return
 			}
-			node := v.Any().(*Node)
-			require.Equal(t, tc.text, node.String())
-			require.Equal(t, tc.otlp.String(), node.Value().String())
-			require.Equal(t, tc.otlp.Type(), node.Value().Type())
+			n := v.Any().(*node)
+			require.Equal(t, tc.text, n.String())
+			require.Equal(t, tc.otlp.String(), n.Value().String())
+			require.Equal(t, tc.otlp.Type(), n.Value().Type())
 		})
 	}
 }
 
 func TestAPointerShowsItsTypeWhereAllIsHidden(t *testing.T) {
-	node := walked(t, &struct{ a int }{1}).Any().(*Node)
-	require.Equal(t, "struct { a int }", node.String())
-	require.JSONEq(t, "{}", string(node.appendJSON(nil)))
+	n := walked(t, &struct{ a int }{1}).Any().(*node)
+	require.Equal(t, "struct { a int }", n.String())
+	require.JSONEq(t, "{}", string(n.appendJSON(nil, false)))
 }
 
 func TestPlainRecordsPassUnchanged(t *testing.T) {
@@ -237,7 +255,7 @@ func TestPlainRecordsPassUnchanged(t *testing.T) {
 }
 
 func TestBoundsOfARecordsValues(t *testing.T) {
-	count := func(n *Node) int { return len(n.items) }
+	count := func(n *node) int { return len(n.items) }
 	for _, tc := range []struct {
 		name string
 		make func(n int) any
@@ -253,24 +271,25 @@ func TestBoundsOfARecordsValues(t *testing.T) {
 		{"JSON of its own", func(n int) any { return json.RawMessage("[1" + strings.Repeat(",1", n-1) + "]") }},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			at := walked(t, tc.make(MaxValueElements)).Any().(*Node)
-			require.Equal(t, MaxValueElements, count(at))
+			at := walked(t, tc.make(maxValueElements)).Any().(*node)
+			require.Equal(t, maxValueElements, count(at))
 			require.NotContains(t, at.String(), cutKey)
-			past := walked(t, tc.make(MaxValueElements+1)).Any().(*Node)
-			require.Equal(t, MaxValueElements+1, count(past), "the last one is the note")
+			past := walked(t, tc.make(maxValueElements+1)).Any().(*node)
+			require.Equal(t, maxValueElements+1, count(past), "the last one is the note")
 			require.Contains(t, past.String(), cutNote)
 		})
 	}
 	t.Run("bytes", func(t *testing.T) {
-		at := walked(t, []string{strings.Repeat("ä", MaxValueBytes/2)}).Any().(*Node)
-		require.Len(t, at.items[0].text, MaxValueBytes)
-		past := walked(t, []string{strings.Repeat("ä", MaxValueBytes/2) + "x", "y"}).Any().(*Node)
-		require.Len(t, past.items[0].text, MaxValueBytes+len("…"))
+		at := walked(t, []string{strings.Repeat("ä", maxValueBytes/2)}).Any().(*node)
+		require.Len(t, at.items[0].text, maxValueBytes)
+		past := walked(t, []string{strings.Repeat("ä", maxValueBytes/2) + "x", "y"}).Any().(*node)
+		require.Len(t, past.items[0].text, maxValueBytes+len("…"))
 		require.Equal(t, cutNote, past.items[1].text)
-		require.Len(t, walked(t, errors.New(strings.Repeat("x", MaxValueBytes+1))).Any().(error).Error(), MaxValueBytes+len("…"))
+		require.Len(t, walked(t, errors.New(strings.Repeat("x", maxValueBytes+1))).Any().(error).Error(),
+			maxValueBytes+len("…"))
 	})
 	t.Run("a number behind the last byte", func(t *testing.T) {
-		almost := strings.Repeat("x", MaxValueBytes-3)
+		almost := strings.Repeat("x", maxValueBytes-3)
 		for name, value := range map[string]any{
 			"of encoding/json": []any{almost, json.Number("1234567")},
 			"of a marshaler":   json.RawMessage(`["` + almost + `",1234567]`),
@@ -283,16 +302,16 @@ func TestBoundsOfARecordsValues(t *testing.T) {
 		k := &keeper{}
 		r := slog.NewRecord(time.Time{}, slog.LevelInfo, "m", 0)
 		for i := range 4 {
-			r.AddAttrs(slog.Any(fmt.Sprint(i), make([]int, MaxValueElements)), slog.Int("plain", i))
+			r.AddAttrs(slog.Any(fmt.Sprint(i), make([]int, maxValueElements)), slog.Int("plain", i))
 		}
 		for range 10 {
-			r.AddAttrs(slog.Any("error", errors.New(strings.Repeat("x", MaxValueBytes))))
+			r.AddAttrs(slog.Any("error", errors.New(strings.Repeat("x", maxValueBytes))))
 		}
 		require.NoError(t, NewHandler(k).Handle(t.Context(), r))
 		elements, size, plain := 0, 0, 0
 		k.records[0].Attrs(func(a slog.Attr) bool {
 			switch v := a.Value.Any().(type) {
-			case *Node:
+			case *node:
 				elements += len(v.items)
 			case error:
 				size += len(v.Error())
@@ -301,8 +320,8 @@ func TestBoundsOfARecordsValues(t *testing.T) {
 			}
 			return true
 		})
-		require.Equal(t, MaxElements+2, elements, "two notes")
-		require.Equal(t, MaxBytes+2*len("…"), size)
+		require.Equal(t, maxElements+2, elements, "two notes")
+		require.Equal(t, maxBytes+2*len("…"), size)
 		require.Equal(t, 4, plain)
 	})
 }
@@ -316,12 +335,14 @@ func BenchmarkValues(b *testing.B) {
 		name  string
 		value any
 	}{
-		{"string", "a"}, {"error", errors.New("no")}, {"struct", tagged{Plain: "p"}}, {"map", map[string]any{"a": 1, "b": "c"}},
+		{"string", "a"}, {"error", errors.New("no")}, {"struct", tagged{Plain: "p"}},
+		{"map", map[string]any{"a": 1, "b": "c"}},
 		{"million", million},
 	} {
 		r := record(tc.value)
 		discard := &bytes.Buffer{}
-		for name, h := range map[string]slog.Handler{"stock": slog.NewJSONHandler(discard, nil), "walked": NewHandler(slog.NewJSONHandler(discard, nil))} {
+		for name, h := range map[string]slog.Handler{"stock": slog.NewJSONHandler(discard, nil),
+			"walked": NewHandler(slog.NewJSONHandler(discard, nil))} {
 			b.Run(tc.name+"/"+name, func(b *testing.B) {
 				b.ReportAllocs()
 				for b.Loop() {
@@ -357,4 +378,28 @@ func TestErrorsHoldConnections(t *testing.T) {
 	}
 	_, ours := lines(t, []any{err, err})
 	require.Equal(t, 12, strings.Count(ours, "send: "), ours)
+}
+
+// wrapping is an error whose Error, unlike its Unwrap, works on a nil pointer.
+type wrapping struct{ cause error }
+
+func (w *wrapping) Error() string { return "wrapped" }
+func (w *wrapping) Unwrap() error { return w.cause }
+
+func TestUnwrapOfANilPointerIsNotCalled(t *testing.T) {
+	v := walked(t, (*wrapping)(nil))
+	require.Equal(t, &failure{text: "wrapped", kind: "*logs.wrapping"}, v.Any())
+	v = walked(t, fmt.Errorf("%w", (*wrapping)(nil)))
+	require.Equal(t, &failure{text: "wrapped", kind: "*logs.wrapping"}, v.Any())
+}
+
+// optional has the methods of metricdata.Extrema. Both panic, as a service's own may: the log call
+// must survive each of them.
+type optional struct{}
+
+func (optional) Value() (float64, bool)       { panic("no value") }
+func (optional) MarshalJSON() ([]byte, error) { panic("no JSON") }
+
+func TestValueThatPanicsAfterMarshalJSON(t *testing.T) {
+	require.Equal(t, "!PANIC: no JSON", walked(t, optional{}).String())
 }

@@ -1,30 +1,33 @@
 package logs
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"math"
 	"reflect"
+	"strings"
+	"unicode/utf8"
 )
 
 // marshaled takes over the JSON that a value makes of itself.
-func (w *walk) marshaled(value json.Marshaler) Node {
+func (w *walk) marshaled(value json.Marshaler) node {
 	raw, ok := called(func() (string, error) { b, err := value.MarshalJSON(); return string(b), err })
 	if !ok {
 		if n, ok := value.(interface{ Value() (float64, bool) }); ok { // metricdata.Extrema, which fails for NaN
-			if f, _ := n.Value(); isNoNumber(f) {
-				return Node{kind: float64s, bits: math.Float64bits(f)}
+			var f float64
+			_, ok = called(func() (string, error) { f, _ = n.Value(); return "", nil })
+			if ok && isNoNumber(f) {
+				return node{kind: float64s, bits: math.Float64bits(f)}
 			}
 		}
 		return w.textNode(raw)
 	}
-	decoder := json.NewDecoder(bytes.NewReader([]byte(raw)))
-	decoder.UseNumber()
-	n, err := w.decoded(decoder, MaxDepth)
+	r := &reader{json.NewDecoder(strings.NewReader(raw)), raw}
+	r.UseNumber()
+	n, err := w.decoded(r, maxDepth)
 	if err == nil && !w.noted {
-		if _, rest := decoder.Token(); !errors.Is(rest, io.EOF) {
+		if _, rest := r.Token(); !errors.Is(rest, io.EOF) {
 			err = errors.New("more than one JSON value")
 		}
 	}
@@ -37,14 +40,43 @@ func (w *walk) marshaled(value json.Marshaler) Node {
 	return n
 }
 
-func (w *walk) decoded(decoder *json.Decoder, levels int) (Node, error) {
-	token, err := decoder.Token()
+// reader reads the JSON that a value makes of itself.
+type reader struct {
+	*json.Decoder
+	raw string
+}
+
+// next is the next token. If it is a string, written is its JSON.
+func (r *reader) next() (token json.Token, written string, err error) {
+	from := r.InputOffset()
+	token, err = r.Token()
+	if _, isString := token.(string); isString {
+		written = r.raw[from:r.InputOffset()]
+		written = written[strings.IndexByte(written, '"'):] // behind blanks, a comma or a colon
+	}
+	return token, written, err
+}
+
+// asWritten takes a string from the budget: its JSON if that has escapes and fits, or else the
+// string. Characters that are invalid, or that some readers take for the end of a line, must be
+// escaped.
+func (w *walk) asWritten(s, written string) (taken string, isWritten bool) {
+	isWritten = strings.IndexByte(written, '\\') >= 0 && len(written) <= w.bytes && utf8.ValidString(written) &&
+		!strings.Contains(written, "\u2028") && !strings.Contains(written, "\u2029")
+	if isWritten {
+		s = written
+	}
+	return w.text(s), isWritten
+}
+
+func (w *walk) decoded(r *reader, levels int) (node, error) {
+	token, written, err := r.next()
 	if err != nil {
-		return Node{}, err
+		return node{}, err
 	}
 	switch token := token.(type) {
 	case bool:
-		n := Node{kind: boolean}
+		n := node{kind: boolean}
 		if token {
 			n.bits = 1
 		}
@@ -52,42 +84,37 @@ func (w *walk) decoded(decoder *json.Decoder, levels int) (Node, error) {
 	case json.Number:
 		return w.number(string(token)), nil
 	case string:
-		return w.textNode(token), nil
+		taken, isWritten := w.asWritten(token, written)
+		if isWritten {
+			return node{kind: literal, text: taken, alt: token}, nil
+		}
+		return node{kind: text, text: taken}, nil
 	case json.Delim:
 		if levels == 0 {
 			w.deep = true
-			return Node{}, nil
+			return node{}, nil
 		}
-		return w.decodedItems(decoder, token == '{', levels-1)
+		return w.decodedItems(r, token == '{', levels-1)
 	}
-	return Node{}, nil
+	return node{}, nil
 }
 
-func (w *walk) decodedItems(decoder *json.Decoder, isObject bool, levels int) (Node, error) {
-	n := Node{kind: list, items: []Node{}}
+func (w *walk) decodedItems(r *reader, isObject bool, levels int) (node, error) {
+	n := node{kind: list, items: []node{}}
 	if isObject {
 		n.kind = mapping
 	}
-	for decoder.More() && !w.deep {
+	for r.More() && !w.deep {
 		if !w.take() {
 			if w.mustNote(1) {
-				n.items = append(n.items, Node{kind: text, key: cutKey, text: cutNote})
+				n.items = append(n.items, node{kind: text, key: cutKey, text: cutNote})
 			}
 			return n, nil
 		}
-		key := ""
-		if isObject {
-			token, err := decoder.Token()
-			if err != nil {
-				return n, err
-			}
-			key = w.text(token.(string))
-		}
-		item, err := w.decoded(decoder, levels)
+		item, err := w.decodedItem(r, isObject, levels)
 		if err != nil {
 			return n, err
 		}
-		item.key = key
 		n.items = append(n.items, item)
 		if w.noted {
 			return n, nil
@@ -96,13 +123,29 @@ func (w *walk) decodedItems(decoder *json.Decoder, isObject bool, levels int) (N
 	if w.deep {
 		return n, nil
 	}
-	_, err := decoder.Token()
+	_, err := r.Token()
 	return n, err
 }
 
-// JSON is what encoding/json makes of a value that is no service's own, with texts for the numbers that JSON does not have.
+// decodedItem is the next value, with the key before it in an object.
+func (w *walk) decodedItem(r *reader, isObject bool, levels int) (node, error) {
+	key, isWritten := "", false
+	if isObject {
+		token, written, err := r.next()
+		if err != nil {
+			return node{}, err
+		}
+		key, isWritten = w.asWritten(token.(string), written)
+	}
+	item, err := w.decoded(r, levels)
+	item.key, item.written = key, isWritten
+	return item, err
+}
+
+// JSON encodes a value of the SDK as encoding/json does, except that numbers that JSON does not
+// have become strings.
 func JSON(value any) []byte {
-	w := walk{budget: budget{math.MaxInt, math.MaxInt}}
-	n := w.value(reflect.ValueOf(value), MaxDepth, true)
-	return n.appendJSON(nil)
+	w := walk{budget: budget{math.MaxInt - 1, math.MaxInt}} // a list reserves one more
+	n := w.value(reflect.ValueOf(value), maxDepth, true)
+	return n.appendJSON(nil, false)
 }

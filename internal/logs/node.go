@@ -23,7 +23,7 @@ const (
 	unsigned
 	float32s
 	float64s
-	number // a JSON number as it was written
+	literal // a number or string as its JSON was written; alt is the text of the string
 	text
 	binary
 	instant
@@ -33,29 +33,41 @@ const (
 	object // a struct
 )
 
-// Node is a value of a log record, detached from the service's own: it is a tree without cycles, within the budget of a
-// record. It is written as JSON (MarshalJSON), as text (MarshalText), and over OTLP ([Node.Value]). It does not change
-// once it is made, so that branches and goroutines may share it.
-type Node struct {
-	kind   kind
-	hidden bool   // an unexported field: not in JSON
-	bits   uint64 // of a number
-	text   string
-	key    string // within a mapping or an object
-	alt    string // what String says; "" without it. JSON does not show it.
-	items  []Node
+// node is a value of a log record, detached from the service's own: it is a tree without cycles,
+// within the budget of a record. It is written as JSON (MarshalJSON), as text (MarshalText), and
+// over OTLP ([node.Value]). It does not change once it is made, so that branches and goroutines may
+// share it.
+type node struct {
+	kind    kind
+	hidden  bool   // an unexported field: not in JSON
+	written bool   // key is as its JSON was written, with quotes and escapes
+	bits    uint64 // of a number
+	text    string
+	key     string // within a mapping or an object
+	alt     string // what its String method returned; "" if it has none. JSON does not show it.
+	items   []node
 }
 
-// MarshalJSON writes the node as encoding/json would write the value. NaN and the infinities are strings.
-func (n *Node) MarshalJSON() ([]byte, error) { return n.appendJSON(nil), nil }
+// MarshalJSON writes the node as encoding/json would write the value. NaN and the infinities are
+// strings.
+func (n *node) MarshalJSON() ([]byte, error) { return n.appendJSON(nil, false), nil }
+
+// AppendJSON is MarshalJSON into a buffer, but with no more escapes than JSON needs, so that the
+// texts in it can be searched for what is sensitive.
+func (n *node) AppendJSON(b []byte) []byte { return n.appendJSON(b, true) }
 
 // MarshalText writes the node in the style of fmt's %+v.
-func (n *Node) MarshalText() ([]byte, error) { return n.appendText(nil), nil }
+func (n *node) MarshalText() ([]byte, error) { return n.appendText(nil), nil }
 
 // String is the node as text.
-func (n *Node) String() string { return string(n.appendText(nil)) }
+func (n *node) String() string {
+	l := linePool.Get().(*line)
+	defer l.free()
+	l.buf = n.appendText(l.buf)
+	return string(l.buf)
+}
 
-func (n *Node) appendJSON(b []byte) []byte {
+func (n *node) appendJSON(b []byte, bare bool) []byte {
 	switch n.kind {
 	case null:
 		return append(b, "null"...)
@@ -67,7 +79,10 @@ func (n *Node) appendJSON(b []byte) []byte {
 		return strconv.AppendUint(b, n.bits, 10)
 	case float32s, float64s:
 		return n.appendFloat(b)
-	case number:
+	case literal:
+		if bare && n.alt != "" {
+			return appendString(b, n.alt)
+		}
 		return append(b, n.text...)
 	case binary:
 		b = append(b, '"')
@@ -79,43 +94,67 @@ func (n *Node) appendJSON(b []byte) []byte {
 			if i > 0 {
 				b = append(b, ',')
 			}
-			b = n.items[i].appendJSON(b)
+			b = n.items[i].appendJSON(b, bare)
 		}
 		return append(b, ']')
 	case mapping, object:
-		return n.appendMembers(b)
+		return n.appendMembers(b, bare)
 	}
 	return appendString(b, n.text)
 }
 
-func (n *Node) appendMembers(b []byte) []byte {
+func (n *node) appendMembers(b []byte, bare bool) []byte {
 	b = append(b, '{')
 	first := true
 	for i := range n.items {
-		if n.items[i].hidden {
+		item := &n.items[i]
+		if item.hidden {
 			continue
 		}
 		if !first {
 			b = append(b, ',')
 		}
 		first = false
-		b = append(appendString(b, n.items[i].key), ':')
-		b = n.items[i].appendJSON(b)
+		switch {
+		case !item.written:
+			b = appendString(b, item.key)
+		case bare:
+			b = appendString(b, item.name())
+		default:
+			b = append(b, item.key...)
+		}
+		b = item.appendJSON(append(b, ':'), bare)
 	}
 	return append(b, '}')
 }
 
-// appendFloat follows encoding/json, which follows ECMAScript, save that JSON has no NaN.
-func (n *Node) appendFloat(b []byte) []byte {
-	f, size := math.Float64frombits(n.bits), 64
-	if n.kind == float32s {
-		size = 32
+// name returns the text of the key.
+func (n *node) name() string {
+	if !n.written {
+		return n.key
 	}
+	var name string
+	_ = json.Unmarshal([]byte(n.key), &name) // which a decoder has done before
+	return name
+}
+
+// appendFloat adds a number of a node. JSON has no NaN and no infinities: they become strings.
+func (n *node) appendFloat(b []byte) []byte {
+	f := math.Float64frombits(n.bits)
 	if isNoNumber(f) {
 		return strconv.AppendQuote(b, strconv.FormatFloat(f, 'g', -1, 64))
 	}
+	if n.kind == float32s {
+		return appendFloat(b, f, 32)
+	}
+	return appendFloat(b, f, 64)
+}
+
+// appendFloat follows encoding/json, which follows ECMAScript.
+func appendFloat(b []byte, f float64, size int) []byte {
 	format, abs := byte('f'), math.Abs(f)
-	if abs != 0 && (abs < 1e-6 || abs >= 1e21) {
+	if size == 64 && abs != 0 && (abs < 1e-6 || abs >= 1e21) ||
+		size == 32 && abs != 0 && (float32(abs) < 1e-6 || float32(abs) >= 1e21) {
 		format = 'e'
 	}
 	b = strconv.AppendFloat(b, f, format, -1, size)
@@ -140,12 +179,12 @@ func appendString(b []byte, s string) []byte {
 func appendEscaped(b []byte, s string) []byte {
 	var buf bytes.Buffer
 	encoder := json.NewEncoder(&buf)
-	encoder.SetEscapeHTML(false) // as slog has it
+	encoder.SetEscapeHTML(false) // as slog does
 	_ = encoder.Encode(s)        // a string always has an encoding
 	return append(b, bytes.TrimSuffix(buf.Bytes(), []byte{'\n'})...)
 }
 
-func (n *Node) appendText(b []byte) []byte {
+func (n *node) appendText(b []byte) []byte {
 	if n.alt != "" {
 		return append(b, n.alt...)
 	}
@@ -160,8 +199,8 @@ func (n *Node) appendText(b []byte) []byte {
 		return strconv.AppendFloat(b, math.Float64frombits(n.bits), 'g', -1, size)
 	case duration:
 		return append(b, time.Duration(n.bits).String()...)
-	case boolean, signed, unsigned, number:
-		return n.appendJSON(b)
+	case boolean, signed, unsigned, literal:
+		return n.appendJSON(b, false)
 	case list:
 		return n.appendItems(b, "[", "]")
 	case mapping:
@@ -172,23 +211,23 @@ func (n *Node) appendText(b []byte) []byte {
 	return append(b, n.text...)
 }
 
-func (n *Node) appendItems(b []byte, begin, end string) []byte {
+func (n *node) appendItems(b []byte, begin, end string) []byte {
 	b = append(b, begin...)
 	for i := range n.items {
 		if i > 0 {
 			b = append(b, ' ')
 		}
 		if n.kind != list {
-			b = append(append(b, n.items[i].key...), ':')
+			b = append(append(b, n.items[i].name()...), ':')
 		}
 		b = n.items[i].appendText(b)
 	}
 	return append(b, end...)
 }
 
-// Value is the node over OTLP, by the specification's mapping (common/attribute-type-mapping.md). Structs are text, as with
-// otelslog alone.
-func (n *Node) Value() attribute.Value {
+// Value is the node as a value of OTLP, by the specification's mapping
+// (common/attribute-type-mapping.md). Structs are text, as with otelslog alone.
+func (n *node) Value() attribute.Value {
 	if n.alt != "" {
 		return attribute.StringValue(n.alt)
 	}
@@ -200,10 +239,10 @@ func (n *Node) Value() attribute.Value {
 	case signed, duration, instant:
 		return attribute.Int64Value(int64(n.bits))
 	case unsigned:
-		return Uint64(n.bits)
+		return uint64Value(n.bits)
 	case float32s, float64s:
 		return attribute.Float64Value(math.Float64frombits(n.bits))
-	case number:
+	case literal:
 		return numberValue(n.text)
 	case binary:
 		return attribute.ByteSliceValue([]byte(n.text))
@@ -218,15 +257,16 @@ func (n *Node) Value() attribute.Value {
 	case mapping:
 		members := make([]attribute.KeyValue, len(n.items))
 		for i := range n.items {
-			members[i] = attribute.KeyValue{Key: attribute.Key(n.items[i].key), Value: n.items[i].Value()}
+			members[i] = attribute.KeyValue{Key: attribute.Key(n.items[i].name()), Value: n.items[i].Value()}
 		}
 		return attribute.MapValue(members...)
 	}
 	return attribute.StringValue(n.text)
 }
 
-// Uint64 is a number over OTLP, whose integers are signed: one that does not fit is its decimal digits.
-func Uint64(n uint64) attribute.Value {
+// uint64Value is a number as a value of OTLP, whose integers are signed. One that does not fit
+// becomes a string of its digits.
+func uint64Value(n uint64) attribute.Value {
 	if n > math.MaxInt64 {
 		return attribute.StringValue(strconv.FormatUint(n, 10))
 	}
@@ -245,8 +285,9 @@ func numberValue(s string) attribute.Value {
 	return attribute.StringValue(s)
 }
 
-// slog is the node as a value of a record: one of slog's own kinds where it has the same form on every branch.
-func (n Node) slog() slog.Value {
+// slog returns the node as a value of a record. It has one of slog's own kinds if all branches
+// write that kind in the same form.
+func (n node) slog() slog.Value {
 	switch {
 	case n.kind == text && n.alt == "":
 		return slog.StringValue(n.text)
@@ -264,5 +305,5 @@ func (n Node) slog() slog.Value {
 	return slog.AnyValue(&n)
 }
 
-// isNoNumber tells what JSON cannot write.
+// isNoNumber tells whether JSON has no number for f.
 func isNoNumber(f float64) bool { return math.IsNaN(f) || math.IsInf(f, 0) }

@@ -14,25 +14,26 @@ import (
 	"unicode/utf8"
 )
 
-// StdWriter is the output of package log while a service's slog default is this library's. What log.Print writes goes
-// where slog sends it. A line of a logger that was taken from slog.Default before Init comes this way, too: slog's
-// first handler writes level, message and attributes into one text and hands it to package log. From it the record is made
-// anew, as far as the text tells: levels, whole numbers and booleans, and groups as parts of a key. The context is lost,
-// and with it the ids of the span.
-type StdWriter struct {
+// stdWriter is the output of package log while a service's slog default is this library's. What
+// log.Print writes goes where slog sends it. So do the lines of a logger that was taken from
+// slog.Default before Init: slog's first handler writes level, message and attributes into one text
+// and hands it to package log. The record is restored from that text: levels, whole numbers and
+// booleans, and groups as parts of a key. The context is lost, and with it the ids of the span.
+type stdWriter struct {
 	plain     io.Writer // slog's own, for lines that come from package log
 	handler   slog.Handler
 	recovered func(place string)
 }
 
-// NewStdWriter returns a writer that hands lines of package log to plain, and records of slog's first handler to handler.
-// recovered is told the place of each such call; it runs under the lock of package log and must not use it.
-func NewStdWriter(plain io.Writer, handler slog.Handler, recovered func(place string)) *StdWriter {
-	return &StdWriter{plain: plain, handler: handler, recovered: recovered}
+// NewStdWriter returns a writer that hands lines of package log to plain, and records of slog's
+// first handler to handler. recovered is told the place of each such call; it runs under the lock
+// of package log and must not use it.
+func NewStdWriter(plain io.Writer, handler slog.Handler, recovered func(place string)) io.Writer {
+	return &stdWriter{plain: plain, handler: handler, recovered: recovered}
 }
 
 // Write takes one line.
-func (w *StdWriter) Write(line []byte) (int, error) {
+func (w *stdWriter) Write(line []byte) (int, error) {
 	level, rest, ok := cutLevel(string(bytes.TrimSuffix(line, []byte{'\n'})))
 	if !ok {
 		return w.plain.Write(line)
@@ -66,10 +67,12 @@ func cutLevel(line string) (level slog.Level, rest string, ok bool) {
 	return 0, "", false
 }
 
-// maxFrames is how far the look for slog goes: from the writer it is a few calls.
+// maxFrames is how many frames are searched for the one of slog, which is a few calls up from the
+// writer.
 const maxFrames = 16
 
-// callerOfSlog finds the caller of a logger whose handler is slog's first, or nothing if package log itself was called.
+// callerOfSlog finds the caller of a logger whose handler is slog's first, or nothing if package
+// log itself was called.
 func callerOfSlog() (caller runtime.Frame, found bool) {
 	var pcs [maxFrames]uintptr
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs[:])])
@@ -86,12 +89,14 @@ func callerOfSlog() (caller runtime.Frame, found bool) {
 }
 
 const (
-	// maxRecovered is how long a text may be for its attributes to be looked for; beyond, it is a message as a whole.
+	// maxRecovered is how long a text may be for its attributes to be looked for; beyond, it is a
+	// message as a whole.
 	maxRecovered = 4 << 10
 	maxPairs     = 64
 )
 
-// cutAttrs takes the attributes off the end of a text. A message may end in something that looks like one.
+// cutAttrs takes the attributes off the end of a text. A message may end in something that looks
+// like one.
 func cutAttrs(s string) (message string, attrs []slog.Attr) {
 	if len(s) > maxRecovered {
 		return s, nil

@@ -18,7 +18,8 @@ func TestAttributesAreReadBackFromText(t *testing.T) {
 		attrs         []slog.Attr
 	}{
 		{"card declined order.id=7", "card declined", []slog.Attr{slog.Int("order.id", 7)}},
-		{`m a="b c" "k k"=true n=-1 e=""`, "m", []slog.Attr{slog.String("a", "b c"), slog.Bool("k k", true), slog.Int("n", -1), slog.String("e", "")}},
+		{`m a="b c" "k k"=true n=-1 e=""`, "m",
+			[]slog.Attr{slog.String("a", "b c"), slog.Bool("k k", true), slog.Int("n", -1), slog.String("e", "")}},
 		{"no attributes", "no attributes", nil},
 		{"a=1 in the middle", "a=1 in the middle", nil},
 		{"leading zeros id=007", "leading zeros", []slog.Attr{slog.String("id", "007")}},
@@ -26,7 +27,8 @@ func TestAttributesAreReadBackFromText(t *testing.T) {
 		{`not slog's: a="b`, `not slog's: a="b`, nil},
 		{"two  a=1", "two ", []slog.Attr{slog.Int("a", 1)}},
 		{" a=1", "", []slog.Attr{slog.Int("a", 1)}},
-		{strings.Repeat("x", maxRecovered-4) + " a=1", strings.Repeat("x", maxRecovered-4), []slog.Attr{slog.Int("a", 1)}},
+		{strings.Repeat("x", maxRecovered-4) + " a=1", strings.Repeat("x", maxRecovered-4),
+			[]slog.Attr{slog.Int("a", 1)}},
 		{strings.Repeat("x", maxRecovered-3) + " a=1", strings.Repeat("x", maxRecovered-3) + " a=1", nil},
 	} {
 		message, attrs := cutAttrs(tc.text)

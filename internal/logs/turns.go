@@ -5,14 +5,16 @@ import (
 	"time"
 )
 
-// Turns are changes of package log and of slog's default, one after the other. Package log holds its lock while it writes a
-// line, so a change waits as long as the output blocks. The zero value is ready, and safe for concurrent use.
+// Turns makes changes of package log and of slog's default one after the other. Package log holds
+// its lock while it writes a line, so a change waits as long as the output blocks. The zero value
+// is ready, and safe for concurrent use.
 type Turns struct {
 	mu   sync.Mutex
 	last chan struct{} // closed when the latest change is made; nil once it is
 }
 
-// Take makes a change when it is its turn, and reports whether that was done within limit. If not, it is made later.
+// Take makes a change when it is its turn, and reports whether that was done within limit. If not,
+// it is made later.
 func (t *Turns) Take(limit time.Duration, change func()) (done bool) {
 	made := make(chan struct{})
 	t.mu.Lock()

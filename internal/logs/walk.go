@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"encoding"
 	"encoding/json"
-	"fmt"
 	"log/slog"
 	"math"
 	"reflect"
@@ -15,28 +14,17 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// cutKey is the key of a note in a map or group that is cut.
-const cutKey = "!CUT"
-
-var (
-	depthNote = fmt.Sprintf("!DEPTH: a value that holds itself or nests more than %d levels", MaxDepth)
-	cutNote   = fmt.Sprintf("!CUT: a value shows %d elements and %d bytes, a record %d and %d",
-		MaxValueElements, MaxValueBytes, MaxElements, MaxBytes)
-)
-
-// walk is one record's way through its values.
+// walk walks through the values of one record.
 type walk struct {
 	record budget // what is left for the values that follow
 	budget        // what is left for this one
 	deep   bool   // it nests too deep
-	noted  bool   // it says already that it is cut
+	noted  bool   // it already has a note that it is cut
 }
 
-type budget struct{ elements, bytes int }
+func newWalk() *walk { return &walk{record: budget{maxElements, maxBytes}} }
 
-func newWalk() *walk { return &walk{record: budget{MaxElements, MaxBytes}} }
-
-// attrs replaces every value by what all branches can write.
+// attrs replaces every value by one that all branches can write.
 func (w *walk) attrs(attrs []slog.Attr) []slog.Attr {
 	walked := make([]slog.Attr, len(attrs))
 	for i, a := range attrs {
@@ -46,21 +34,19 @@ func (w *walk) attrs(attrs []slog.Attr) []slog.Attr {
 }
 
 func (w *walk) attr(a slog.Attr) slog.Attr {
-	granted := budget{min(MaxValueElements, w.record.elements), min(MaxValueBytes, w.record.bytes)}
+	granted := budget{min(maxValueElements, w.record.elements), min(maxValueBytes, w.record.bytes)}
 	w.budget, w.deep, w.noted = granted, false, false
-	defer func() {
-		w.record.elements -= granted.elements - w.elements
-		w.record.bytes -= granted.bytes - w.bytes
-	}()
 	v := resolved(a.Value)
 	if err, isError := errorOf(v); isError {
 		v = w.failure(err)
 	} else {
-		v = w.slog(v, MaxDepth)
+		v = w.slog(v, maxDepth)
 	}
 	if w.deep {
 		v = slog.StringValue(depthNote)
 	}
+	w.record.elements -= granted.elements - w.elements
+	w.record.bytes -= granted.bytes - w.bytes
 	return slog.Attr{Key: a.Key, Value: v}
 }
 
@@ -86,10 +72,14 @@ func (w *walk) slog(v slog.Value, levels int) slog.Value {
 		return w.group(v.Group(), levels)
 	case slog.KindFloat64:
 		if f := v.Float64(); isNoNumber(f) {
-			return slog.AnyValue(&Node{kind: float64s, bits: math.Float64bits(f)})
+			return slog.AnyValue(&node{kind: float64s, bits: math.Float64bits(f)})
 		}
 	case slog.KindAny:
-		return w.any(v.Any(), levels).slog()
+		value := v.Any()
+		if source, isSource := value.(*slog.Source); isSource { // slog's JSON handler makes a group of it
+			return w.group(sourceAttrs(source), levels)
+		}
+		return w.any(value, levels).slog()
 	}
 	return v
 }
@@ -111,151 +101,100 @@ func (w *walk) group(members []slog.Attr, levels int) slog.Value {
 	return slog.GroupValue(walked...)
 }
 
-// take takes one element from the budget.
-func (w *walk) take() bool {
-	if w.elements <= 0 || w.bytes <= 0 {
-		return false
-	}
-	w.elements--
-	return true
-}
-
-// mustNote tells whether a container that leaves out n elements has to say so: the first that is cut does.
-func (w *walk) mustNote(n int) bool {
-	if n == 0 || w.noted || w.deep {
-		return false
-	}
-	w.noted = true
-	return true
-}
-
-// text takes a text from the budget.
-func (w *walk) text(s string) string {
-	if len(s) > w.bytes {
-		s = clipped(s, max(w.bytes, 0)) + "…"
-		w.bytes = 0
-		return s
-	}
-	w.bytes -= len(s)
-	return s
-}
-
-func (w *walk) textNode(s string) Node { return Node{kind: text, text: w.text(s)} }
-
-// number is a JSON number, or a text if it has to be cut.
-func (w *walk) number(s string) Node {
-	if len(s) > w.bytes {
-		return w.textNode(s)
-	}
-	return Node{kind: number, text: w.text(s)}
-}
-
-// any walks a value of another kind than slog's own.
-func (w *walk) any(value any, levels int) Node {
+// any walks a value of slog.KindAny.
+func (w *walk) any(value any, levels int) node {
 	switch value := value.(type) {
 	case nil:
-		return Node{}
-	case *Node:
+		return node{}
+	case *node:
 		return *value
 	case []byte:
-		return Node{kind: binary, text: w.text(string(value))}
+		if value == nil {
+			return node{}
+		}
+		return node{kind: binary, text: w.text(string(value))}
 	case slog.Level:
 		return w.textNode(value.String())
 	}
 	v := reflect.ValueOf(value)
 	if v.Kind() == reflect.Pointer && !v.IsNil() && infoOf(v.Type()).plain() {
-		v = v.Elem() // the first pointer is no level: it is how structs are handed over
+		v = v.Elem() // the first pointer does not count as a level: structs are usually passed by pointer
 		return w.value(v, levels, false)
+	}
+	if isNil(v) {
+		return w.nilPointer(v)
 	}
 	return w.value(v, levels, true)
 }
 
-// value walks a value by reflection. own tells that it is the record's own copy: elsewhere unexported fields may change
-// while they are read.
-func (w *walk) value(v reflect.Value, levels int, own bool) Node {
+func isNil(v reflect.Value) bool { return v.Kind() == reflect.Pointer && v.IsNil() }
+
+// value walks a value by reflection. own tells that it is the record's own copy. Only then are
+// unexported fields read: elsewhere they may change at the same time.
+func (w *walk) value(v reflect.Value, levels int, own bool) node {
 	if !v.IsValid() {
-		return Node{}
+		return node{}
 	}
 	if nests(v.Kind()) {
 		if levels == 0 {
 			w.deep = true
-			return Node{}
+			return node{}
 		}
 		levels--
 	}
 	switch v.Kind() {
 	case reflect.Interface:
-		return w.value(v.Elem(), levels, own)
+		held := v.Elem()
+		if isNil(held) {
+			return w.nilPointer(held)
+		}
+		return w.value(held, levels, own)
 	case reflect.Pointer:
-		if v.IsNil() && !infoOf(v.Type()).fails {
-			return Node{}
+		if v.IsNil() {
+			return node{}
 		}
 	}
 	info := infoOf(v.Type())
 	alt := ""
 	if !info.plain() && v.CanInterface() {
-		node, done := w.byMethods(v, info, levels)
+		n, done := w.byMethods(v, info, levels)
 		if done {
-			return node
+			return n
 		}
-		alt = node.alt
+		alt = n.alt
 	}
-	node := w.byKind(v, info, levels, own)
-	node.alt = cmp.Or(alt, node.alt)
-	return node
+	n := w.byKind(v, info, levels, own)
+	n.alt = cmp.Or(alt, n.alt)
+	return n
 }
 
-// byMethods is the form that a value gives itself, or only its alt, or nothing.
-func (w *walk) byMethods(v reflect.Value, info *typeInfo, levels int) (node Node, done bool) {
-	if info.addressable && v.CanAddr() {
-		v = v.Addr()
-	}
-	value := v.Interface()
-	if info.special {
-		return w.special(value, levels), true
-	}
-	switch value := value.(type) {
-	case json.Marshaler:
-		return w.marshaled(value), true
-	case error:
-		if !failsForever(v) {
-			s, _ := called(func() (string, error) { return value.Error(), nil })
-			return w.textNode(s), true
-		}
-	case encoding.TextMarshaler:
-		s, _ := called(func() (string, error) { b, err := value.MarshalText(); return string(b), err })
-		return w.textNode(s), true
-	case fmt.Stringer:
-		if isTree(v) {
-			if s, ok := called(func() (string, error) { return value.String(), nil }); ok {
-				return Node{alt: w.text(s)}, false
-			}
-		}
-	}
-	return Node{}, false
-}
-
-func (w *walk) special(value any, levels int) Node {
+func (w *walk) special(value any, levels int) node {
 	switch value := value.(type) {
 	case time.Time:
-		return Node{kind: instant, text: w.text(value.Format(time.RFC3339Nano)), bits: uint64(value.UnixNano())}
+		return node{kind: instant, text: w.text(value.Format(time.RFC3339Nano)), bits: uint64(value.UnixNano())}
 	case time.Duration:
-		return Node{kind: duration, bits: uint64(value)}
+		return node{kind: duration, bits: uint64(value)}
 	case json.Number:
-		if json.Valid([]byte(value)) {
-			return w.number(string(value))
+		if n := cmp.Or(string(value), "0"); isNumber(n) {
+			return w.number(n)
 		}
 		return w.textNode(string(value))
 	}
 	return w.attribute(value.(attribute.Value), levels)
 }
 
+// isNumber tells whether s is a number in JSON, without blanks or line ends around it.
+func isNumber(s string) bool {
+	first, last := s[0], s[len(s)-1]
+	return (first == '-' || first >= '0' && first <= '9') && last >= '0' && last <= '9' && json.Valid([]byte(s))
+}
+
 // attribute is for values of OpenTelemetry's own API.
-func (w *walk) attribute(v attribute.Value, levels int) Node {
+func (w *walk) attribute(v attribute.Value, levels int) node {
 	if v.Type() != attribute.MAP {
 		return w.value(reflect.ValueOf(v.AsInterface()), levels, true)
 	}
-	n := Node{kind: mapping}
+	n := node{kind: mapping}
 	members := v.AsMap()
 	for _, kv := range members {
 		if levels == 0 || !w.take() {
@@ -267,34 +206,34 @@ func (w *walk) attribute(v attribute.Value, levels int) Node {
 		n.items = append(n.items, item)
 	}
 	if w.mustNote(len(members) - len(n.items)) {
-		n.items = append(n.items, Node{kind: text, key: cutKey, text: cutNote})
+		n.items = append(n.items, node{kind: text, key: cutKey, text: cutNote})
 	}
 	return n
 }
 
-func (w *walk) byKind(v reflect.Value, info *typeInfo, levels int, own bool) Node {
+func (w *walk) byKind(v reflect.Value, info *typeInfo, levels int, own bool) node {
 	switch v.Kind() {
 	case reflect.Bool:
-		n := Node{kind: boolean}
+		n := node{kind: boolean}
 		if v.Bool() {
 			n.bits = 1
 		}
 		return n
 	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64:
-		return Node{kind: signed, bits: uint64(v.Int())}
+		return node{kind: signed, bits: uint64(v.Int())}
 	case reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64, reflect.Uintptr:
-		return Node{kind: unsigned, bits: v.Uint()}
+		return node{kind: unsigned, bits: v.Uint()}
 	case reflect.Float32:
-		return Node{kind: float32s, bits: math.Float64bits(v.Float())}
+		return node{kind: float32s, bits: math.Float64bits(v.Float())}
 	case reflect.Float64:
-		return Node{kind: float64s, bits: math.Float64bits(v.Float())}
+		return node{kind: float64s, bits: math.Float64bits(v.Float())}
 	case reflect.Complex64, reflect.Complex128:
 		return w.textNode(strconv.FormatComplex(v.Complex(), 'g', -1, v.Type().Bits()))
 	case reflect.String:
 		return w.textNode(v.String())
 	case reflect.Pointer:
 		if v.IsNil() {
-			return Node{}
+			return node{}
 		}
 		return w.value(v.Elem(), levels, false)
 	case reflect.Slice, reflect.Array:
@@ -307,53 +246,71 @@ func (w *walk) byKind(v reflect.Value, info *typeInfo, levels int, own bool) Nod
 	return w.textNode("!ERROR: a value of type " + v.Type().String() + " cannot be shown")
 }
 
-func (w *walk) list(v reflect.Value, levels int, own bool) Node {
+func (w *walk) list(v reflect.Value, levels int, own bool) node {
 	if v.Kind() == reflect.Slice && v.IsNil() {
-		return Node{}
+		return node{}
 	}
 	if v.Type().Elem().Kind() == reflect.Uint8 && v.Kind() == reflect.Slice && infoOf(v.Type().Elem()).plain() {
-		return Node{kind: binary, text: w.text(string(v.Bytes()))}
+		return node{kind: binary, text: w.text(string(v.Bytes()))}
 	}
-	n := Node{kind: list, items: make([]Node, 0, min(v.Len(), w.elements+1))}
+	n := node{kind: list, items: make([]node, 0, min(v.Len(), w.elements+1))}
 	for i := 0; i < v.Len() && !w.deep && w.take(); i++ {
 		n.items = append(n.items, w.value(v.Index(i), levels, own))
 	}
 	if w.mustNote(v.Len() - len(n.items)) {
-		n.items = append(n.items, Node{kind: text, text: cutNote})
+		n.items = append(n.items, node{kind: text, text: cutNote})
 	}
 	return n
 }
 
-// mapping takes the entries as they come, and sorts those that it has taken, as encoding/json sorts them.
-func (w *walk) mapping(v reflect.Value, levels int) Node {
+// mapping takes the entries as they come, and sorts those that it has taken, as encoding/json sorts
+// them.
+func (w *walk) mapping(v reflect.Value, levels int) node {
 	if v.IsNil() {
-		return Node{}
+		return node{}
 	}
-	n := Node{kind: mapping, items: make([]Node, 0, min(v.Len(), w.elements+1))}
+	n := node{kind: mapping, items: make([]node, 0, min(v.Len(), w.elements+1))}
 	for entries := v.MapRange(); !w.deep && w.elements > 0 && entries.Next() && w.take(); {
 		key := w.key(entries.Key(), levels)
 		item := w.value(entries.Value(), levels, false)
 		item.key = key
 		n.items = append(n.items, item)
 	}
-	slices.SortFunc(n.items, func(a, b Node) int { return cmp.Compare(a.key, b.key) })
+	slices.SortFunc(n.items, func(a, b node) int { return cmp.Compare(a.key, b.key) })
 	if w.mustNote(v.Len() - len(n.items)) {
-		n.items = append(n.items, Node{kind: text, key: cutKey, text: cutNote})
+		n.items = append(n.items, node{kind: text, key: cutKey, text: cutNote})
 	}
 	return n
 }
 
+// key returns the key as encoding/json writes it, or as text if its type is not a valid key, such
+// as a struct.
 func (w *walk) key(v reflect.Value, levels int) string {
+	if v.Kind() == reflect.Interface {
+		v = v.Elem()
+	}
 	if v.Kind() == reflect.String {
 		return w.text(v.String())
 	}
+	if v.IsValid() && v.CanInterface() && !(v.Kind() == reflect.Pointer && v.IsNil()) {
+		if value, ok := v.Interface().(encoding.TextMarshaler); ok {
+			s, _ := called(func() (string, error) { b, err := value.MarshalText(); return string(b), err })
+			return w.text(s)
+		}
+	}
+	switch {
+	case v.CanInt():
+		return w.text(strconv.FormatInt(v.Int(), 10))
+	case v.CanUint():
+		return w.text(strconv.FormatUint(v.Uint(), 10))
+	}
 	n := w.value(v, levels, false)
-	n.alt = "" // as encoding/json has it
+	n.alt = ""
 	return n.String()
 }
 
-func (w *walk) object(v reflect.Value, info *typeInfo, levels int, own bool) Node {
-	n := Node{kind: object, items: make([]Node, 0, len(info.fields))}
+func (w *walk) object(v reflect.Value, info *typeInfo, levels int, own bool) node {
+	n := node{kind: object, items: make([]node, 0, len(info.fields))}
 	hidden, cut := 0, 0
 	for i := range info.fields {
 		f := &info.fields[i]
@@ -374,7 +331,7 @@ func (w *walk) object(v reflect.Value, info *typeInfo, levels int, own bool) Nod
 		n.items = append(n.items, item)
 	}
 	if w.mustNote(cut) {
-		n.items = append(n.items, Node{kind: text, key: cutKey, text: cutNote})
+		n.items = append(n.items, node{kind: text, key: cutKey, text: cutNote})
 	}
 	if hidden > 0 && len(n.items) == 0 {
 		n.alt = v.Type().String()
@@ -382,29 +339,36 @@ func (w *walk) object(v reflect.Value, info *typeInfo, levels int, own bool) Nod
 	return n
 }
 
-// field is the value of a field. Behind an unexported one nothing is followed that others may change meanwhile.
-func (w *walk) field(v reflect.Value, f *field, levels int, own bool) Node {
+// field walks the value of a field. References in an unexported field are not followed: what they
+// refer to may change at the same time.
+func (w *walk) field(v reflect.Value, f *field, levels int, own bool) node {
 	if f.hidden {
 		switch inner := v; inner.Kind() {
-		case reflect.Interface, reflect.Pointer, reflect.Map, reflect.Slice, reflect.Chan, reflect.Func, reflect.UnsafePointer:
+		case reflect.Interface, reflect.Pointer, reflect.Map, reflect.Slice, reflect.Chan, reflect.Func,
+			reflect.UnsafePointer:
 			if inner.IsNil() {
-				return Node{}
+				return node{}
 			}
 			return w.textNode(inner.Type().String())
 		}
 	}
 	n := w.value(v, levels, own)
-	if f.quoted && (n.kind == boolean || n.kind == signed || n.kind == unsigned || n.kind == float32s || n.kind == float64s) {
-		return Node{kind: text, text: n.String()}
+	isNaN := (n.kind == float32s || n.kind == float64s) && isNoNumber(math.Float64frombits(n.bits))
+	if f.quoted && n.kind != null && !isNaN { // NaN is quoted anyway
+		quoted := node{kind: text, text: string(n.appendJSON(nil, false)), alt: n.alt}
+		if n.kind >= float32s { // and not the same as text
+			quoted.alt = n.String()
+		}
+		return quoted
 	}
 	return n
 }
 
-// Text is a value of unknown shape as text, such as that of a panic: fmt would follow one that holds itself until the
-// stack overflows.
+// Text returns any value as text, such as that of a panic. fmt would follow a value that contains
+// itself until the stack overflows.
 func Text(value any) string {
-	w := walk{budget: budget{MaxValueElements, MaxValueBytes}}
-	n := w.any(value, MaxDepth)
+	w := walk{budget: budget{maxValueElements, maxValueBytes}}
+	n := w.any(value, maxDepth)
 	if w.deep {
 		return depthNote
 	}

@@ -7,7 +7,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/logs"
 )
 
-// Error returns err with its text masked; nil for nil. It unwraps to err, for those who classify errors.
+// Error returns err with its text masked; nil for nil. It unwraps to err, so that errors.Is and
+// errors.As work.
 func (m Mask) Error(err error) error {
 	if err == nil {
 		return nil
@@ -19,7 +20,8 @@ func (m Mask) Error(err error) error {
 	return err
 }
 
-// TextOf survives an Error method that panics, such as that of a nil pointer: the error may be the service's.
+// TextOf returns err.Error(), or a note if that panics, as it does for some nil pointers: the error
+// may be the service's.
 func TextOf(err error) (text string) {
 	defer func() {
 		if p := recover(); p != nil {
@@ -37,7 +39,7 @@ type maskedError struct {
 func (e *maskedError) Error() string { return e.text }
 func (e *maskedError) Unwrap() error { return e.cause }
 
-// replaced is err with another text, unless that is its own.
+// replaced returns err with another text, or err itself if that is its text already.
 func (m Mask) replaced(err error, text string) error {
 	if text == TextOf(err) {
 		return err

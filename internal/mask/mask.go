@@ -1,16 +1,18 @@
-// Package mask hides secrets in texts that come from elsewhere. Whatever a server has said passes through [Mask.Said]
-// before it is shown or kept: status lines, headers, bodies, gRPC messages, and the errors of TLS, proxies and DNS.
+// Package mask hides secrets in texts from other programs. Everything that a server says passes
+// through [Mask.Said] before it is shown or kept: status lines, headers, bodies, gRPC messages, and
+// the errors of TLS, proxies and DNS.
 //
 // What is hidden:
-//   - a header's value as a whole, from 4 characters; below 8 only where it stands as a word;
-//   - the credentials after a scheme such as Bearer, and the user and password that Basic encodes, in the same way;
+//   - a header's value as a whole, from 4 characters; below 8 only as a whole word;
+//   - the credentials after a scheme such as Bearer, and the user and password that Basic encodes,
+//     in the same way;
 //   - the words of a value, from 6 characters;
 //   - a prefix of each of these, from 8 characters: a server may cut what it repeats;
 //   - user and query of a URL.
 //
-// Upper and lower case are the same, and so are the percent-encoded and the escaped form (JSON, Go, C). Values on a list
-// of harmless ones, such as true and gzip, are not hidden, and no part of a value is where the library shows that text
-// anyway, such as in the name of the service.
+// Secrets are found in upper and lower case, percent-encoded, and escaped as in JSON, Go and C. Not
+// hidden are harmless values, such as true and gzip, and parts of a value that the library shows
+// anyway, such as the name of the service.
 package mask
 
 import (
@@ -25,18 +27,19 @@ import (
 	"unicode/utf8"
 )
 
-// Hidden stands where a secret was.
+// Hidden replaces a secret.
 const Hidden = "<redacted>"
 
 // The bounds, in bytes of a secret.
 const (
 	minValue  = 4
 	minWord   = 6
-	minInside = 8 // shorter ones are hidden only where they stand as a word
+	minInside = 8 // shorter ones are hidden only as a whole word
 	minPrefix = 8
 )
 
-// maxSaid is how much of what a server says is kept, in bytes; of an error that quotes it, twice as much.
+// maxSaid is how much of what a server says is kept, in bytes; of an error that quotes it, twice as
+// much.
 const maxSaid = 300
 
 // maxRead is how much of what a server says is looked at, in bytes.
@@ -45,14 +48,14 @@ const maxRead = 16 << 10
 // maxText is how much of any other text is looked at, and kept, in bytes.
 const maxText = 64 << 10
 
-// Mask hides secrets. The zero value knows those of URLs only. It is safe for concurrent use.
+// Mask hides secrets. The zero value hides those of URLs only. It is safe for concurrent use.
 type Mask struct {
 	secrets []string // folded
 	public  string   // folded
 }
 
-// New hides the given header values. What stands in public is shown anyway: such a value is not a secret, and such
-// a part of one stays.
+// New hides the given header values. Texts in public are shown anyway: a value among them is not a
+// secret, and such a part of a value is not hidden.
 func New(values []string, public ...string) Mask {
 	m := Mask{public: folded(strings.Join(public, " "))}
 	for _, value := range values {
@@ -75,12 +78,13 @@ func (m *Mask) add(value string) {
 			m.hideBasic(credentials)
 		}
 	}
-	for _, word := range strings.FieldsFunc(value, func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(`;:="'@/?#&`, c) }) {
+	for _, word := range strings.FieldsFunc(value,
+		func(c rune) bool { return unicode.IsSpace(c) || strings.ContainsRune(`;:="'@/?#&`, c) }) {
 		m.hide(word, minWord)
 	}
 }
 
-// hideBasic hides what is encoded (RFC 7617).
+// hideBasic hides the user and password that are encoded (RFC 7617).
 func (m *Mask) hideBasic(credentials string) {
 	plain, err := base64.RawStdEncoding.DecodeString(strings.TrimRight(credentials, "="))
 	if err != nil {
@@ -93,7 +97,8 @@ func (m *Mask) hideBasic(credentials string) {
 	}
 }
 
-// OfUser is the header value that net/http makes of a user and a password in a URL; "" without them.
+// OfUser returns the header value that net/http makes of the user and password in a URL, or "" if
+// there are none.
 func OfUser(u *url.Userinfo) string {
 	if u == nil {
 		return ""
@@ -104,24 +109,27 @@ func OfUser(u *url.Userinfo) string {
 
 func (m *Mask) hide(secret string, least int) {
 	secret = folded(secret)
-	if len(secret) < least || harmless[secret] || strings.Contains(m.public, secret) || slices.Contains(m.secrets, secret) {
+	if len(secret) < least || harmless[secret] || strings.Contains(m.public, secret) ||
+		slices.Contains(m.secrets, secret) {
 		return
 	}
 	m.secrets = append(m.secrets, secret)
 }
 
 // schemes come before the credentials in a header (RFC 9110, section 11.4, and what vendors use).
-var schemes = set("basic", "bearer", "token", "apikey", "api-key", "api-token", "key", "digest", "negotiate", "splunk", "glsa")
+var schemes = set("basic", "bearer", "token", "apikey", "api-key", "api-token", "key", "digest", "negotiate", "splunk",
+	"glsa")
 
-// harmless values are those of headers that are no secret, and words that any message may have.
+// harmless are header values that are not secrets, and words that any message may contain.
 var harmless = set(
 	"true", "false", "none", "null", "default", "auto", "enabled", "disabled", "local", "localhost", "anonymous",
-	"admin", "root", "user", "test", "demo", "guest", "public", "tenant", "dev", "prod", "stage", "staging", "production",
-	"development", "main", "gzip", "deflate", "identity", "close", "keep-alive", "chunked", "trailers", "http", "https", "grpc", "json",
-	"application", "application/json", "application/x-protobuf", "x-protobuf", "protobuf", "text/plain", "text/html", "utf-8",
-	"traces", "metrics", "logs", "spans", "otlp", "opentelemetry", "telemetry", "collector", "header", "headers", "value", "values",
-	"authorization", "basic", "bearer", "token", "apikey", "api-key", "api-token", "digest", "negotiate", "splunk",
-	"error", "invalid", "missing", "request", "response", "refused", "timeout", "connection",
+	"admin", "root", "user", "test", "demo", "guest", "public", "tenant", "dev", "prod", "stage", "staging",
+	"production", "development", "main", "gzip", "deflate", "identity", "close", "keep-alive", "chunked", "trailers",
+	"http", "https", "grpc", "json", "application", "application/json", "application/x-protobuf", "x-protobuf",
+	"protobuf", "text/plain", "text/html", "utf-8", "traces", "metrics", "logs", "spans", "otlp", "opentelemetry",
+	"telemetry", "collector", "header", "headers", "value", "values", "authorization", "basic", "bearer", "token",
+	"apikey", "api-key", "api-token", "digest", "negotiate", "splunk", "error", "invalid", "missing", "request",
+	"response", "refused", "timeout", "connection",
 )
 
 func set(names ...string) map[string]bool {
@@ -132,8 +140,8 @@ func set(names ...string) map[string]bool {
 	return all
 }
 
-// Text returns text without the secrets, and without user and query of the URLs in it. Beyond 64 KiB it is cut: a service's
-// own exporter may return a page as its error.
+// Text returns text without the secrets, and without user and query of the URLs in it. Beyond 64
+// KiB it is cut: a service's own exporter may return a page as its error.
 func (m Mask) Text(text string) string {
 	if len(text) <= maxText {
 		return m.cut(text, len(text))
@@ -141,12 +149,13 @@ func (m Mask) Text(text string) string {
 	return strings.ToValidUTF8(m.cut(text[:maxText], maxText-minPrefix), "") + "…"
 }
 
-// Said makes what a server has said fit to be shown and kept: without secrets, on one line, printable, and at most 300
-// bytes long.
+// Said returns a server's text in a form that can be shown and kept: without secrets, on one line,
+// printable, and at most 300 bytes long.
 func (m Mask) Said(text string) string { return m.said(text, maxSaid) }
 
-// SaidError is the same for an error that quotes a server, in at most 600 bytes. [errors.Is] and [errors.As] find what
-// err is; its text, and those of what it wraps, cannot be reached.
+// SaidError is the same for an error that quotes a server, in at most 600 bytes. [errors.Is] and
+// [errors.As] work as for err, but its text and the texts of the errors that it wraps cannot be
+// reached.
 func (m Mask) SaidError(err error) error {
 	if err == nil {
 		return nil
@@ -167,7 +176,8 @@ func (m Mask) said(text string, most int) string {
 	return text
 }
 
-// printable escapes what could move the cursor or reorder a line, and breaks none.
+// printable joins all lines to one and escapes characters that could move the cursor or reorder the
+// line.
 func printable(text string) string {
 	var b strings.Builder
 	for _, word := range strings.FieldsFunc(text, unicode.IsSpace) {
@@ -190,14 +200,15 @@ func printable(text string) string {
 	return b.String()
 }
 
-// inURL finds the user of a URL, up to the last @ of the word, since a password may have one, or a slash, that should
-// have been escaped; and the query.
+// inURL finds the user of a URL, up to the last @ of the word, since a password may contain an
+// unescaped @ or slash, and the query.
 var inURL = []*regexp.Regexp{
 	regexp.MustCompile(`://([^\s"'<>]*)@`),
 	regexp.MustCompile(`://[^\s"'<>?]*\?([^\s"'<>]+)`),
 }
 
-// cut is the masked text up to end. All secrets are looked for in the text as it is: one may overlap another.
+// cut returns the masked text up to end. All secrets are searched for before any is replaced, since
+// they may overlap.
 func (m Mask) cut(text string, end int) string {
 	var hidden []span
 	if len(m.secrets) > 0 {

@@ -52,7 +52,8 @@ func TestFormsOfASecret(t *testing.T) {
 		{"eight characters in a word", "abcdefg8", "xabcdefg8y", "x<redacted>y"},
 		{"four after a scheme", "Bearer ab12", "no ab12 of Bearer", "no <redacted> of Bearer"},
 		{"four after a scheme, malformed", "Authorization: Bearer ab12", "no ab12", "no <redacted>"},
-		{"user and password of Basic", "Basic " + basic, "no mary with pw42 (mary:pw42)", "no <redacted> with <redacted> (<redacted>)"},
+		{"user and password of Basic", "Basic " + basic, "no mary with pw42 (mary:pw42)",
+			"no <redacted> with <redacted> (<redacted>)"},
 		{"Basic without padding", "basic " + strings.TrimRight(basic, "="), "no pw42", "no <redacted>"},
 		{"the encoded form of Basic", "Basic " + basic, "no " + basic, "no <redacted>"},
 		{"a space, as a form has it", "k y1+z", "no token=k+y1%2Bz", "no token=<redacted>"},
@@ -64,7 +65,8 @@ func TestFormsOfASecret(t *testing.T) {
 		{"lower case", credentials, "no " + strings.ToLower(credentials), "no <redacted>"},
 		{"in a query", credentials, "no " + url.QueryEscape(credentials), "no <redacted>"},
 		{"in a path", credentials, "no " + url.PathEscape(credentials), "no <redacted>"},
-		{"percent-encoded in small letters", credentials, "no " + strings.ToLower(url.QueryEscape(credentials)), "no <redacted>"},
+		{"percent-encoded in small letters", credentials, "no " + strings.ToLower(url.QueryEscape(credentials)),
+			"no <redacted>"},
 		{"every byte percent-encoded", "ab12", "no %61%62%31%32.", "no <redacted>."},
 		{"percent-encoded twice", credentials, "no " + url.QueryEscape(url.QueryEscape(credentials)), "no <redacted>"},
 		{"JSON", credentials, "no " + asJSON(credentials), `no "<redacted>"`},
@@ -72,14 +74,16 @@ func TestFormsOfASecret(t *testing.T) {
 		{"quoted", credentials, "no " + strconv.Quote(credentials), `no "<redacted>"`},
 		{"quoted as ASCII", credentials, "no " + strconv.QuoteToASCII(credentials), `no "<redacted>"`},
 		{"quoted twice", credentials, "no " + strconv.Quote(strconv.Quote(credentials)), `no "\"<redacted>\""`},
-		{"percent-encoded and quoted", credentials, "no " + strconv.Quote(url.QueryEscape(credentials)), `no "<redacted>"`},
+		{"percent-encoded and quoted", credentials, "no " + strconv.Quote(url.QueryEscape(credentials)),
+			`no "<redacted>"`},
 		{"surrogates", "key \U0001F511 of gold", `no key \ud83d\udd11 of gold`, "no <redacted>"},
 		{"octal", "k\x01yk\x02y", `no k\001yk\002y`, "no <redacted>"},
 		{"a word of six", "scope secret-part", "no secret-part", "no <redacted>"},
 		{"a word of five", "scope parts", "no parts", "no parts"},
 		{"harmless", "true", "it is true", "it is true"},
 		{"harmless in capitals", "GZIP", "want gzip", "want gzip"},
-		{"harmless user of Basic", "Basic " + base64.StdEncoding.EncodeToString([]byte("admin:pw42")), "admin pw42", "admin <redacted>"},
+		{"harmless user of Basic", "Basic " + base64.StdEncoding.EncodeToString([]byte("admin:pw42")), "admin pw42",
+			"admin <redacted>"},
 	}
 	for _, tt := range tests {
 		require.Equal(t, tt.want, mask.New([]string{tt.value}).Said(tt.said), tt.name)
@@ -96,8 +100,10 @@ func asJSON(text string) string {
 
 // What the library shows anyway is no secret, nor is the beginning of one that it shows.
 func TestPublicTextStays(t *testing.T) {
-	m := mask.New([]string{"checkout-service-prod-7f3a", "checkout", "collector.example"}, "checkout-service", "https://collector.example:4318")
-	require.Equal(t, "checkout-service at collector.example, <redacted>", m.Text("checkout-service at collector.example, checkout-service-prod-7f3a"))
+	m := mask.New([]string{"checkout-service-prod-7f3a", "checkout", "collector.example"}, "checkout-service",
+		"https://collector.example:4318")
+	require.Equal(t, "checkout-service at collector.example, <redacted>",
+		m.Text("checkout-service at collector.example, checkout-service-prod-7f3a"))
 }
 
 func TestSaidIsOneBoundedPrintableLine(t *testing.T) {
@@ -151,7 +157,8 @@ func FuzzNoFormShowsASecret(f *testing.F) {
 			around = "" // may make something else of the form
 		}
 		m := mask.New([]string{secret})
-		forms := []string{secret, strconv.Quote(secret), url.QueryEscape(secret), url.PathEscape(secret), strings.ToUpper(secret)}
+		forms := []string{secret, strconv.Quote(secret), url.QueryEscape(secret), url.PathEscape(secret),
+			strings.ToUpper(secret)}
 		for _, form := range forms {
 			for _, text := range []string{m.Text(around + " " + form), m.Said(form + " " + around)} {
 				require.NotContains(t, strings.ToLower(text), "s3cr3t")
@@ -172,7 +179,8 @@ func TestTextOfErrorsThatPanic(t *testing.T) {
 	itself = []any{holder}
 	holder["k"] = itself
 	for _, value := range []any{"boom", holder} {
-		require.Contains(t, mask.TextOf(errorThatPanics{value}), "an error of type mask_test.errorThatPanics, whose Error panics: ")
+		require.Contains(t, mask.TextOf(errorThatPanics{value}),
+			"an error of type mask_test.errorThatPanics, whose Error panics: ")
 	}
 }
 

@@ -9,14 +9,14 @@ import (
 	"unicode/utf8"
 )
 
-// view is a text in one of the forms in which a secret may stand in it: as it is, or decoded.
+// view is a text in one of the forms in which it may have a secret: as it is, or decoded.
 type view struct {
 	text []byte
 	from []int // where each byte comes from; one more for the end
 }
 
-// views are the text as it is, percent-decoded, unescaped, both in either order, and as a form has it; folded. Forms that do not differ
-// are left out.
+// views returns the text as it is, percent-decoded, unescaped, both in either order, and
+// form-decoded, all folded. Views that are equal to another are omitted.
 func views(text string) []view {
 	plain := view{[]byte(text), make([]int, len(text)+1)}
 	for i := range plain.from {
@@ -47,7 +47,7 @@ func views(text string) []view {
 	return all
 }
 
-// formDecoded is percent-decoding as of queries and forms, where a plus is a space.
+// formDecoded decodes one byte of a query or form, where a plus is a space.
 func formDecoded(text []byte) (decoded []byte, used int) {
 	if text[0] == '+' {
 		return []byte{' '}, 1
@@ -55,10 +55,11 @@ func formDecoded(text []byte) (decoded []byte, used int) {
 	return percentDecoded(text)
 }
 
-// find adds where the secret stands in the text of which v is a view, or a prefix of it.
+// find adds the places of the secret, or of a prefix of it, in the text of which v is a view.
 func (v view) find(secret, public string, found []span) []span {
 	head := secret
-	if len(secret) > minPrefix && !strings.ContainsFunc(secret, unicode.IsSpace) { // "Bearer e" is the prefix of too much
+	// a prefix with a space, such as "Bearer e", would match too much
+	if len(secret) > minPrefix && !strings.ContainsFunc(secret, unicode.IsSpace) {
 		head = secret[:minPrefix]
 	}
 	for i := 0; ; i++ {
@@ -82,7 +83,7 @@ func (v view) find(secret, public string, found []span) []span {
 	}
 }
 
-// isWord reports whether no letter or digit stands beside what is from i to j.
+// isWord reports whether no letter or digit is beside the text from i to j.
 func (v view) isWord(i, j int) bool {
 	before, _ := utf8.DecodeLastRune(v.text[:i])
 	after, _ := utf8.DecodeRune(v.text[j:])
@@ -113,7 +114,7 @@ func (v view) decoded(decode func([]byte) (decoded []byte, used int)) view {
 
 func (v view) folded() view {
 	return v.decoded(func(text []byte) ([]byte, int) {
-		r, size := utf8.DecodeRune(text) // a byte that is no UTF-8 becomes what most programs make of it
+		r, size := utf8.DecodeRune(text) // an invalid byte becomes U+FFFD, as in most programs
 		return utf8.AppendRune(nil, unicode.ToLower(r)), size
 	})
 }
@@ -152,7 +153,7 @@ func unescaped(text []byte) ([]byte, int) {
 	}
 }
 
-// number is the byte that so many digits at the front stand for.
+// number decodes the byte that the first digits encode.
 func number(text []byte, digits, base, used int) ([]byte, int) {
 	if len(text) < digits {
 		return nil, 0

@@ -7,51 +7,38 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
+
+	"github.com/fleetotel/telemetry/internal/sampling"
 )
 
-// Response is the ResponseWriter that a handler gets. It passes everything on and keeps what the client gets: the status,
-// the number of body bytes, and whether the client was still there.
-type Response struct {
+// core is what all ResponseWriters of writers.go have in common. It passes everything on and notes
+// what the client gets: the status, the number of body bytes, and whether the client was still
+// connected.
+type core struct {
 	http.ResponseWriter
-	request *http.Request
-	prepare func(http.Header) // may be nil
+	exchange *exchange // whose response this is
+	sampled  sampling.Request
 
-	status   atomic.Int32 // the final one; 0 as long as there is none
-	size     atomic.Int64
+	timing timing
+	told   string // the decision, once it is in a header
+
+	status   atomic.Int32 // the final one; 0: none yet
+	size     atomic.Int64 // of the body, in bytes
 	hijacked atomic.Bool
-	deserted atomic.Bool
+	flushed  atomic.Bool
+	deserted atomic.Bool // the client had disconnected before the final header was written
 }
 
-// NewResponse wraps the server's writer. The function prepare, which may be nil, is called with the header right before
-// it is sent: for each informational answer, and for the final one.
-func NewResponse(w http.ResponseWriter, r *http.Request, prepare func(http.Header)) *Response {
-	return &Response{ResponseWriter: w, request: r, prepare: prepare}
-}
-
-// Writer offers what the server's own writer offers: HTTP/1.1 can be hijacked, HTTP/2 can push, and code asks for either
-// by a type assertion.
-func (w *Response) Writer() http.ResponseWriter {
-	switch server := w.ResponseWriter.(type) {
-	case http.Hijacker:
-		return hijackable{w, server}
-	case http.Pusher:
-		return struct {
-			*Response
-			http.Pusher
-		}{w, server}
-	default:
-		return w
-	}
-}
-
-// Status is the status that the client gets when the handler ends now: 0 if it gets none, or if the handler has written
-// it past the server. A handler that has returned without writing has answered 200; one that panicked has not.
-func (w *Response) Status(returned bool) int {
+// finalStatus is the status that the client gets if the handler ends now. It is 0 if the client
+// gets none, or if the handler has bypassed the server to write it. A handler that returned without
+// writing has responded 200; one that panicked has not.
+func (w *core) finalStatus(returned bool) int {
 	switch status := int(w.status.Load()); {
 	case status != 0:
 		return status
-	case w.hijacked.Load() && w.request.Header.Get("Upgrade") != "":
+	case w.hijacked.Load() && w.exchange.request.Header.Get("Upgrade") != "":
 		return http.StatusSwitchingProtocols // written to the connection, as WebSocket libraries do
 	case w.hijacked.Load() || !returned:
 		return 0
@@ -59,108 +46,175 @@ func (w *Response) Status(returned bool) int {
 	return http.StatusOK
 }
 
-// Size is how many bytes of the body have been written.
-func (w *Response) Size() int64 { return w.size.Load() }
-
-// Deserted tells whether the client had gone away before the final header was written. A context that was cancelled
-// with a cause of its own, such as that of a shutdown, is the service's doing and says nothing about the client.
-func (w *Response) Deserted() bool { return w.deserted.Load() }
-
-// Prepare readies the header of a handler that has returned; it does nothing once the header is sent.
-func (w *Response) Prepare() {
-	if w.prepare != nil && w.status.Load() == 0 {
-		w.prepare(w.Header())
+// prepare completes the header that is about to be sent: the final one, or, with status 0, that of
+// an informational response. It does nothing once the final header is sent.
+func (w *core) prepare(status int) {
+	if w.status.Load() != 0 || w.hijacked.Load() {
+		return
+	}
+	header := w.Header()
+	removeDecisions(header, serverTiming) // those of other services, which a proxy forwards
+	w.timing.addTo(header, w.exchange.span.SpanContext())
+	if kind := header["Content-Type"]; len(kind) > 0 && isEventStream(kind[0]) {
+		w.sampled.MarkStream()
+	}
+	if status != 0 {
+		w.tell(header, status >= http.StatusInternalServerError && !clientIsGone(w.exchange.request.Context()))
 	}
 }
 
-// WriteHeader may come more than once: informational answers precede the final one.
-func (w *Response) WriteHeader(status int) {
-	w.Prepare()
+// isEventStream reports whether a content type is that of server-sent events, with or without
+// parameters (HTML, §9.2.5).
+func isEventStream(contentType string) bool {
+	const events = "text/event-stream"
+	return len(contentType) >= len(events) && strings.EqualFold(contentType[:len(events)], events)
+}
+
+// WriteHeader may be called more than once: informational responses precede the final one.
+func (w *core) WriteHeader(status int) {
 	if status < http.StatusOK && status != http.StatusSwitchingProtocols {
+		w.prepare(0)
 		w.ResponseWriter.WriteHeader(status)
 		return
 	}
-	deserted := clientIsGone(w.request.Context())
+	w.prepare(status)
+	deserted := clientIsGone(w.exchange.request.Context())
 	w.ResponseWriter.WriteHeader(status) // panics if there is no such status
 	w.settle(status, deserted)
 }
 
-func (w *Response) Write(p []byte) (int, error) {
+func (w *core) Write(p []byte) (int, error) {
 	w.implicitHeader()
 	n, err := w.ResponseWriter.Write(p)
 	w.size.Add(int64(n))
 	return n, err
 }
 
-// ReadFrom lets the server's writer use sendfile. The header goes out with the first byte: a source without any leaves it
-// to the handler, which may answer 502.
-func (w *Response) ReadFrom(src io.Reader) (n int64, err error) {
-	w.Prepare()
-	deserted, returned := clientIsGone(w.request.Context()), false
-	defer func() {
-		w.size.Add(n)
-		if n > 0 || !returned { // how much a source that panics has given is not known
-			w.settle(http.StatusOK, deserted)
-		}
-	}()
-	n, err = io.Copy(w.ResponseWriter, src)
-	returned = true
+// WriteString implements [io.StringWriter], which saves net/http's servers a copy.
+func (w *core) WriteString(s string) (int, error) {
+	w.implicitHeader()
+	n, err := io.WriteString(w.ResponseWriter, s)
+	w.size.Add(int64(n))
 	return n, err
 }
 
-// Flush implements [http.Flusher].
-func (w *Response) Flush() { _ = w.FlushError() }
-
 // FlushError is for [http.ResponseController].
-func (w *Response) FlushError() error {
-	w.Prepare()
-	deserted := clientIsGone(w.request.Context())
+func (w *core) FlushError() error {
+	w.prepare(http.StatusOK)
+	deserted := clientIsGone(w.exchange.request.Context())
 	err := http.NewResponseController(w.ResponseWriter).Flush()
 	if !errors.Is(err, http.ErrNotSupported) {
+		w.flushed.Store(true)
 		w.settle(http.StatusOK, deserted)
 	}
 	return err
 }
 
-// CloseNotify implements the deprecated http.CloseNotifier, which gin's Context.Stream asks for without looking.
-func (w *Response) CloseNotify() <-chan bool {
+// self lets an inner handler recognize the writer.
+func (w *core) self() *core { return w }
+
+// Unwrap is for [http.ResponseController], which asks the writers below for the abilities that a
+// writer itself does not have. A connection that is hijacked there must still be noticed.
+func (w *core) Unwrap() http.ResponseWriter {
+	if _, can := w.ResponseWriter.(http.Hijacker); !can && hijacksBelow(w.ResponseWriter) {
+		return &unwrapped{w.ResponseWriter, w}
+	}
+	return w.ResponseWriter
+}
+
+// hijacksBelow reports whether http.ResponseController would find an [http.Hijacker] among the
+// writers that w wraps.
+func hijacksBelow(w http.ResponseWriter) bool {
+	for {
+		wrapper, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			return false
+		}
+		w = wrapper.Unwrap()
+		if _, can := w.(http.Hijacker); can {
+			return true
+		}
+	}
+}
+
+// unwrapped is the writer below a core. It hijacks through a writer further below.
+type unwrapped struct {
+	http.ResponseWriter
+	core *core
+}
+
+func (u *unwrapped) Unwrap() http.ResponseWriter                  { return u.ResponseWriter }
+func (u *unwrapped) Hijack() (net.Conn, *bufio.ReadWriter, error) { return u.core.hijack() }
+
+// readFrom lets the server's writer use sendfile. The header is sent with the first byte. If the
+// source is empty, the handler can still choose the status, such as 502.
+func (w *core) readFrom(src io.Reader) (n int64, err error) {
+	w.prepare(http.StatusOK)
+	deserted, returned := clientIsGone(w.exchange.request.Context()), false
+	defer func() {
+		w.size.Add(n)
+		if n > 0 || !returned { // a source that panics may have been read before
+			w.settle(http.StatusOK, deserted)
+		}
+	}()
+	n, err = w.ResponseWriter.(io.ReaderFrom).ReadFrom(src)
+	returned = true
+	return n, err
+}
+
+func (w *core) hijack() (net.Conn, *bufio.ReadWriter, error) {
+	conn, buffer, err := http.NewResponseController(w.ResponseWriter).Hijack()
+	if err == nil {
+		w.hijacked.Store(true)
+		w.sampled.MarkStream()
+	}
+	return conn, buffer, err
+}
+
+// closeNotify is for the deprecated http.CloseNotifier, which gin's Context.Stream asks for.
+func (w *core) closeNotify() <-chan bool {
 	gone := make(chan bool, 1)
-	context.AfterFunc(w.request.Context(), func() { gone <- true })
+	context.AfterFunc(w.exchange.request.Context(), func() { gone <- true })
 	return gone
 }
 
-// Unwrap is for [http.ResponseController].
-func (w *Response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
-
-// implicitHeader is what the server does at the first byte of a body.
-func (w *Response) implicitHeader() {
+// implicitHeader does what the server does before the first byte of a body: it sends the header
+// with status 200.
+func (w *core) implicitHeader() {
 	if w.status.Load() == 0 {
-		w.Prepare()
-		w.settle(http.StatusOK, clientIsGone(w.request.Context()))
+		w.prepare(http.StatusOK)
+		w.settle(http.StatusOK, clientIsGone(w.exchange.request.Context()))
 	}
 }
 
-// settle keeps the first final status. The server sends no other, and none on a connection that was taken over.
-func (w *Response) settle(status int, deserted bool) {
-	if !w.hijacked.Load() && w.status.CompareAndSwap(0, int32(status)) {
-		w.deserted.Store(deserted)
+// settle notes the first final status. The server sends no other, and none on a hijacked
+// connection.
+func (w *core) settle(status int, deserted bool) {
+	if !w.hijacked.Load() && w.status.CompareAndSwap(0, int32(status)) && deserted {
+		w.deserted.Store(true)
 	}
 }
 
-// clientIsGone tells a context that net/http has cancelled, because the connection is closed or the stream is reset.
+// clientIsGone reports whether net/http has canceled the context, because the connection is closed
+// or the stream is reset.
 func clientIsGone(ctx context.Context) bool {
 	return ctx.Err() == context.Canceled && context.Cause(ctx) == context.Canceled
 }
 
-type hijackable struct {
-	*Response
-	server http.Hijacker
+// countedBody counts the bytes that the handler reads.
+type countedBody struct {
+	io.ReadCloser
+	received, served *http.Request // the server's own, and its copy for the handler
+	read             atomic.Int64
 }
 
-func (w hijackable) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	conn, buffer, err := w.server.Hijack()
-	if err == nil {
-		w.hijacked.Store(true)
+// Read passes on trailers that no header has announced: at the end of the body, net/http sets them
+// on its own request only.
+func (b *countedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	b.read.Add(int64(n))
+	if err == io.EOF && b.received.Trailer != nil && b.served.Trailer == nil {
+		b.served.Trailer = b.received.Trailer
 	}
-	return conn, buffer, err
+	return n, err
 }

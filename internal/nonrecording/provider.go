@@ -1,5 +1,6 @@
-// Package nonrecording has the tracer provider of a process whose traces are off. Its spans record nothing and go nowhere,
-// but they have ids, so that the lines of a log that belong together can be found.
+// Package nonrecording has the tracer provider of a process whose traces are off. Its spans record
+// nothing and are not exported, but they have ids, so that the log lines of one request can be
+// found.
 package nonrecording
 
 import (
@@ -14,9 +15,9 @@ import (
 	"go.opentelemetry.io/otel/trace/noop"
 )
 
-// mark is the tracestate of the span contexts that are made here. It outlives what a type would not: a service that
-// copies the span context into another context. It never leaves the process, see [Made], and its value is of this process
-// alone: a caller who sends one says nothing.
+// mark is the tracestate of the span contexts of this package. Unlike a type, it is still there
+// when a service copies the span context into another context. It is never sent, see [Made], and
+// its value is random for each process, so that a caller cannot send it.
 var mark = func() trace.TraceState {
 	state, _ := trace.TraceState{}.Insert(markKey, markValue) // valid, which a test holds
 	return state
@@ -26,13 +27,14 @@ const markKey = "fleetotel"
 
 var markValue = fmt.Sprintf("%016x%016x", rand.Uint64(), rand.Uint64())
 
-// Made tells whether the span context is of a trace that began in this process and is recorded nowhere. It must not be
-// sent: a callee would take it for a trace that was not sampled, where it should decide for itself.
+// Made tells whether the span context is of a trace that began in this process and is recorded
+// nowhere. It must not be sent: the receiver would take it for a trace that was not sampled,
+// although it should decide for itself.
 func Made(sc trace.SpanContext) bool {
 	return !sc.IsRemote() && sc.IsValid() && sc.TraceState().Get(markKey) == markValue
 }
 
-// NewProvider returns the provider. A nil generator stands for random ids.
+// NewProvider returns the provider. With a nil generator, ids are random.
 func NewProvider(ids sdktrace.IDGenerator) trace.TracerProvider {
 	if ids == nil {
 		ids = randomIDs{}
@@ -52,8 +54,8 @@ type tracer struct {
 	provider *provider
 }
 
-// Start goes on with the span in ctx if that came from another process or another provider, unchanged, as a no-op tracer
-// does. Else it makes ids.
+// Start returns the span in ctx unchanged, as a no-op tracer does, if that came from another
+// process or another provider. Otherwise it makes new ids.
 func (t tracer) Start(ctx context.Context, _ string, opts ...trace.SpanStartOption) (context.Context, trace.Span) {
 	if ctx == nil {
 		ctx = context.Background()
@@ -83,7 +85,7 @@ type span struct {
 func (s span) SpanContext() trace.SpanContext       { return s.sc }
 func (s span) TracerProvider() trace.TracerProvider { return s.provider }
 
-// randomIDs are as random as those of the SDK.
+// randomIDs makes ids as the SDK does.
 type randomIDs struct{}
 
 func (randomIDs) NewIDs(context.Context) (trace.TraceID, trace.SpanID) {

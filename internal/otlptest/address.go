@@ -9,15 +9,17 @@ import (
 	"time"
 )
 
-// The ports that are handed out lie below those that systems give to sockets without one of their own (Linux from 32768,
-// others from 49152), so that no socket gets the port of a collector that is down.
+// The ports that are handed out lie below those that systems give to sockets without one of their
+// own (Linux from 32768, others from 49152), so that no socket gets the port of a collector that is
+// down.
 const (
 	firstPort = 10_000
 	lastPort  = 30_000
 )
 
-// FreeAddress returns an address of the loopback interface at which nothing listens, and at which nothing will until the
-// test ends unless the test does: no other test is given the same, in this process or another.
+// FreeAddress returns an address of the loopback interface at which nothing listens, and at which
+// nothing will until the test ends unless the test does: no other test is given the same, in this
+// process or another.
 func FreeAddress(tb TB) string {
 	tb.Helper()
 	claimed, err := claim()
@@ -29,15 +31,15 @@ func FreeAddress(tb TB) string {
 	return claimed.LocalAddr().String()
 }
 
-// answersWithin is how long a server on this machine may take to accept a connection. The system accepts it, not the
-// server's process. Windows needs 2 s to say that nothing listens.
+// answersWithin is how long a server on this machine may take to accept a connection. The system
+// accepts it, not the server's process. Windows needs 2 s to say that nothing listens.
 const answersWithin = 100 * time.Millisecond
 
-// claim returns a UDP socket at a port whose TCP port is free. As long as it is open, it tells all who claim, in whatever
-// process, that the TCP port is taken, listening or not.
+// claim returns a UDP socket at a port whose TCP port is free. As long as it is open, it tells all
+// who claim, in whatever process, that the TCP port is taken, listening or not.
 //
-// It connects to find out whether the TCP port is free. If it listened there for a moment, a process that is started in
-// that moment would hold the port until it runs its own program.
+// It connects to find out whether the TCP port is free. If it listened there for a moment, a
+// process that is started in that moment would hold the port until it runs its own program.
 func claim() (net.PacketConn, error) {
 	var failed error
 	for range 100 {

@@ -8,9 +8,10 @@ import (
 	"time"
 )
 
-// BlackHole makes an address of this machine drop requests to connect, as a firewall does, until the test ends: they wait
-// without an answer. It listens with a queue of connections that is full and never served. ok is false where the system's
-// queue is never full, or the machine does not have the address. Port 0 means any.
+// BlackHole makes an address of this machine drop requests to connect, as a firewall does, until
+// the test ends: they wait without an answer. It listens with a queue of connections that is full
+// and never served. ok is false where the system's queue is never full, or the machine does not
+// have the address. Port 0 means any.
 func BlackHole(tb TB, at string) (address string, ok bool) {
 	tb.Helper()
 	l, err := net.Listen("tcp", at)

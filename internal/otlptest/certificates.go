@@ -16,8 +16,8 @@ import (
 	"time"
 )
 
-// Certificates is a small public-key infrastructure for tests: a certification authority, and one certificate each for a
-// server at 127.0.0.1, ::1 or localhost and for a client. The files are PEM.
+// Certificates is a small public-key infrastructure for tests: a certification authority, and one
+// certificate each for a server at 127.0.0.1, ::1 or localhost and for a client. The files are PEM.
 type Certificates struct {
 	CAFile                        string
 	ServerCertFile, ServerKeyFile string
@@ -25,12 +25,14 @@ type Certificates struct {
 	Server                        *tls.Config // for WithTLS: any client may connect
 	ExpiredServer                 *tls.Config // for WithTLS: its certificate ended an hour ago
 	OtherServer                   *tls.Config // for WithTLS: its certificate is for collector.test alone
-	MutualServer                  *tls.Config // for WithTLS: only a client with a certificate of the authority may connect
-	Client                        *tls.Config // trusts the authority and presents the client's certificate
-	ClientWithoutCert             *tls.Config // trusts the authority and presents nothing
+	// for WithTLS: only a client with a certificate of the authority may connect
+	MutualServer      *tls.Config
+	Client            *tls.Config // trusts the authority and presents the client's certificate
+	ClientWithoutCert *tls.Config // trusts the authority and presents nothing
 }
 
-// TestCertificates creates new certificates, valid for a day, and writes their files into an existing directory.
+// TestCertificates creates new certificates, valid for a day, and writes their files into an
+// existing directory.
 func TestCertificates(dir string) (*Certificates, error) {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	c := &Certificates{
@@ -113,7 +115,8 @@ type issued struct {
 	certPEM, keyPEM []byte
 }
 
-// issue completes the template and signs it with the authority's key, or with its own if there is no authority yet.
+// issue completes the template and signs it with the authority's key, or with its own if there is
+// no authority yet.
 func issue(authority *issued, template *x509.Certificate) (*issued, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

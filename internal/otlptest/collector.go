@@ -1,5 +1,6 @@
-// Package otlptest runs an OTLP server inside the process: HTTP and gRPC, traces, metrics and logs, gzip and TLS. It keeps
-// what arrives, decoded, and misbehaves on request, so that a test can assert what really reached a collector.
+// Package otlptest runs an OTLP server inside the process: HTTP and gRPC, traces, metrics and logs,
+// gzip and TLS. It keeps what arrives, decoded, and misbehaves on request, so that a test can
+// assert what really reached a collector.
 package otlptest
 
 import (
@@ -17,7 +18,8 @@ const (
 	protocolGRPC = "grpc"
 )
 
-// TB is the part of testing.TB that New needs; the package does not import testing, so that programs can use it too.
+// TB is the part of testing.TB that New needs; the package does not import testing, so that
+// programs can use it too.
 type TB interface {
 	Helper()
 	Fatalf(format string, args ...any)
@@ -27,8 +29,8 @@ type TB interface {
 // Option configures Start and New.
 type Option func(*Collector)
 
-// WithTLS makes both ports speak TLS with this configuration, which must have a server certificate. Plaintext is then
-// refused, and counted by PlaintextBytes. Nil means no TLS.
+// WithTLS makes both ports speak TLS with this configuration, which must have a server certificate.
+// Plaintext is then refused, and counted by PlaintextBytes. Nil means no TLS.
 func WithTLS(config *tls.Config) Option {
 	return func(c *Collector) { c.tls = config }
 }
@@ -59,7 +61,8 @@ type Collector struct {
 	faults   map[Signal]*armedFault
 }
 
-// Start listens on two free ports of 127.0.0.1, one for OTLP/HTTP and one for OTLP/gRPC. The caller must Close it.
+// Start listens on two free ports of 127.0.0.1, one for OTLP/HTTP and one for OTLP/gRPC. The caller
+// must Close it.
 func Start(opts ...Option) (*Collector, error) {
 	c := &Collector{changed: make(chan struct{}), faults: make(map[Signal]*armedFault)}
 	for _, opt := range opts {
@@ -82,7 +85,8 @@ func Start(opts ...Option) (*Collector, error) {
 	return c, nil
 }
 
-// New is Start for tests: it fails the test if the collector cannot start, and closes it when the test ends.
+// New is Start for tests: it fails the test if the collector cannot start, and closes it when the
+// test ends.
 func New(tb TB, opts ...Option) *Collector {
 	tb.Helper()
 	c, err := Start(opts...)
@@ -94,7 +98,8 @@ func New(tb TB, opts ...Option) *Collector {
 	return c
 }
 
-// HTTPEndpoint returns the base URL for OTLP/HTTP, such as "http://127.0.0.1:40001"; https with TLS.
+// HTTPEndpoint returns the base URL for OTLP/HTTP, such as "http://127.0.0.1:40001"; https with
+// TLS.
 func (c *Collector) HTTPEndpoint() string { return c.url(c.httpAddr) }
 
 // GRPCEndpoint returns the URL for OTLP/gRPC, such as "http://127.0.0.1:40002"; https with TLS.
@@ -118,8 +123,9 @@ func (c *Collector) url(addr string) string {
 	return "http://" + addr
 }
 
-// SetMaxRequestBytes refuses, from the next request on, those whose body has more than n bytes once decompressed: with
-// status 413 over HTTP, with ResourceExhausted and grpc-go's own words over gRPC. Zero or less means no limit, the default.
+// SetMaxRequestBytes refuses, from the next request on, those whose body has more than n bytes once
+// decompressed: with status 413 over HTTP, with ResourceExhausted and grpc-go's own words over
+// gRPC. Zero or less means no limit, the default.
 func (c *Collector) SetMaxRequestBytes(n int) { c.maxBytes.Store(int64(n)) }
 
 // tooLarge reports whether a body of this size exceeds the limit, and the limit.
@@ -128,20 +134,21 @@ func (c *Collector) tooLarge(size int64) (limit int64, exceeded bool) {
 	return limit, limit > 0 && size > limit
 }
 
-// PlaintextBytes returns how many bytes the collector has read from connections that did not begin with a TLS handshake
-// although it speaks TLS. It stays 0 without TLS.
+// PlaintextBytes returns how many bytes the collector has read from connections that did not begin
+// with a TLS handshake although it speaks TLS. It stays 0 without TLS.
 func (c *Collector) PlaintextBytes() int64 { return c.plaintext.Load() }
 
-// Down closes both ports and resets every connection at once, as a collector that is restarted does: requests under way
-// get no answer. It returns when nothing runs any more. What has arrived is kept. Down is a no-op while down.
+// Down closes both ports and resets every connection at once, as a collector that is restarted
+// does: requests under way get no answer. It returns when nothing runs any more. What has arrived
+// is kept. Down is a no-op while down.
 func (c *Collector) Down() error {
 	c.lifecycle.Lock()
 	defer c.lifecycle.Unlock()
 	return c.stop()
 }
 
-// Up listens again, on the same ports, after Down; no other collector has taken them. It fails if a foreign process has, or
-// if the collector is closed. Up is a no-op while up.
+// Up listens again, on the same ports, after Down; no other collector has taken them. It fails if a
+// foreign process has, or if the collector is closed. Up is a no-op while up.
 func (c *Collector) Up() error {
 	c.lifecycle.Lock()
 	defer c.lifecycle.Unlock()
@@ -154,7 +161,8 @@ func (c *Collector) Up() error {
 	return c.serve()
 }
 
-// Close is Down for good; no goroutine is left. What has arrived stays readable. It may be called more than once.
+// Close is Down for good; no goroutine is left. What has arrived stays readable. It may be called
+// more than once.
 func (c *Collector) Close() error {
 	c.lifecycle.Lock()
 	defer c.lifecycle.Unlock()
@@ -189,7 +197,8 @@ func (c *Collector) serve() error {
 	}
 	stopHTTP, stopGRPC := c.serveHTTP(web), c.serveGRPC(rpc)
 	c.down = func() error {
-		// Both ports and all connections go first: a server that is stopped in order would still answer.
+		// Both ports and all connections go first: a server that is stopped in order would still
+		// answer.
 		err := errors.Join(web.abort(), rpc.abort())
 		stopHTTP()
 		stopGRPC()

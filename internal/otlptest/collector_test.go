@@ -37,11 +37,14 @@ var (
 	begin = time.Date(2026, 11, 22, 10, 0, 0, 123456789, time.UTC)
 	end   = begin.Add(250 * time.Millisecond)
 	scope = instrumentation.Scope{
-		Name: "shop/checkout", Version: "1.2.3", Attributes: attribute.NewSet(attribute.String("scope.key", "scope value")),
+		Name: "shop/checkout", Version: "1.2.3",
+		Attributes: attribute.NewSet(attribute.String("scope.key", "scope value")),
 	}
-	origin       = resource.NewWithAttributes("https://opentelemetry.io/schemas/1.37.0", attribute.String("service.name", "checkout"))
-	decodedScope = otlptest.Scope{Name: "shop/checkout", Version: "1.2.3", Attributes: map[string]any{"scope.key": "scope value"}}
-	decodedFrom  = map[string]any{"service.name": "checkout"}
+	origin = resource.NewWithAttributes("https://opentelemetry.io/schemas/1.37.0",
+		attribute.String("service.name", "checkout"))
+	decodedScope = otlptest.Scope{Name: "shop/checkout", Version: "1.2.3",
+		Attributes: map[string]any{"scope.key": "scope value"}}
+	decodedFrom = map[string]any{"service.name": "checkout"}
 )
 
 // overEveryTransport runs a test for both protocols, each with and without gzip.
@@ -77,7 +80,8 @@ func TestSpansArriveDecoded(t *testing.T) {
 				attribute.Float64("float", 0.5), attribute.StringSlice("strings", []string{"a", "b"}),
 				attribute.Int64Slice("ints", []int64{1, 2}),
 			},
-			Events: []sdktrace.Event{{Name: "exception", Time: end, Attributes: []attribute.KeyValue{attribute.Int("n", 1)}, DroppedAttributeCount: 4}},
+			Events: []sdktrace.Event{{Name: "exception", Time: end,
+				Attributes: []attribute.KeyValue{attribute.Int("n", 1)}, DroppedAttributeCount: 4}},
 			Links: []sdktrace.Link{{
 				SpanContext: trace.NewSpanContext(trace.SpanContextConfig{
 					TraceID: traceID, SpanID: parentID,
@@ -88,18 +92,21 @@ func TestSpansArriveDecoded(t *testing.T) {
 			DroppedAttributes: 1, DroppedEvents: 2, DroppedLinks: 3,
 			Resource: origin, InstrumentationScope: scope,
 		}
-		require.NoError(t, newExporters(t, c, tr).traces.ExportSpans(t.Context(), tracetest.SpanStubs{stub}.Snapshots()))
+		require.NoError(t, newExporters(t, c, tr).traces.ExportSpans(t.Context(),
+			tracetest.SpanStubs{stub}.Snapshots()))
 
 		spans, err := c.WaitSpans(soon(t), 1)
 		require.NoError(t, err)
 		require.Equal(t, []otlptest.Span{{
-			TraceID: traceID.String(), SpanID: spanID.String(), ParentSpanID: parentID.String(), TraceState: "ot=th:8", Flags: 0x301,
-			Name: "POST /orders", Kind: "server", Start: begin, End: end,
+			TraceID: traceID.String(), SpanID: spanID.String(), ParentSpanID: parentID.String(), TraceState: "ot=th:8",
+			Flags: 0x301,
+			Name:  "POST /orders", Kind: "server", Start: begin, End: end,
 			Attributes: map[string]any{
 				"string": "text", "bool": true, "int": int64(-7), "float": 0.5,
 				"strings": []any{"a", "b"}, "ints": []any{int64(1), int64(2)},
 			},
-			Events: []otlptest.Event{{Name: "exception", Time: end, Attributes: map[string]any{"n": int64(1)}, DroppedAttributes: 4}},
+			Events: []otlptest.Event{{Name: "exception", Time: end, Attributes: map[string]any{"n": int64(1)},
+				DroppedAttributes: 4}},
 			Links: []otlptest.Link{{
 				TraceID: traceID.String(), SpanID: parentID.String(), Flags: 0x100,
 				Attributes: map[string]any{"why": "retry"}, DroppedAttributes: 5,
@@ -119,10 +126,12 @@ func TestLogRecordsArriveDecoded(t *testing.T) {
 		records, err := c.WaitLogRecords(soon(t), 1)
 		require.NoError(t, err)
 		require.Equal(t, []otlptest.LogRecord{{
-			Time: begin, ObservedTime: end, Severity: int(log.SeverityWarn), SeverityText: "WARN", EventName: "stock.low",
+			Time: begin, ObservedTime: end, Severity: int(log.SeverityWarn), SeverityText: "WARN",
+			EventName:  "stock.low",
 			Body:       map[string]any{"text": "low", "bytes": []byte{1, 2}, "list": []any{int64(1), nil}},
 			Attributes: map[string]any{"item": int64(0)},
-			TraceID:    traceID.String(), SpanID: spanID.String(), Flags: 1, Resource: decodedFrom, Scope: decodedScope, DroppedAttributes: 2,
+			TraceID:    traceID.String(), SpanID: spanID.String(), Flags: 1, Resource: decodedFrom, Scope: decodedScope,
+			DroppedAttributes: 2,
 		}}, records)
 	})
 }
@@ -133,14 +142,16 @@ func TestMetricsArriveDecoded(t *testing.T) {
 		FilteredAttributes: []attribute.KeyValue{attribute.String("user", "u1")},
 	}}
 	decodedExemplars := []otlptest.Exemplar{{
-		Value: 3, TraceID: strings.Repeat("01", 16), SpanID: strings.Repeat("02", 8), Attributes: map[string]any{"user": "u1"},
+		Value: 3, TraceID: strings.Repeat("01", 16), SpanID: strings.Repeat("02", 8),
+		Attributes: map[string]any{"user": "u1"},
 	}}
 	attrs, decodedAttrs := attribute.NewSet(attribute.String("k", "v")), map[string]any{"k": "v"}
 	lowest, highest := 1.5, 9.5
 	sent := []metricdata.Metrics{
 		{Name: "orders", Description: "Orders placed", Unit: "{order}", Data: metricdata.Sum[int64]{
 			Temporality: metricdata.DeltaTemporality, IsMonotonic: true,
-			DataPoints: []metricdata.DataPoint[int64]{{Attributes: attrs, StartTime: begin, Time: end, Value: 42, Exemplars: exemplars}},
+			DataPoints: []metricdata.DataPoint[int64]{{Attributes: attrs, StartTime: begin, Time: end, Value: 42,
+				Exemplars: exemplars}},
 		}},
 		{Name: "load", Data: metricdata.Gauge[float64]{
 			DataPoints: []metricdata.DataPoint[float64]{{Attributes: attrs, StartTime: begin, Time: end, Value: 0.25}},
@@ -148,29 +159,38 @@ func TestMetricsArriveDecoded(t *testing.T) {
 		{Name: "duration", Unit: "s", Data: metricdata.Histogram[float64]{
 			Temporality: metricdata.CumulativeTemporality,
 			DataPoints: []metricdata.HistogramDataPoint[float64]{{
-				Attributes: attrs, StartTime: begin, Time: end, Count: 3, Sum: 12.5, Bounds: []float64{5}, BucketCounts: []uint64{2, 1},
-				Min: metricdata.NewExtrema(lowest), Max: metricdata.NewExtrema(highest),
+				Attributes: attrs, StartTime: begin, Time: end, Count: 3, Sum: 12.5, Bounds: []float64{5},
+				BucketCounts: []uint64{2, 1},
+				Min:          metricdata.NewExtrema(lowest), Max: metricdata.NewExtrema(highest),
 			}},
 		}},
 		{Name: "size", Data: metricdata.ExponentialHistogram[int64]{
 			Temporality: metricdata.DeltaTemporality,
-			DataPoints:  []metricdata.ExponentialHistogramDataPoint[int64]{{Attributes: attrs, StartTime: begin, Time: end, Count: 2, Sum: 11}},
+			DataPoints: []metricdata.ExponentialHistogramDataPoint[int64]{{Attributes: attrs, StartTime: begin,
+				Time: end, Count: 2, Sum: 11}},
 		}},
 		{Name: "quantiles", Data: metricdata.Summary{
-			DataPoints: []metricdata.SummaryDataPoint{{Attributes: attrs, StartTime: begin, Time: end, Count: 4, Sum: 8}},
+			DataPoints: []metricdata.SummaryDataPoint{{Attributes: attrs, StartTime: begin, Time: end, Count: 4,
+				Sum: 8}},
 		}},
 	}
 	want := []otlptest.Metric{
-		{Name: "orders", Description: "Orders placed", Unit: "{order}", Kind: "sum", Temporality: "delta", Monotonic: true,
-			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Value: 42, Exemplars: decodedExemplars}}},
+		{Name: "orders", Description: "Orders placed", Unit: "{order}", Kind: "sum", Temporality: "delta",
+			Monotonic: true,
+			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Value: 42,
+				Exemplars: decodedExemplars}}},
 		{Name: "load", Kind: "gauge",
-			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Value: 0.25, Exemplars: []otlptest.Exemplar{}}}},
+			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Value: 0.25,
+				Exemplars: []otlptest.Exemplar{}}}},
 		{Name: "duration", Unit: "s", Kind: "histogram", Temporality: "cumulative",
-			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Count: 3, Sum: 12.5, Bounds: []float64{5},
+			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Count: 3, Sum: 12.5,
+				Bounds:       []float64{5},
 				BucketCounts: []uint64{2, 1}, Min: &lowest, Max: &highest, Exemplars: []otlptest.Exemplar{}}}},
 		{Name: "size", Kind: "exponential_histogram", Temporality: "delta",
-			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Count: 2, Sum: 11, Exemplars: []otlptest.Exemplar{}}}},
-		{Name: "quantiles", Kind: "summary", Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Count: 4, Sum: 8}}},
+			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Count: 2, Sum: 11,
+				Exemplars: []otlptest.Exemplar{}}}},
+		{Name: "quantiles", Kind: "summary",
+			Points: []otlptest.Point{{Attributes: decodedAttrs, Start: begin, Time: end, Count: 4, Sum: 8}}},
 	}
 	for i := range want {
 		want[i].Resource, want[i].Scope = decodedFrom, decodedScope
@@ -205,7 +225,7 @@ func TestRequestsTellWhatReachedTheServer(t *testing.T) {
 			require.Equal(t, "secret", r.Header.Get("X-Api-Key"))
 			require.WithinRange(t, r.At, before, time.Now())
 			if tr.protocol == httpProtobuf {
-				require.Equal(t, "/v1/"+string(signal), r.Path)
+				require.Equal(t, "/v1/"+signal.String(), r.Path)
 			} else {
 				require.Equal(t, paths[signal], r.Path)
 			}
@@ -249,7 +269,8 @@ func TestDownAndUpOnTheSamePorts(t *testing.T) {
 	})
 }
 
-// TestPortsAreKeptWhileDown looks for what tells other tests, which may be other processes, that a port is not free.
+// TestPortsAreKeptWhileDown looks for what tells other tests, which may be other processes, that a
+// port is not free.
 func TestPortsAreKeptWhileDown(t *testing.T) {
 	c := otlptest.New(t)
 	require.NoError(t, c.Down())
@@ -307,7 +328,8 @@ func TestCloseIsFinal(t *testing.T) {
 }
 
 func TestCloseDoesNotWaitForSilentClients(t *testing.T) {
-	for name, opts := range map[string][]otlptest.Option{"plaintext": nil, "TLS": {otlptest.WithTLS(certificates(t).Server)}} {
+	for name, opts := range map[string][]otlptest.Option{"plaintext": nil,
+		"TLS": {otlptest.WithTLS(certificates(t).Server)}} {
 		t.Run(name, func(t *testing.T) {
 			c, err := otlptest.Start(opts...)
 			require.NoError(t, err)

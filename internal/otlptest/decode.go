@@ -20,55 +20,71 @@ import (
 func decode(message proto.Message) (b batch) {
 	switch m := message.(type) {
 	case *collectortrace.ExportTraceServiceRequest:
-		for _, resource := range m.GetResourceSpans() {
-			for _, scope := range resource.GetScopeSpans() {
-				for _, s := range scope.GetSpans() {
-					decoded := span(s)
-					decoded.Resource, decoded.Scope = attributes(resource.GetResource().GetAttributes()), scopeOf(scope.GetScope())
-					decoded.ResourceSchemaURL = resource.GetSchemaUrl()
-					b.spans = append(b.spans, decoded)
-				}
-			}
+		for _, rs := range m.GetResourceSpans() {
+			b.spans = append(b.spans, resourceSpans(rs)...)
 		}
 	case *collectorlogs.ExportLogsServiceRequest:
-		for _, resource := range m.GetResourceLogs() {
-			for _, scope := range resource.GetScopeLogs() {
-				for _, r := range scope.GetLogRecords() {
-					decoded := logRecord(r)
-					decoded.Resource, decoded.Scope = attributes(resource.GetResource().GetAttributes()), scopeOf(scope.GetScope())
-					b.logs = append(b.logs, decoded)
-				}
-			}
+		for _, rl := range m.GetResourceLogs() {
+			b.logs = append(b.logs, resourceLogs(rl)...)
 		}
 	case *collectormetrics.ExportMetricsServiceRequest:
-		for _, resource := range m.GetResourceMetrics() {
-			for _, scope := range resource.GetScopeMetrics() {
-				for _, mt := range scope.GetMetrics() {
-					decoded := metric(mt)
-					decoded.Resource, decoded.Scope = attributes(resource.GetResource().GetAttributes()), scopeOf(scope.GetScope())
-					b.metrics = append(b.metrics, decoded)
-				}
-			}
+		for _, rm := range m.GetResourceMetrics() {
+			b.metrics = append(b.metrics, resourceMetrics(rm)...)
 		}
 	}
 	return b
 }
 
+func resourceSpans(rs *tracepb.ResourceSpans) (spans []Span) {
+	for _, scope := range rs.GetScopeSpans() {
+		for _, s := range scope.GetSpans() {
+			decoded := span(s)
+			decoded.Resource, decoded.Scope = attributes(rs.GetResource().GetAttributes()), scopeOf(scope.GetScope())
+			decoded.ResourceSchemaURL = rs.GetSchemaUrl()
+			spans = append(spans, decoded)
+		}
+	}
+	return spans
+}
+
+func resourceLogs(rl *logspb.ResourceLogs) (records []LogRecord) {
+	for _, scope := range rl.GetScopeLogs() {
+		for _, r := range scope.GetLogRecords() {
+			decoded := logRecord(r)
+			decoded.Resource, decoded.Scope = attributes(rl.GetResource().GetAttributes()), scopeOf(scope.GetScope())
+			records = append(records, decoded)
+		}
+	}
+	return records
+}
+
+func resourceMetrics(rm *metricspb.ResourceMetrics) (metrics []Metric) {
+	for _, scope := range rm.GetScopeMetrics() {
+		for _, m := range scope.GetMetrics() {
+			decoded := metric(m)
+			decoded.Resource, decoded.Scope = attributes(rm.GetResource().GetAttributes()), scopeOf(scope.GetScope())
+			metrics = append(metrics, decoded)
+		}
+	}
+	return metrics
+}
+
 func span(s *tracepb.Span) Span {
 	return Span{
-		TraceID:           hex.EncodeToString(s.GetTraceId()),
-		SpanID:            hex.EncodeToString(s.GetSpanId()),
-		ParentSpanID:      hex.EncodeToString(s.GetParentSpanId()),
-		TraceState:        s.GetTraceState(),
-		Flags:             s.GetFlags(),
-		Name:              s.GetName(),
-		Kind:              enum(s.GetKind(), "SPAN_KIND_"),
-		Start:             unixNano(s.GetStartTimeUnixNano()),
-		End:               unixNano(s.GetEndTimeUnixNano()),
-		Attributes:        attributes(s.GetAttributes()),
-		Events:            each(s.GetEvents(), event),
-		Links:             each(s.GetLinks(), link),
-		Status:            Status{Code: enum(s.GetStatus().GetCode(), "STATUS_CODE_"), Message: s.GetStatus().GetMessage()},
+		TraceID:      hex.EncodeToString(s.GetTraceId()),
+		SpanID:       hex.EncodeToString(s.GetSpanId()),
+		ParentSpanID: hex.EncodeToString(s.GetParentSpanId()),
+		TraceState:   s.GetTraceState(),
+		Flags:        s.GetFlags(),
+		Name:         s.GetName(),
+		Kind:         enum(s.GetKind(), "SPAN_KIND_"),
+		Start:        unixNano(s.GetStartTimeUnixNano()),
+		End:          unixNano(s.GetEndTimeUnixNano()),
+		Attributes:   attributes(s.GetAttributes()),
+		Events:       each(s.GetEvents(), event),
+		Links:        each(s.GetLinks(), link),
+		Status: Status{Code: enum(s.GetStatus().GetCode(), "STATUS_CODE_"),
+			Message: s.GetStatus().GetMessage()},
 		DroppedAttributes: s.GetDroppedAttributesCount(),
 		DroppedEvents:     s.GetDroppedEventsCount(),
 		DroppedLinks:      s.GetDroppedLinksCount(),
@@ -123,7 +139,8 @@ func metric(m *metricspb.Metric) Metric {
 		decoded.Kind, decoded.Points = "histogram", each(data.Histogram.GetDataPoints(), histogramPoint)
 		decoded.Temporality = temporality(data.Histogram)
 	case *metricspb.Metric_ExponentialHistogram:
-		decoded.Kind, decoded.Points = "exponential_histogram", each(data.ExponentialHistogram.GetDataPoints(), exponentialPoint)
+		decoded.Kind, decoded.Points = "exponential_histogram", each(data.ExponentialHistogram.GetDataPoints(),
+			exponentialPoint)
 		decoded.Temporality = temporality(data.ExponentialHistogram)
 	case *metricspb.Metric_Summary:
 		decoded.Kind, decoded.Points = "summary", each(data.Summary.GetDataPoints(), summaryPoint)

@@ -128,7 +128,8 @@ func (e exporters) send(ctx context.Context, signal otlptest.Signal, n int) erro
 		stubs := make(tracetest.SpanStubs, n)
 		for i := range stubs {
 			stubs[i] = tracetest.SpanStub{
-				Name: fmt.Sprint("span ", i), StartTime: begin, EndTime: end, Resource: origin, InstrumentationScope: scope,
+				Name: fmt.Sprint("span ", i), StartTime: begin, EndTime: end, Resource: origin,
+				InstrumentationScope: scope,
 			}
 		}
 		return e.traces.ExportSpans(ctx, stubs.Snapshots())
@@ -158,7 +159,8 @@ func gauge(name string, points int) metricdata.Metrics {
 // logRecords returns n numbered records of a span; two of the three attributes of each are dropped.
 func logRecords(n int) []sdklog.Record {
 	var made recorder
-	provider := sdklog.NewLoggerProvider(sdklog.WithResource(origin), sdklog.WithProcessor(&made), sdklog.WithAttributeCountLimit(1))
+	provider := sdklog.NewLoggerProvider(sdklog.WithResource(origin), sdklog.WithProcessor(&made),
+		sdklog.WithAttributeCountLimit(1))
 	logger := provider.Logger(scope.Name, log.WithInstrumentationVersion(scope.Version),
 		log.WithInstrumentationAttributes(scope.Attributes.ToSlice()...))
 	ctx := trace.ContextWithSpanContext(context.Background(), trace.NewSpanContext(trace.SpanContextConfig{
@@ -172,7 +174,8 @@ func logRecords(n int) []sdklog.Record {
 		r.SetSeverity(log.SeverityWarn)
 		r.SetSeverityText("WARN")
 		r.SetBody(attribute.MapValue(
-			attribute.String("text", "low"), attribute.ByteSlice("bytes", []byte{1, 2}), attribute.Slice("list", attribute.Int64Value(1), attribute.Value{}),
+			attribute.String("text", "low"), attribute.ByteSlice("bytes", []byte{1, 2}),
+			attribute.Slice("list", attribute.Int64Value(1), attribute.Value{}),
 		))
 		r.AddAttributes(attribute.Int("item", i), attribute.Int("dropped", 1), attribute.Int("dropped too", 2))
 		logger.Emit(ctx, r)
@@ -191,7 +194,8 @@ func (*recorder) Enabled(context.Context, sdklog.EnabledParameters) bool { retur
 func (*recorder) Shutdown(context.Context) error                         { return nil }
 func (*recorder) ForceFlush(context.Context) error                       { return nil }
 
-// soon bounds a wait that should be over at once; nothing depends on its length unless a test fails.
+// soon bounds a wait that should be over at once; nothing depends on its length unless a test
+// fails.
 func soon(t *testing.T) context.Context {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)

@@ -38,10 +38,12 @@ func stored(c *otlptest.Collector, signal otlptest.Signal) int {
 }
 
 // forEverySignal runs a test for each signal over both protocols, with a collector of its own.
-func forEverySignal(t *testing.T, test func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(ctx context.Context, n int) error)) {
+func forEverySignal(t *testing.T,
+	test func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+		send func(ctx context.Context, n int) error)) {
 	forBothProtocols(t, func(t *testing.T, tr transport) {
 		for _, signal := range signals {
-			t.Run(string(signal), func(t *testing.T) {
+			t.Run(signal.String(), func(t *testing.T) {
 				c := otlptest.New(t)
 				exporters := newExporters(t, c, tr)
 				test(t, c, signal, func(ctx context.Context, n int) error { return exporters.send(ctx, signal, n) })
@@ -51,8 +53,10 @@ func forEverySignal(t *testing.T, test func(t *testing.T, c *otlptest.Collector,
 }
 
 func TestFaultErrorStatusUntilHealed(t *testing.T) {
-	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
-		c.SetFault(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable, Message: "out for lunch"})
+	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+		send func(context.Context, int) error) {
+		c.SetFault(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable,
+			Message: "out for lunch"})
 		for range 3 {
 			require.ErrorContains(t, send(t.Context(), 2), "out for lunch")
 		}
@@ -69,7 +73,8 @@ func TestFaultErrorStatusUntilHealed(t *testing.T) {
 }
 
 func TestFaultForTheNextRequestsOnly(t *testing.T) {
-	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
+	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+		send func(context.Context, int) error) {
 		c.SetFault(otlptest.Fault{HTTPStatus: http.StatusBadGateway, GRPCCode: codes.Aborted, Times: 2})
 		require.Error(t, send(t.Context(), 1))
 		require.Error(t, send(t.Context(), 1))
@@ -112,7 +117,8 @@ func TestFaultPartialSuccess(t *testing.T) {
 		rejected, really int64 // of 5
 	}{{2, 2}, {5, 5}, {9, 5}} {
 		t.Run(fmt.Sprint(tc.rejected), func(t *testing.T) {
-			forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
+			forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+				send func(context.Context, int) error) {
 				c.SetFault(otlptest.Fault{Rejected: tc.rejected, Message: "too old"})
 				err := send(t.Context(), 5)
 				require.ErrorContains(t, err, "too old")
@@ -132,7 +138,8 @@ func TestFaultPartialSuccessDropsTheLastItems(t *testing.T) {
 	require.Error(t, exporters.send(t.Context(), otlptest.Traces, 5))
 	require.Equal(t, []string{"span 0", "span 1"}, []string{c.Spans()[0].Name, c.Spans()[1].Name})
 
-	require.Error(t, exporters.metrics.Export(t.Context(), resourceMetrics(gauge("first", 2), gauge("second", 2), gauge("third", 2))))
+	require.Error(t, exporters.metrics.Export(t.Context(),
+		resourceMetrics(gauge("first", 2), gauge("second", 2), gauge("third", 2))))
 	got := c.Metrics()
 	require.Len(t, got, 2, "a metric without points is not stored")
 	require.Len(t, got[0].Points, 2)
@@ -142,13 +149,15 @@ func TestFaultPartialSuccessDropsTheLastItems(t *testing.T) {
 
 	c.Reset()
 	c.SetFault(otlptest.Fault{Rejected: 4})
-	require.Error(t, exporters.metrics.Export(t.Context(), resourceMetrics(gauge("first", 2), gauge("second", 2), gauge("third", 2))))
+	require.Error(t, exporters.metrics.Export(t.Context(),
+		resourceMetrics(gauge("first", 2), gauge("second", 2), gauge("third", 2))))
 	require.Len(t, c.Metrics(), 1)
 	require.Len(t, c.Metrics()[0].Points, 2)
 }
 
 func TestFaultDelay(t *testing.T) {
-	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
+	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+		send func(context.Context, int) error) {
 		const delay = 20 * time.Millisecond
 		c.SetFault(otlptest.Fault{Delay: delay})
 		start := time.Now()
@@ -166,7 +175,8 @@ func TestFaultDelay(t *testing.T) {
 func TestFaultUntilTheClientGoesAway(t *testing.T) {
 	for name, fault := range map[string]otlptest.Fault{"hang": {Hang: true}, "delay": {Delay: time.Hour}} {
 		t.Run(name, func(t *testing.T) {
-			forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
+			forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+				send func(context.Context, int) error) {
 				c.SetFault(fault)
 				ctx, cancel := context.WithCancel(t.Context())
 				result := make(chan error, 1)
@@ -187,7 +197,8 @@ func TestFaultHangUntilHealed(t *testing.T) {
 	forBothProtocols(t, func(t *testing.T, tr transport) {
 		c := otlptest.New(t)
 		exporters := newExporters(t, c, tr)
-		// Of the official exporters, only that of traces has two requests under way over both protocols.
+		// Of the official exporters, only that of traces has two requests under way over both
+		// protocols.
 		send := func(ctx context.Context, n int) error { return exporters.send(ctx, otlptest.Traces, n) }
 		c.SetFault(otlptest.Fault{Hang: true, Times: 1})
 		result := make(chan error, 1)
@@ -196,7 +207,8 @@ func TestFaultHangUntilHealed(t *testing.T) {
 		require.NoError(t, send(soon(t), 2), "the hang was for one request only")
 		require.Empty(t, result)
 
-		c.SetFault(otlptest.Fault{HTTPStatus: http.StatusForbidden, GRPCCode: codes.PermissionDenied, Message: "the next fault"})
+		c.SetFault(otlptest.Fault{HTTPStatus: http.StatusForbidden, GRPCCode: codes.PermissionDenied,
+			Message: "the next fault"})
 		require.ErrorContains(t, <-result, "the next fault")
 		require.Len(t, c.Spans(), 2)
 
@@ -210,7 +222,8 @@ func TestFaultHangUntilHealed(t *testing.T) {
 }
 
 func TestFaultCut(t *testing.T) {
-	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal, send func(context.Context, int) error) {
+	forEverySignal(t, func(t *testing.T, c *otlptest.Collector, signal otlptest.Signal,
+		send func(context.Context, int) error) {
 		c.SetFault(otlptest.Fault{Cut: true, Times: 1})
 		err := send(soon(t), 1)
 		require.Error(t, err)
@@ -240,7 +253,8 @@ func TestFaultRetryAfterOverHTTP(t *testing.T) {
 // logsClient is a bare client, for what the exporters hide.
 func logsClient(t *testing.T, c *otlptest.Collector) collectorlogs.LogsServiceClient {
 	t.Helper()
-	conn, err := grpc.NewClient(c.GRPCEndpoint()[len("http://"):], grpc.WithTransportCredentials(insecure.NewCredentials()))
+	conn, err := grpc.NewClient(c.GRPCEndpoint()[len("http://"):],
+		grpc.WithTransportCredentials(insecure.NewCredentials()))
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, conn.Close()) })
 	return collectorlogs.NewLogsServiceClient(conn)
@@ -305,7 +319,8 @@ func TestMaxRequestBytesOverGRPC(t *testing.T) {
 	require.Equal(t, []bool{true, true, false, false, true}, accepted)
 }
 
-// A request without items is a client's question: it meets the fault, but is none of the N, and none of the requests.
+// A request without items is a client's question: it meets the fault, but is none of the N, and
+// none of the requests.
 func TestProbesStandApart(t *testing.T) {
 	for _, body := range [][]byte{nil, gzipped(t, nil)} {
 		c := otlptest.New(t)

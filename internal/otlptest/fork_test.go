@@ -11,8 +11,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// A process that is being started holds what its parent has open until it runs its own program, also what the parent
-// closes meanwhile.
+// A process that is being started holds what its parent has open until it runs its own program,
+// also what the parent closes meanwhile.
 func TestPortsAreFreeWhileProcessesAreStarted(t *testing.T) {
 	stop := make(chan struct{})
 	var starting sync.WaitGroup

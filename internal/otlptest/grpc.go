@@ -19,10 +19,12 @@ import (
 	"google.golang.org/protobuf/types/known/durationpb"
 )
 
-// serveGRPC serves OTLP/gRPC until stop is called, after the listener's abort; stop returns when nothing runs any more.
+// serveGRPC serves OTLP/gRPC until stop is called, after the listener's abort; stop returns when
+// nothing runs any more.
 func (c *Collector) serveGRPC(l *listener) (stop func()) {
 	opts := []grpc.ServerOption{
-		grpc.MaxRecvMsgSize(math.MaxInt32), // exportGRPC applies the limit, which may change and must not hide the request
+		// exportGRPC applies the limit, which may change and must not hide the request
+		grpc.MaxRecvMsgSize(math.MaxInt32),
 		grpc.StatsHandler(payloadStats{}),
 		grpc.WaitForHandlers(true),
 	}
@@ -35,7 +37,9 @@ func (c *Collector) serveGRPC(l *listener) (stop func()) {
 			ServiceName: s.name,
 			Methods: []grpc.MethodDesc{{
 				MethodName: "Export",
-				Handler: func(_ any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+				Handler: func(
+					_ any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor,
+				) (any, error) {
 					return c.exportGRPC(ctx, l, s, read)
 				},
 			}},
@@ -53,7 +57,8 @@ func (c *Collector) serveGRPC(l *listener) (stop func()) {
 }
 
 func (c *Collector) exportGRPC(ctx context.Context, l *listener, s service, read func(any) error) (any, error) {
-	request := &Request{Signal: s.signal, Protocol: protocolGRPC, Path: "/" + s.name + "/Export", Header: http.Header{}, At: time.Now()}
+	request := &Request{Signal: s.signal, Protocol: protocolGRPC, Path: "/" + s.name + "/Export", Header: http.Header{},
+		At: time.Now()}
 	incoming, _ := metadata.FromIncomingContext(ctx)
 	for key, values := range incoming {
 		for _, value := range values {
@@ -73,9 +78,11 @@ func (c *Collector) exportGRPC(ctx context.Context, l *listener, s service, read
 		c.record(request)
 		// grpc-go's own words: clients know a message that is too large only by them.
 		if sent.encoding != "" {
-			return nil, status.Errorf(codes.ResourceExhausted, "grpc: received message after decompression larger than max %d", limit)
+			return nil, status.Errorf(codes.ResourceExhausted,
+				"grpc: received message after decompression larger than max %d", limit)
 		}
-		return nil, status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)", sent.size, limit)
+		return nil, status.Errorf(codes.ResourceExhausted, "grpc: received message larger than max (%d vs. %d)",
+			sent.size, limit)
 	}
 	f, err := c.receive(ctx, request, decode(message))
 	switch {
@@ -122,8 +129,8 @@ func payloadOf(ctx context.Context) *payload {
 	return &payload{}
 }
 
-// payloadStats keeps a payload in the context of each request. It is written before the handler reads it: the header when
-// the request begins, the rest while the handler reads the message.
+// payloadStats keeps a payload in the context of each request. It is written before the handler
+// reads it: the header when the request begins, the rest while the handler reads the message.
 type payloadStats struct{}
 
 // TagRPC implements stats.Handler.

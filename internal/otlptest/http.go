@@ -20,7 +20,8 @@ import (
 
 const protobufType = "application/x-protobuf"
 
-// serveHTTP serves OTLP/HTTP until stop is called, after the listener's abort; stop returns when nothing runs any more.
+// serveHTTP serves OTLP/HTTP until stop is called, after the listener's abort; stop returns when
+// nothing runs any more.
 func (c *Collector) serveHTTP(l *listener) (stop func()) {
 	server := &http.Server{
 		Handler:   http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { c.exportHTTP(l, w, r) }),
@@ -66,7 +67,8 @@ func (c *Collector) exportHTTP(l *listener, w http.ResponseWriter, r *http.Reque
 
 // readHTTP reads, decompresses and unmarshals a request, filling in what it learns about it.
 func (c *Collector) readHTTP(r *http.Request, request *Request) (s service, message proto.Message, refused *httpError) {
-	// The body is read whole before anything is refused: a client that is still sending might miss the answer.
+	// The body is read whole before anything is refused: a client that is still sending might miss
+	// the answer.
 	body, err := io.ReadAll(r.Body)
 	request.Bytes = len(body)
 	if err != nil {
@@ -99,7 +101,8 @@ func (c *Collector) readHTTP(r *http.Request, request *Request) (s service, mess
 		return s, nil, refuse(http.StatusBadRequest, "decompressing the body: %v", err)
 	}
 	if limit, exceeded := c.tooLarge(int64(len(body))); exceeded {
-		return s, nil, refuse(http.StatusRequestEntityTooLarge, "the body of %d bytes is larger than %d", len(body), limit)
+		return s, nil, refuse(http.StatusRequestEntityTooLarge, "the body of %d bytes is larger than %d", len(body),
+			limit)
 	}
 	message = s.request()
 	if err := proto.Unmarshal(body, message); err != nil {

@@ -15,9 +15,11 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
-// post sends a body over a connection of its own, and returns the response with the message of its google.rpc.Status.
+// post sends a body over a connection of its own, and returns the response with the message of its
+// google.rpc.Status.
 func post(t *testing.T, url, encoding string, body []byte) (*http.Response, string) {
 	t.Helper()
 	return do(t, http.MethodPost, url, "application/x-protobuf", encoding, body)
@@ -79,21 +81,24 @@ func TestHTTPAnswersAsTheSpecificationSays(t *testing.T) {
 		message                             string
 		signal                              otlptest.Signal
 	}{
-		"valid":                 {"POST", "/v1/traces", protobuf, "", valid, 200, "", otlptest.Traces},
-		"empty":                 {"POST", "/v1/logs", protobuf, "", nil, 200, "", otlptest.Logs},
-		"parameters":            {"POST", "/v1/traces", protobuf + "; charset=utf-8", "", valid, 200, "", otlptest.Traces},
-		"identity":              {"POST", "/v1/traces", protobuf, "identity", valid, 200, "", otlptest.Traces},
-		"gzip":                  {"POST", "/v1/traces", protobuf, "gzip", gzipped(t, valid), 200, "", otlptest.Traces},
-		"behind a prefix":       {"POST", "/tenants/7/v1/metrics", protobuf, "", nil, 200, "", otlptest.Metrics},
-		"unknown path":          {"POST", "/v2/traces", protobuf, "", valid, 404, "/v2/traces", ""},
-		"base path":             {"POST", "/", protobuf, "", valid, 404, "no OTLP endpoint at /", ""},
-		"get":                   {"GET", "/v1/traces", protobuf, "", nil, 405, "GET", otlptest.Traces},
-		"json":                  {"POST", "/v1/traces", "application/json", "", []byte("{}"), 415, "application/json", otlptest.Traces},
-		"no content type":       {"POST", "/v1/traces", "", "", valid, 415, "content type", otlptest.Traces},
-		"unknown encoding":      {"POST", "/v1/traces", protobuf, "zstd", valid, 415, "zstd", otlptest.Traces},
-		"not gzip":              {"POST", "/v1/traces", protobuf, "gzip", valid, 400, "decompressing", otlptest.Traces},
-		"gzip without its tail": {"POST", "/v1/traces", protobuf, "gzip", gzipped(t, valid)[:20], 400, "decompressing", otlptest.Traces},
-		"not protobuf":          {"POST", "/v1/traces", protobuf, "", []byte("\xff"), 400, "decoding", otlptest.Traces},
+		"valid": {"POST", "/v1/traces", protobuf, "", valid, 200, "", otlptest.Traces},
+		"empty": {"POST", "/v1/logs", protobuf, "", nil, 200, "", otlptest.Logs},
+		"parameters": {"POST", "/v1/traces", protobuf + "; charset=utf-8", "", valid, 200, "",
+			otlptest.Traces},
+		"identity":        {"POST", "/v1/traces", protobuf, "identity", valid, 200, "", otlptest.Traces},
+		"gzip":            {"POST", "/v1/traces", protobuf, "gzip", gzipped(t, valid), 200, "", otlptest.Traces},
+		"behind a prefix": {"POST", "/tenants/7/v1/metrics", protobuf, "", nil, 200, "", otlptest.Metrics},
+		"unknown path":    {"POST", "/v2/traces", protobuf, "", valid, 404, "/v2/traces", signal.None},
+		"base path":       {"POST", "/", protobuf, "", valid, 404, "no OTLP endpoint at /", signal.None},
+		"get":             {"GET", "/v1/traces", protobuf, "", nil, 405, "GET", otlptest.Traces},
+		"json": {"POST", "/v1/traces", "application/json", "", []byte("{}"), 415, "application/json",
+			otlptest.Traces},
+		"no content type":  {"POST", "/v1/traces", "", "", valid, 415, "content type", otlptest.Traces},
+		"unknown encoding": {"POST", "/v1/traces", protobuf, "zstd", valid, 415, "zstd", otlptest.Traces},
+		"not gzip":         {"POST", "/v1/traces", protobuf, "gzip", valid, 400, "decompressing", otlptest.Traces},
+		"gzip without its tail": {"POST", "/v1/traces", protobuf, "gzip", gzipped(t, valid)[:20], 400, "decompressing",
+			otlptest.Traces},
+		"not protobuf": {"POST", "/v1/traces", protobuf, "", []byte("\xff"), 400, "decoding", otlptest.Traces},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := otlptest.New(t)
@@ -117,7 +122,8 @@ func TestHTTPAnswersAsTheSpecificationSays(t *testing.T) {
 }
 
 func TestMaxRequestBytesOverHTTP(t *testing.T) {
-	body := marshal(t, oneSpan(&tracepb.Span{Name: "a span with a name that gzip makes shorter: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}))
+	body := marshal(t, oneSpan(&tracepb.Span{Name: "a span with a name that gzip makes shorter: " +
+		"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"}))
 	c := otlptest.New(t, otlptest.WithMaxRequestBytes(len(body)))
 	url := c.HTTPEndpoint() + "/v1/traces"
 	response, _ := post(t, url, "", body)
@@ -149,13 +155,15 @@ func TestDecodingOfWhatTheExportersNeverSend(t *testing.T) {
 			{Key: "missing"},
 			{Key: "bytes", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BytesValue{BytesValue: []byte{0, 1}}}},
 			{Key: "map", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_KvlistValue{KvlistValue: &commonpb.KeyValueList{
-				Values: []*commonpb.KeyValue{{Key: "k", Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: true}}}},
+				Values: []*commonpb.KeyValue{{Key: "k",
+					Value: &commonpb.AnyValue{Value: &commonpb.AnyValue_BoolValue{BoolValue: true}}}},
 			}}}},
 		},
 	})))
 	require.Equal(t, http.StatusOK, response.StatusCode)
 	s := c.Spans()[0]
-	require.Equal(t, map[string]any{"empty": nil, "missing": nil, "bytes": []byte{0, 1}, "map": map[string]any{"k": true}}, s.Attributes)
+	require.Equal(t, map[string]any{"empty": nil, "missing": nil, "bytes": []byte{0, 1},
+		"map": map[string]any{"k": true}}, s.Attributes)
 	require.Equal(t, "a=b", s.Links[0].TraceState)
 	require.Equal(t, "unspecified", s.Kind)
 	require.Equal(t, otlptest.Status{Code: "unset"}, s.Status)

@@ -12,7 +12,8 @@ import (
 // tlsHandshake is the type of the first record of every TLS connection (RFC 8446, section 5.1).
 const tlsHandshake = 0x16
 
-// listener knows its open connections, so that one or all of them can be cut below TLS, HTTP and gRPC.
+// listener knows its open connections, so that one or all of them can be cut below TLS, HTTP and
+// gRPC.
 type listener struct {
 	net.Listener
 	plaintext *atomic.Int64 // counts bytes that are not TLS; nil: TLS is not expected
@@ -34,8 +35,8 @@ func (c *Collector) listen(addr string) (*listener, error) {
 	return l, nil
 }
 
-// listenAgain listens at a port that this process may have closed just before. Until a process that is started at that time
-// runs its own program, it holds what was open here.
+// listenAgain listens at a port that this process may have closed just before. Until a process that
+// is started at that time runs its own program, it holds what was open here.
 func listenAgain(addr string) (net.Listener, error) {
 	const patience, pause = 2 * time.Second, time.Millisecond
 	for start := time.Now(); ; time.Sleep(pause) {
@@ -120,8 +121,9 @@ func (c *conn) Close() error {
 	return c.Conn.Close()
 }
 
-// reset closes the connection with a TCP RST: the client learns at once that no answer will come, and the port is free
-// for Up. The server that owns the connection still closes it, which makes the listener forget it.
+// reset closes the connection with a TCP RST: the client learns at once that no answer will come,
+// and the port is free for Up. The server that owns the connection still closes it, which makes the
+// listener forget it.
 func (c *conn) reset() error {
 	if tcp, ok := c.Conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

@@ -7,16 +7,18 @@ import (
 
 // Request is one request that reached the server, whether it was accepted or not.
 type Request struct {
-	Signal   Signal      // "" if the HTTP path is none of OTLP's
+	Signal   Signal      // None if the HTTP path is none of OTLP's
 	Protocol string      // "http/protobuf" or "grpc"
 	Path     string      // over gRPC, the full method
 	Header   http.Header // over gRPC, the metadata; Get works in any case for both
 	Encoding string      // "gzip", "" for none, or another that was refused
 	Bytes    int         // size of the body on the wire, thus compressed; 0 over gRPC if it could not be decoded
-	Items    int         // spans, log records or metric data points, the rejected included; 0 if refused before it was decoded
-	Accepted bool        // answered with success, be it partial; false also while it has no answer yet
-	At       time.Time   // when it arrived
-	empty    bool        // not a single field in it
+	// spans, log records or metric data points, the rejected included; 0 if refused before it was
+	// decoded
+	Items    int
+	Accepted bool      // answered with success, be it partial; false also while it has no answer yet
+	At       time.Time // when it arrived
+	empty    bool      // not a single field in it
 }
 
 // Scope is the instrumentation scope of an item.
@@ -25,9 +27,10 @@ type Scope struct {
 	Attributes    map[string]any
 }
 
-// Span is a span as it arrived. Attributes and resources, here and in the types below, as well as log bodies, hold values
-// of the types string, bool, int64, float64, []byte, []any and map[string]any; an empty value is nil. A time that is not
-// set is the zero time; the others are in UTC.
+// Span is a span as it arrived. Attributes and resources, here and in the types below, as well as
+// log bodies, hold values of the types string, bool, int64, float64, []byte, []any and
+// map[string]any; an empty value is nil. A time that is not set is the zero time; the others are in
+// UTC.
 type Span struct {
 	TraceID, SpanID   string // hexadecimal
 	ParentSpanID      string // hexadecimal; "" for a root span
@@ -97,12 +100,14 @@ type Metric struct {
 	Scope                   Scope
 }
 
-// Point is a data point of a metric. The buckets of exponential histograms and the quantiles of summaries are not decoded.
+// Point is a data point of a metric. The buckets of exponential histograms and the quantiles of
+// summaries are not decoded.
 type Point struct {
-	Attributes   map[string]any
-	Start, Time  time.Time
-	Value        float64   // of gauges and sums, integers too
-	Count        uint64    // this and the following: of histograms and, but for the buckets, the other kinds with a count
+	Attributes  map[string]any
+	Start, Time time.Time
+	Value       float64 // of gauges and sums, integers too
+	// this and the following: of histograms and, but for the buckets, the other kinds with a count
+	Count        uint64
 	Sum          float64   // 0 if absent
 	Bounds       []float64 // one fewer than BucketCounts
 	BucketCounts []uint64

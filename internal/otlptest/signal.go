@@ -7,19 +7,22 @@ import (
 	collectormetrics "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	collectortrace "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/protobuf/proto"
+
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
-// Signal is one of the three kinds of telemetry, spelled as in the path of its OTLP/HTTP endpoint.
-type Signal string
+// Signal is one of the three kinds of telemetry.
+type Signal = signal.Signal
 
 // The signals.
 const (
-	Traces  Signal = "traces"
-	Metrics Signal = "metrics"
-	Logs    Signal = "logs"
+	Traces  = signal.Traces
+	Metrics = signal.Metrics
+	Logs    = signal.Logs
 )
 
-// service is the OTLP service of one signal: everything in which serving one differs from serving another.
+// service is the OTLP service of one signal: everything in which serving one differs from serving
+// another.
 type service struct {
 	signal  Signal
 	name    string // of the gRPC service
@@ -67,15 +70,15 @@ var services = []service{
 // serviceAt finds the service of an OTLP/HTTP path; any prefix is allowed, as behind a gateway.
 func serviceAt(path string) (service, bool) {
 	for _, s := range services {
-		if strings.HasSuffix(path, "/v1/"+string(s.signal)) {
+		if strings.HasSuffix(path, "/v1/"+s.signal.String()) {
 			return s, true
 		}
 	}
 	return service{}, false
 }
 
-// response answers a request of which the fault lets at least a part through. Partial success stays unset when there is
-// nothing to say, as the OTLP specification demands.
+// response answers a request of which the fault lets at least a part through. Partial success stays
+// unset when there is nothing to say, as the OTLP specification demands.
 func (s service) response(f Fault) proto.Message {
 	if f.Rejected == 0 && f.Message == "" {
 		return s.success()

@@ -18,7 +18,8 @@ func (b batch) len() int {
 	return n
 }
 
-// withoutLast returns the batch of one request without its last n items. A metric without points is gone.
+// withoutLast returns the batch of one request without its last n items. A metric without points is
+// gone.
 func (b batch) withoutLast(n int) batch {
 	b.spans = b.spans[:max(0, len(b.spans)-n)]
 	b.logs = b.logs[:max(0, len(b.logs)-n)]
@@ -34,8 +35,9 @@ func (b batch) withoutLast(n int) batch {
 	return b
 }
 
-// Spans returns the spans accepted so far, oldest first. The slice is the caller's; what its elements point to, here and
-// in LogRecords, Metrics and Requests, is shared and must not be modified.
+// Spans returns the spans accepted so far, oldest first. The slice is the caller's; what its
+// elements point to, here and in LogRecords, Metrics and Requests, is shared and must not be
+// modified.
 func (c *Collector) Spans() []Span {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -56,17 +58,18 @@ func (c *Collector) Metrics() []Metric {
 	return slices.Clone(c.stored.metrics)
 }
 
-// Requests returns the requests that have reached the server, oldest first, but for those of Probes. A request is there as soon as it has been
-// read, thus while its answer is late or never comes. Not seen are requests that gRPC itself refuses, for an unknown
-// method or a body that it cannot decompress.
+// Requests returns the requests that have reached the server, oldest first, but for those of
+// Probes. A request is there as soon as it has been read, thus while its answer is late or never
+// comes. Not seen are requests that gRPC itself refuses, for an unknown method or a body that it
+// cannot decompress.
 func (c *Collector) Requests() []Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return copies(c.requests)
 }
 
-// Probes returns the requests in whose body there was nothing at all, oldest first: a client's question whether it would be
-// taken. They meet the faults, whose Times they do not count towards.
+// Probes returns the requests in whose body there was nothing at all, oldest first: a client's
+// question whether it would be taken. They meet the faults, whose Times they do not count towards.
 func (c *Collector) Probes() []Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -81,8 +84,8 @@ func copies(requests []*Request) []Request {
 	return all
 }
 
-// Reset forgets what has arrived, but not the faults. A request under way is forgotten; its items, if it is accepted
-// later, are stored.
+// Reset forgets what has arrived, but not the faults. A request under way is forgotten; its items,
+// if it is accepted later, are stored.
 func (c *Collector) Reset() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -5,9 +5,9 @@ import (
 	"fmt"
 )
 
-// Wait returns nil as soon as until does true. It calls until at once, whenever a request has arrived, and whenever one has
-// been accepted, on the caller's goroutine and without a lock. When ctx ends first, the error wraps its cause and says what
-// had arrived.
+// Wait returns nil as soon as until does true. It calls until at once, whenever a request has
+// arrived, and whenever one has been accepted, on the caller's goroutine and without a lock. When
+// ctx ends first, the error wraps its cause and says what had arrived.
 func (c *Collector) Wait(ctx context.Context, until func(*Collector) bool) error {
 	for {
 		changed := c.next() // before until looks, so that nothing is missed after it
@@ -22,13 +22,15 @@ func (c *Collector) Wait(ctx context.Context, until func(*Collector) bool) error
 	}
 }
 
-// WaitSpans waits until at least n spans have been accepted. It returns all there are, also with an error.
+// WaitSpans waits until at least n spans have been accepted. It returns all there are, also with an
+// error.
 func (c *Collector) WaitSpans(ctx context.Context, n int) ([]Span, error) {
 	err := c.Wait(ctx, func(c *Collector) bool { return c.count().spans >= n })
 	return c.Spans(), err
 }
 
-// WaitLogRecords waits until at least n log records have been accepted. It returns all there are, also with an error.
+// WaitLogRecords waits until at least n log records have been accepted. It returns all there are,
+// also with an error.
 func (c *Collector) WaitLogRecords(ctx context.Context, n int) ([]LogRecord, error) {
 	err := c.Wait(ctx, func(c *Collector) bool { return c.count().logs >= n })
 	return c.LogRecords(), err
@@ -62,7 +64,8 @@ func (n counts) String() string {
 func (c *Collector) count() counts {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	n := counts{requests: len(c.requests), spans: len(c.stored.spans), logs: len(c.stored.logs), metrics: len(c.stored.metrics)}
+	n := counts{requests: len(c.requests), spans: len(c.stored.spans), logs: len(c.stored.logs),
+		metrics: len(c.stored.metrics)}
 	for _, r := range c.requests {
 		if r.Accepted {
 			n.accepted++
@@ -78,7 +81,7 @@ func (c *Collector) next() <-chan struct{} {
 	return c.changed
 }
 
-// wake ends the wait of everyone who has called next. The caller holds c.mu.
+// wake ends the wait of all callers of next. The caller holds c.mu.
 func (c *Collector) wake() {
 	close(c.changed)
 	c.changed = make(chan struct{})

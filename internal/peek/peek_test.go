@@ -37,13 +37,14 @@ func (recordOnly) ShouldSample(sdktrace.SamplingParameters) sdktrace.SamplingRes
 }
 func (recordOnly) Description() string { return "RecordOnly" }
 
-// The window must open on the SDK's own spans, or the hot path is slow, and what
-// is seen through it must be what the accessors say.
+// The window must open on the SDK's own spans, or the hot path is slow, and what is seen through it
+// must be what the accessors say.
 func TestWindowShowsWhatAccessorsSay(t *testing.T) {
 	edits := map[string]func(trace.Span){
 		"plain": func(trace.Span) {},
 		"attributes": func(s trace.Span) {
-			s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1), attribute.StringSlice("s", []string{"a", "bb"}))
+			s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1),
+				attribute.StringSlice("s", []string{"a", "bb"}))
 		},
 		"events": func(s trace.Span) { s.AddEvent("event", trace.WithAttributes(attribute.String("k", "v"))) },
 		"links":  func(s trace.Span) { s.AddLink(trace.Link{SpanContext: s.SpanContext()}) },
@@ -55,7 +56,7 @@ func TestWindowShowsWhatAccessorsSay(t *testing.T) {
 		for _, sampled := range []bool{true, false} {
 			span := sdkSpan(t, sampled, edit)
 			isSampled, failed := v.Status(span)
-			require.NotNil(t, v.window.Load(), "the SDK's span type has changed: see window")
+			require.NotNil(t, v.layout.Load(), "the SDK's span type has changed: see window")
 			require.Equal(t, sampled, isSampled, name)
 			require.Equal(t, span.Status().Code == codes.Error, failed, name)
 
@@ -64,6 +65,7 @@ func TestWindowShowsWhatAccessorsSay(t *testing.T) {
 			require.Equal(t, isSampled, wrappedSampled, name)
 			require.Equal(t, failed, wrappedFailed, name)
 			require.Equal(t, v.Parts(wrapped), v.Parts(span), name)
+			require.Equal(t, v.Header(wrapped), v.Header(span), name)
 		}
 	}
 	require.True(t, valueInPlace, "attribute.Value has changed: see value")
@@ -72,7 +74,7 @@ func TestWindowShowsWhatAccessorsSay(t *testing.T) {
 // wrapper is what a processor in front may hand on: a span of another type.
 type wrapper struct{ sdktrace.ReadOnlySpan }
 
-func TestWindowDoesNotOpenOnOtherTypes(t *testing.T) {
+func TestOtherTypesHaveNoLayout(t *testing.T) {
 	span := sdkSpan(t, true, func(trace.Span) {})
 	type sameNames struct {
 		sdktrace.ReadOnlySpan
@@ -81,14 +83,14 @@ func TestWindowDoesNotOpenOnOtherTypes(t *testing.T) {
 	type promoted struct{ *sameNames }
 	names := &sameNames{span, "", "", "", "", "", ""}
 	for _, other := range []sdktrace.ReadOnlySpan{nil, wrapper{span}, &wrapper{span}, names, &promoted{names}} {
-		require.Nil(t, newWindow(other), "%T", other)
+		require.Nil(t, newLayout(other), "%T", other)
 		if other != nil {
 			var v Spans
 			sampled, failed := v.Status(other)
 			require.True(t, sampled)
 			require.False(t, failed)
 			require.Equal(t, "name", v.Parts(other).Name)
-			require.Nil(t, v.window.Load())
+			require.Nil(t, v.layout.Load())
 		}
 	}
 }
@@ -111,16 +113,18 @@ func TestSpansConcurrentSafe(t *testing.T) {
 
 func TestLookingDoesNotAllocate(t *testing.T) {
 	span := sdkSpan(t, true, func(s trace.Span) {
-		s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1), attribute.Bool("b", true), attribute.Float64("f", 1))
+		s.SetAttributes(attribute.String("k", "v"), attribute.Int("i", 1), attribute.Bool("b", true),
+			attribute.Float64("f", 1))
 	})
 	var v Spans
-	require.Zero(t, testing.AllocsPerRun(1000, func() { v.Status(span); v.Parts(span) }))
+	require.Zero(t, testing.AllocsPerRun(1000, func() { v.Status(span); v.Parts(span); v.Header(span) }))
 }
 
 func TestMembersAreThoseOfTheSet(t *testing.T) {
 	require.True(t, setInPlace, "attribute.Set has changed: see set")
 	for _, attrs := range [][]attribute.KeyValue{
-		nil, {attribute.Int("a", 1)}, {attribute.String("b", "x"), attribute.Int("a", 1), attribute.StringSlice("c", []string{"d"})},
+		nil, {attribute.Int("a", 1)}, {attribute.String("b", "x"), attribute.Int("a", 1),
+			attribute.StringSlice("c", []string{"d"})},
 		make([]attribute.KeyValue, 0), {attribute.Int("a", 1), attribute.Int("a", 2)},
 	} {
 		s := attribute.NewSet(attrs...)
@@ -133,11 +137,12 @@ func TestMembersAreThoseOfTheSet(t *testing.T) {
 	require.Empty(t, Members(&attribute.Set{}))
 }
 
-// A trace state is part of a header that a stranger may have sent, and counts.
+// A trace state comes from a header that any caller may have sent, so its size counts.
 func TestSizeOfATraceState(t *testing.T) {
 	state, err := trace.ParseTraceState("vendor=" + strings.Repeat("x", 200) + ",b=2")
 	require.NoError(t, err)
-	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1}, TraceState: state, Remote: true})
+	parent := trace.NewSpanContext(trace.SpanContextConfig{TraceID: trace.TraceID{1}, SpanID: trace.SpanID{1},
+		TraceState: state, Remote: true})
 	out := tracetest.NewSpanRecorder()
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSpanProcessor(out), sdktrace.WithSampler(sdktrace.AlwaysSample()))
 	_, span := tp.Tracer("t").Start(trace.ContextWithSpanContext(context.Background(), parent), "name")

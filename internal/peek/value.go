@@ -7,7 +7,8 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// value and set are the layouts of an attribute.Value and an attribute.Set, if valueInPlace and setInPlace.
+// value and set are the layouts of attribute.Value and attribute.Set. They apply if valueInPlace
+// and setInPlace are true.
 type (
 	value struct {
 		vtype    attribute.Type
@@ -27,7 +28,8 @@ var (
 	keyValueType = reflect.TypeFor[attribute.KeyValue]()
 )
 
-// sameFields reports whether two structs have fields of the same names and types at the same places.
+// sameFields reports whether two structs have fields of the same names and types at the same
+// places.
 func sameFields(a, b reflect.Type) bool {
 	if a.NumField() != b.NumField() || a.Size() != b.Size() {
 		return false
@@ -41,7 +43,8 @@ func sameFields(a, b reflect.Type) bool {
 	return true
 }
 
-// KindAndText returns the type of a value, and its text if it is a string, or its bytes if it is a slice of bytes.
+// KindAndText returns the type of a value, and its text if it is a string, or its bytes if it is a
+// slice of bytes.
 func KindAndText(v *attribute.Value) (attribute.Type, string) {
 	if valueInPlace {
 		in := (*value)(unsafe.Pointer(v)) // see valueInPlace
@@ -50,7 +53,7 @@ func KindAndText(v *attribute.Value) (attribute.Type, string) {
 	return v.Type(), v.AsString()
 }
 
-// Members are the attributes of a set. They are the set's own: do not change them.
+// Members returns the attributes of a set. They belong to the set: do not change them.
 func Members(s *attribute.Set) []attribute.KeyValue {
 	if !setInPlace {
 		return s.ToSlice()

@@ -50,7 +50,8 @@ func BenchmarkSpan(b *testing.B) {
 	for name, attrs := range map[string][]attribute.KeyValue{
 		"clean": request,
 		"card":  append([]attribute.KeyValue{attribute.String("note", "paid with 4111 1111 1111 1111")}, request...),
-		"url":   append([]attribute.KeyValue{attribute.String("url.full", "https://shop.example:8443/orders/123456?page=2&sort=price")}, request...),
+		"url": append([]attribute.KeyValue{attribute.String("url.full",
+			"https://shop.example:8443/orders/123456?page=2&sort=price")}, request...),
 	} {
 		b.Run(name, func(b *testing.B) {
 			spans := recorded(b, attrs...)

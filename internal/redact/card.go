@@ -3,11 +3,12 @@ package redact
 // maxCard is the most digits of a card number (ISO/IEC 7812).
 const maxCard = 19
 
-// isCard tells whether digits can be a card's: an issuer's range, a length that this issuer uses, and the check digit. One
-// in ten numbers passes the check digit alone.
+// isCard reports whether digits can be a card number: by an issuer's range, a length that this
+// issuer uses, and the check digit. One in ten numbers passes the check digit alone.
 func isCard(digits []byte) bool { return issued(digits) && luhn(digits) }
 
-// issued knows the ranges of the networks that shops accept, with the lengths that their published tables allow.
+// issued reports whether digits are in the range of a network that shops accept, with a length that
+// the network's published table allows.
 func issued(d []byte) bool {
 	n := len(d)
 	if n < 12 || n > maxCard {
@@ -60,83 +61,94 @@ func luhn(digits []byte) bool {
 	return sum%10 == 0
 }
 
-// groupings are how card numbers are written in groups; digits of each, a longer grouping before its beginning.
+// groupings are the ways to write card numbers in groups, by the digits of each group. A longer
+// grouping comes before one that is its prefix.
 var groupings = [][]int{
-	{4, 4, 4, 4, 3}, {4, 4, 4, 4, 2}, {4, 4, 4, 4, 1}, {4, 4, 4, 4}, {4, 4, 4, 3}, {4, 4, 4, 2}, {4, 4, 4, 1}, {4, 4, 4}, {4, 4, 5},
+	{4, 4, 4, 4, 3}, {4, 4, 4, 4, 2}, {4, 4, 4, 4, 1}, {4, 4, 4, 4}, {4, 4, 4, 3}, {4, 4, 4, 2}, {4, 4, 4, 1},
+	{4, 4, 4}, {4, 4, 5},
 	{4, 6, 5}, {4, 6, 4}, {4, 5, 6}, {4, 3, 3, 3}, {6, 13},
 }
 
 const (
 	maxGroups = 5
-	// leastGrouped is how many digits a card's number has at least that stands beside further groups of digits.
+	// leastGrouped is the least number of digits of a card's number that has further groups of
+	// digits beside it.
 	leastGrouped = 14
 )
 
-// cardAt finds a card number that begins at s[i], a digit that no other precedes; end is behind it. It is bare if it is one
-// run of digits.
+// cardAt finds a card number that begins at s[i], the first digit of a run that ends at s[runEnd].
+// end is behind the number. It is bare if it is one run of digits.
 func cardAt(s string, i, runEnd int) (end int, bare, found bool) {
 	if endsEscape(s, i) {
 		end, bare, found = cardAt(s[i:], 0, runEnd-i)
 		return i + end, bare, found
 	}
-	if n := runEnd - i; n >= 12 {
-		found = n <= maxCard && standsAlone(s, i, runEnd) && isCard([]byte(s[i:runEnd])) // the copy does not escape
+	switch n := runEnd - i; {
+	case n >= leastDigits:
+		// The copy does not escape.
+		found = n <= maxCard && isSeparateNumber(s, i, runEnd) && isCard([]byte(s[i:runEnd]))
 		return runEnd, true, found
+	case n == 4 || n == 6:
+		end, found = groupedCard(s, i, runEnd)
+		return end, false, found
 	}
-	if n := runEnd - i; n != 4 && n != 6 {
-		return 0, false, false
-	}
-	end, found = groupedCard(s, i, runEnd)
-	return end, false, found
+	return 0, false, false
 }
 
-// groupedCard is cardAt for groups with one separator between them.
+// groupedCard finds a card number in groups with one separator between them.
 func groupedCard(s string, i, runEnd int) (end int, found bool) {
 	separator := separatorAt(s, runEnd)
 	if separator == "" || i > 0 && isAlnum(s[i-1]) {
 		return 0, false
 	}
 	before := i - len(separator)
-	inLonger := before > 0 && s[before:i] == separator && isDigit(s[before-1]) // number
-	if inLonger && separator == "-" {
+	groupBefore := before > 0 && s[before:i] == separator && isDigit(s[before-1])
+	if groupBefore && separator == "-" {
 		return 0, false
 	}
-	var (
-		digits  [2 * maxCard]byte
-		lengths [maxGroups]int
-		ends    [maxGroups]int
-		n       int
-	)
-	at := i
-	for group := range maxGroups {
-		to := digitsEnd(s, at, 14)
-		if n+to-at > len(digits) {
-			break
-		}
-		n += copy(digits[n:], s[at:to])
-		lengths[group], ends[group] = to-at, to
-		if at = to + len(separator); separatorAt(s, to) != separator {
-			break
-		}
-	}
+	g := readGroups(s, i, separator)
 	for _, grouping := range groupings {
-		if !startsWith(lengths[:], grouping) {
+		if !startsWith(g.lengths[:], grouping) {
 			continue
 		}
-		total := 0
-		for _, length := range grouping {
-			total += length
-		}
-		end := ends[len(grouping)-1]
-		goesOn := separatorAt(s, end) == separator
-		if end < len(s) && isAlnum(s[end]) || goesOn && separator == "-" || total < leastGrouped && (inLonger || goesOn) {
-			continue
-		}
-		if isCard(digits[:total]) {
+		total, end := sumOf(grouping), g.ends[len(grouping)-1]
+		groupAfter := separatorAt(s, end) == separator
+		isPart := end < len(s) && isAlnum(s[end]) || groupAfter && separator == "-" ||
+			total < leastGrouped && (groupBefore || groupAfter)
+		if !isPart && isCard(g.digits[:total]) {
 			return end, true
 		}
 	}
 	return 0, false
+}
+
+// digitGroups are up to maxGroups groups of digits in a text.
+type digitGroups struct {
+	digits        [2 * maxCard]byte
+	lengths, ends [maxGroups]int // of each group, ends in the text
+}
+
+func readGroups(s string, at int, separator string) (g digitGroups) {
+	n := 0
+	for group := range maxGroups {
+		to := digitsEnd(s, at, 14)
+		if n+to-at > len(g.digits) {
+			break
+		}
+		n += copy(g.digits[n:], s[at:to])
+		g.lengths[group], g.ends[group] = to-at, to
+		if at = to + len(separator); separatorAt(s, to) != separator {
+			break
+		}
+	}
+	return g
+}
+
+func sumOf(lengths []int) (total int) {
+	for _, length := range lengths {
+		total += length
+	}
+	return total
 }
 
 func startsWith(lengths, grouping []int) bool {
@@ -148,7 +160,8 @@ func startsWith(lengths, grouping []int) bool {
 	return true
 }
 
-// separators are what stands between two groups: a space, also as URLs write it and the ones that do not break, a dash, a dot.
+// separators are the texts between two groups: spaces (also in URLs, and those that do not break),
+// dashes, dots and others.
 var separators = []string{" ", "-", ".", "+", "%20", "_", "/", "\t", "\u00a0", "\u2009", "\u202f", "\u2011", "\u2013"}
 
 // separatorAt returns what separates two groups at s[i], "" if nothing does.
@@ -161,6 +174,7 @@ func separatorAt(s string, i int) string {
 	return ""
 }
 
+// digitsEnd is where the digits that begin at s[i] end, of which there are at most limit.
 func digitsEnd(s string, i, limit int) int {
 	for most := min(len(s), i+limit); i < most && isDigit(s[i]); {
 		i++
@@ -168,9 +182,10 @@ func digitsEnd(s string, i, limit int) int {
 	return i
 }
 
-// standsAlone tells whether the digits s[i:j] are a number of their own and not a part of an identifier, a fraction or a
-// longer number. With 15 or 16 digits, which nearly all cards have, a word or a number with a dash may stand beside it.
-func standsAlone(s string, i, j int) bool {
+// isSeparateNumber reports whether the digits s[i:j] are a number by themselves, not a part of an
+// identifier, a fraction or a longer number. A number of 15 or 16 digits, which nearly all cards
+// have, may have a word or a number with a dash beside it.
+func isSeparateNumber(s string, i, j int) bool {
 	before, after := at(s, i-1), at(s, j)
 	if after == '^' {
 		return true // track 1 of a magnetic stripe: %B4111111111111111^DOE/JOHN^…
@@ -191,10 +206,11 @@ func standsAlone(s string, i, j int) bool {
 	return !(before == '-' && isHexTail(s, i-1)) && !(after == '-' && isHexHead(s, j+1))
 }
 
-// maxToken is how far a word beside a number is looked at.
+// maxToken bounds how much of a word beside a number is read.
 const maxToken = 32
 
-// isHexToken tells whether all letters of the word around s[i:j] are hexadecimal digits, as with 0x.
+// isHexToken reports whether all letters of the word around s[i:j] are hexadecimal digits, as with
+// 0x.
 func isHexToken(s string, i, j int) bool {
 	if at(s, i-1) == 'x' && at(s, i-2) == '0' {
 		return true
@@ -212,7 +228,7 @@ func isHexToken(s string, i, j int) bool {
 	return true
 }
 
-// isHexTail and isHexHead tell whether the word that ends before, or begins at, s[i] is hexadecimal with digits and letters,
+// isHexTail reports whether the word that ends before s[i] is hexadecimal with digits and letters,
 // as a part of a UUID is.
 func isHexTail(s string, i int) bool {
 	k := i
@@ -222,6 +238,7 @@ func isHexTail(s string, i int) bool {
 	return isMixedHex(s[k:i])
 }
 
+// isHexHead is isHexTail for the word that begins at s[i].
 func isHexHead(s string, i int) bool {
 	k := i
 	for k < min(len(s), i+maxToken) && isAlnum(s[k]) {

@@ -22,7 +22,8 @@ func defaults(tb testing.TB) *redact.Redactor {
 // sample is one line of a corpus: a text, or the value of an attribute if it has a key.
 type sample struct{ line, key, text string }
 
-// corpus reads a file of testdata; "« »" enclose what has to be masked, "@key " makes the line an attribute.
+// corpus reads a file of testdata; "« »" enclose what has to be masked, "@key " makes the line an
+// attribute.
 func corpus(tb testing.TB, file string) (samples []sample) {
 	tb.Helper()
 	data, err := os.ReadFile("testdata/" + file)
@@ -41,7 +42,8 @@ func corpus(tb testing.TB, file string) (samples []sample) {
 	return samples
 }
 
-// redacted is what becomes of a sample as the value of an attribute, and as a text of its own if it has no key.
+// redacted is what becomes of a sample as the value of an attribute, and as a text of its own if it
+// has no key.
 func (s sample) redacted(r *redact.Redactor, text string) (string, int) {
 	if s.key == "" {
 		return r.Text(text)
@@ -50,7 +52,8 @@ func (s sample) redacted(r *redact.Redactor, text string) (string, int) {
 	return masked[0].Value.AsString(), hits
 }
 
-// jsonKey is what stands before a value of JSON that is no string, whose marker brings its own quotes.
+// jsonKey is what stands before a value of JSON that is no string, whose marker brings its own
+// quotes.
 var jsonKey = regexp.MustCompile(`(\\*["'])\s*:\s*$`)
 
 func TestEveryTruePositiveIsMasked(t *testing.T) {

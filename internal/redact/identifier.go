@@ -1,38 +1,50 @@
 package redact
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// A shop numbers its orders, parcels and customers with as many digits as cards have. One in ten of the numbers in an
-// issuer's range passes the check digit, so what stands beside a number decides: it stays if it is written as one run of
-// digits and its key, its path segment or the words before it name an identifier. What stands in card groups, such as
-// 4111 1111 1111 1111, is never taken for one.
+// A shop may number its orders, parcels and customers with as many digits as cards have. One in ten
+// of the numbers in an issuer's range passes the check digit, so the text beside a number decides.
+// The number is kept if it is written as one run of digits, and its key, its path segment or the
+// words before it name an identifier. A number in card groups, such as 4111 1111 1111 1111, never
+// counts as an identifier.
 
-// label is the key of a value, and the group or map that holds it.
-type label struct{ parent, key string }
+// label is the key of a value, and the keys of the groups and maps that hold it, outermost first.
+type label struct {
+	path []string
+	key  string
+}
 
-// namesIdentifier tells whether values under this key are identifiers: order_id, order.number, trackingNumber.
+// namesIdentifier reports whether values under this key are identifiers: order_id, order.number,
+// trackingNumber.
 func (l label) namesIdentifier() bool {
 	key := l.key
-	if l.parent != "" {
-		key = l.parent + "." + key
+	if len(l.path) > 0 {
+		key = joined(l.path, key)
 	}
 	return role(key) == identifier
 }
 
-// isIdentifier tells whether the run of digits at s[i], a number that could be a card's, is an identifier. label is the
-// key of all of s.
-func (l label) isIdentifier(s string, i int) bool {
-	switch role(wordsBefore(s, i)) {
+// isIdentifier reports whether the run of digits at s[i], a number that could be a card number, is
+// an identifier.
+func (p *pass) isIdentifier(i int) bool {
+	switch role(wordsBefore(p.s, i)) {
 	case identifier:
 		return true
 	case account:
 		return false
 	}
-	return l.namesIdentifier() && isListOfIdentifiers(s)
+	if !p.listKnown {
+		p.list, p.listKnown = p.label.namesIdentifier() && isListOfIdentifiers(p.s), true
+	}
+	return p.list
 }
 
-// isListOfIdentifiers tells whether a text holds nothing but identifiers, as "ORD-4111111111111111" or "17, 18" does. A
-// sentence or an object below the key "order" may hold a card's number, too.
+// isListOfIdentifiers reports whether a text holds nothing but identifiers, as
+// "ORD-4111111111111111" or "17, 18" does. A sentence or an object under the key "order" may hold a
+// card number too.
 func isListOfIdentifiers(s string) bool {
 	letters, spaces := false, false
 	for i := range len(s) {
@@ -49,11 +61,11 @@ func isListOfIdentifiers(s string) bool {
 	return !letters || !spaces
 }
 
-// maxBefore is how many bytes before a number are looked at for what names it.
+// maxBefore is how many bytes before a number are searched for words that name it.
 const maxBefore = maxKey
 
-// wordsBefore returns the words that name the number at s[i]: of a pair, a member of a JSON object, a path, or a sentence. In a
-// list in brackets, what stands before the bracket names all of its numbers.
+// wordsBefore returns the words that name the number at s[i]: those of a pair, a member of a JSON
+// object, a path, or a sentence. The text before a list in brackets names all of its numbers.
 func wordsBefore(s string, i int) string {
 	before := s[max(0, i-maxBefore):i]
 	if strings.Contains(before, "%") {
@@ -66,13 +78,13 @@ func wordsBefore(s string, i int) string {
 	return before[strings.LastIndexAny(before, ",;&?|!(){}[]<>\"'`\n\r\t/@")+1:]
 }
 
-// naming is what words say about the number that follows them.
+// naming is what words say about the number after them.
 type naming uint8
 
 const (
 	unnamed naming = iota
 	identifier
-	account // of a card
+	account // the number of a card
 )
 
 // role reads words from the last to the first, until one of them decides.
@@ -82,10 +94,10 @@ func role(text string) naming {
 	numbered := unnamed // identifier if "id" was among the words
 	for ; w.n > 0; w.dropLast() {
 		switch last := string(w.from(w.n - 1)); {
-		case isOneOf(identifierWords, last):
+		case slices.Contains(identifierWords, last):
 			numbered = identifier
-		case isOneOf(numberWords, last):
-		case isOneOf(cardWords, last):
+		case slices.Contains(numberWords, last):
+		case slices.Contains(cardWords, last):
 			return account
 		case isNumbered(last):
 			return identifier
@@ -96,7 +108,8 @@ func role(text string) naming {
 	return numbered
 }
 
-// isNumbered tells whether a word is what a shop numbers, also with the kind of number in the same word: orderid, parcelno.
+// isNumbered reports whether a word is something that a shop numbers, possibly with the kind of
+// number in the same word: orderid, parcelno.
 func isNumbered(word string) bool {
 	if numbered[word] {
 		return true
@@ -106,15 +119,6 @@ func isNumbered(word string) bool {
 			if thing, found := strings.CutSuffix(word, kind); found && numbered[thing] {
 				return true
 			}
-		}
-	}
-	return false
-}
-
-func isOneOf(list []string, word string) bool {
-	for _, one := range list {
-		if one == word {
-			return true
 		}
 	}
 	return false

@@ -44,10 +44,13 @@ func (n numbering) next(random *rand.Rand) string {
 var identifierContexts = []string{
 	"order %", "order #%", "order no. % shipped", "Order number: %", "order id is %", "orders: %", "parcel % delivered",
 	"tracking number %", "customer % signed in", "product %", "invoice %", "payment id %", "id %",
-	"order_id=%", "orderId=%", "orderid: %", "order-id=%", "?order=%&page=2", "/orders/%", "GET /api/v1/orders/%/items HTTP/1.1",
-	"https://shop.example/customers/%?page=2", "?next=%2Forders%2F%", "x-order-id: %", `{"order_id":%}`, `{"orderId":"%","total":12}`,
-	`{\"order_id\": \"%\"}`, `{"order":{"id":%}}`, `{"order_ids":[%,%]}`, "order_ids=[%, %]", "order='%'", "order-%", "ORD-%",
-	"tracking_number=%", "SELECT * FROM orders WHERE order_id = %", "order (%) failed", "{OrderID:%}", "<order_id>%</order_id>",
+	"order_id=%", "orderId=%", "orderid: %", "order-id=%", "?order=%&page=2", "/orders/%",
+	"GET /api/v1/orders/%/items HTTP/1.1",
+	"https://shop.example/customers/%?page=2", "?next=%2Forders%2F%", "x-order-id: %", `{"order_id":%}`,
+	`{"orderId":"%","total":12}`,
+	`{\"order_id\": \"%\"}`, `{"order":{"id":%}}`, `{"order_ids":[%,%]}`, "order_ids=[%, %]", "order='%'", "order-%",
+	"ORD-%", "tracking_number=%", "SELECT * FROM orders WHERE order_id = %", "order (%) failed", "{OrderID:%}",
+	"<order_id>%</order_id>",
 }
 
 // placed puts a number into a context that may hold escapes of its own.
@@ -97,18 +100,22 @@ func shareMasked(r *redact.Redactor, numbering numbering, random *rand.Rand) flo
 func TestIdentifiersOfEveryTypeStay(t *testing.T) {
 	r := defaults(t)
 	const number = 4111111111111111
-	for _, key := range []string{"order_id", "order.id", "orderId", "order.number", "parcel", "tracking_number", "customer.id", "db.query.parameter.order_id"} {
+	for _, key := range []string{"order_id", "order.id", "orderId", "order.number", "parcel", "tracking_number",
+		"customer.id", "db.query.parameter.order_id"} {
 		attrs := []attribute.KeyValue{
 			attribute.Int64(key, number), attribute.Float64(key, number), attribute.Int64Slice(key, []int64{1, number}),
-			attribute.Float64Slice(key, []float64{number}), attribute.String(key, card), attribute.String(key, "ORD-"+card),
-			attribute.String(key, card+", "+card), attribute.StringSlice(key, []string{card}), attribute.ByteSlice(key, []byte(card)),
+			attribute.Float64Slice(key, []float64{number}), attribute.String(key, card),
+			attribute.String(key, "ORD-"+card),
+			attribute.String(key, card+", "+card), attribute.StringSlice(key, []string{card}),
+			attribute.ByteSlice(key, []byte(card)),
 			attribute.Slice(key, attribute.StringValue(card)), attribute.Map("shop", attribute.Int64(key, number)),
 		}
 		got, hits := r.Attributes(attrs)
 		require.Equal(t, attrs, got, key)
 		require.Zero(t, hits)
 
-		for _, value := range []any{int64(number), uint64(number), float64(number), card, fmt.Errorf("%s", card), []int64{number}} {
+		for _, value := range []any{int64(number), uint64(number), float64(number), card, fmt.Errorf("%s", card),
+			[]int64{number}} {
 			attr := slog.Any(key, value)
 			require.Equal(t, attr, r.SlogJSON(nil, attr), key)
 			require.Equal(t, attr, r.SlogText(nil, attr), key)
@@ -156,7 +163,8 @@ func TestIdentifiersDoNotFreeCards(t *testing.T) {
 	}
 }
 
-// issuer is a row of the networks' published tables, written down here once more: the rules were not made from it.
+// issuer is a row of the networks' published tables, written down here once more: the rules were
+// not made from it.
 type issuer struct {
 	name     string
 	prefixes []string
@@ -165,13 +173,15 @@ type issuer struct {
 
 var issuers = []issuer{
 	{"Visa", []string{"4"}, []int{13, 16, 19}},
-	{"Mastercard", []string{"51", "52", "53", "54", "55", "2221", "2229", "223", "229", "23", "26", "270", "271", "2720"}, []int{16}},
+	{"Mastercard", []string{"51", "52", "53", "54", "55", "2221", "2229", "223", "229", "23", "26", "270", "271",
+		"2720"}, []int{16}},
 	{"American Express", []string{"34", "37"}, []int{15}},
 	{"Diners Club", []string{"300", "305", "3095", "36", "38", "39"}, []int{14, 16, 17, 18, 19}},
 	{"Discover", []string{"6011", "644", "649", "65"}, []int{16, 17, 18, 19}},
 	{"JCB", []string{"3528", "3589", "353", "358"}, []int{16, 17, 18, 19}},
 	{"UnionPay", []string{"62"}, []int{16, 17, 18, 19}},
-	{"Maestro", []string{"5018", "5020", "5038", "5893", "6304", "6759", "6761", "6762", "6763"}, []int{12, 13, 14, 15, 16, 17, 18, 19}},
+	{"Maestro", []string{"5018", "5020", "5038", "5893", "6304", "6759", "6761", "6762", "6763"},
+		[]int{12, 13, 14, 15, 16, 17, 18, 19}},
 	{"Mir", []string{"2200", "2204"}, []int{16, 17, 18, 19}},
 	{"RuPay", []string{"60", "65", "81", "82"}, []int{16}},
 }
@@ -219,9 +229,11 @@ func inGroups(number, separator string) string {
 
 func TestCardsOfEveryIssuerAreMasked(t *testing.T) {
 	contexts := []string{
-		"%", "card % declined", "paid with %.", "PAN: %", `{"n":"%"}`, `{"n": %}`, "/pay/%/verify", "n=%&c=EUR", "(%)", "[%]", "'%'",
-		"customer's card: %", "order 17 card %", "order_id=17&pay=%", `{"order":17,"payment":"%"}`, "/orders/17/cards/%",
-		"could not charge %: insufficient funds", "id card %", "card no. %", "account number %", "\t%\n", "<pan>%</pan>", "payment with\u00a0%",
+		"%", "card % declined", "paid with %.", "PAN: %", `{"n":"%"}`, `{"n": %}`, "/pay/%/verify", "n=%&c=EUR", "(%)",
+		"[%]", "'%'", "customer's card: %", "order 17 card %", "order_id=17&pay=%", `{"order":17,"payment":"%"}`,
+		"/orders/17/cards/%",
+		"could not charge %: insufficient funds", "id card %", "card no. %", "account number %", "\t%\n",
+		"<pan>%</pan>", "payment with\u00a0%",
 	}
 	r := defaults(t)
 	random := rand.New(rand.NewPCG(5, 6))
@@ -237,7 +249,8 @@ func TestCardsOfEveryIssuerAreMasked(t *testing.T) {
 					for _, form := range forms {
 						for _, context := range contexts {
 							text := strings.Replace(context, "%", form, 1)
-							if got, _ := r.Text(text); !strings.Contains(got, redact.Marker) || hasDigitsOf(got, number) {
+							if got, _ := r.Text(text); !strings.Contains(got, redact.Marker) ||
+								hasDigitsOf(got, number) {
 								t.Errorf("%s, %d digits: %q became %q", issuer.name, length, text, got)
 							}
 						}

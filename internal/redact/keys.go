@@ -8,23 +8,24 @@ import (
 	"sync/atomic"
 )
 
-// verdict is what happens to the value of a key.
+// verdict is what to do with the value of a key.
 type verdict uint8
 
 const (
 	unknown verdict = iota
-	scan            // its text is looked through
-	mask            // it is masked as a whole
-	skip            // it is left alone
-	inQuery         // it is masked in the query of a URL and looked through elsewhere
+	scan            // search its text
+	mask            // mask all of it
+	skip            // leave it alone
+	inQuery         // mask all of it in the query of a URL, search its text elsewhere
 )
 
 const (
-	// maxKey is how much of a key matters, counted from its end: terms are matched there.
+	// maxKey is how many bytes of a key are read, from its end, where terms are matched.
 	maxKey = 64
 	// maxTerm is the length of the longest term, in letters and digits.
 	maxTerm = 48
-	// cacheSize bounds the memory of decisions. A program's keys are some hundreds; what comes after is decided each time.
+	// cacheSize limits the number of cached verdicts. A program has some hundreds of keys; once the
+	// cache is full, others are decided each time.
 	cacheSize = 1024
 )
 
@@ -38,7 +39,8 @@ type keys struct {
 
 func newKeys(sensitive, allowed []string) *keys {
 	k := &keys{terms: map[string]verdict{}}
-	for v, terms := range map[verdict][]string{mask: sensitiveTerms, inQuery: queryTerms, scan: scannedTerms, skip: skippedTerms} {
+	for v, terms := range map[verdict][]string{mask: sensitiveTerms, inQuery: queryTerms, scan: scannedTerms,
+		skip: skippedTerms} {
 		for _, term := range terms {
 			k.terms[term] = v
 		}
@@ -61,7 +63,7 @@ func newKeys(sensitive, allowed []string) *keys {
 	return k
 }
 
-// CheckKey tells what is wrong with a key.
+// CheckKey returns an error for a key that cannot be used.
 func CheckKey(key string) error {
 	switch term := allWords(key); {
 	case term == "":
@@ -100,7 +102,7 @@ func (k *keys) learn(key string) verdict {
 	return v
 }
 
-// mayMatch is false for most keys, at a glance: their last three letters are those of no term.
+// mayMatch rules most keys out quickly: no term ends in their last three letters.
 func (k *keys) mayMatch(key string) bool {
 	n := len(key)
 	if n < 3 {
@@ -111,6 +113,9 @@ func (k *keys) mayMatch(key string) bool {
 	}
 	return k.tails[lastTwo(key)]>>(key[n-3]&31)&1 != 0
 }
+
+// mayEnd rules out most keys that end no term, not even behind the key of the object before them.
+func (k *keys) mayEnd(key string) bool { return len(key) < 3 || k.mayMatch(key) }
 
 func (k *keys) learnTail(term string) {
 	if len(term) == 2 {
@@ -128,18 +133,12 @@ func (k *keys) decide(key string) verdict {
 	var w words
 	w.split(key)
 	for w.n > 0 {
-		for i := range w.n {
-			if term := w.from(i); len(term) <= maxTerm {
-				if v := k.terms[string(term)]; v != unknown {
-					return v
-				}
-			}
+		if v := k.longestTerm(&w); v != unknown {
+			return v
 		}
 		last := w.from(w.n - 1)
-		for _, ending := range endings {
-			if len(last) > len(ending) && string(last[len(last)-len(ending):]) == ending {
-				return mask
-			}
+		if hasSensitiveEnding(last) {
+			return mask
 		}
 		if !forms[string(last)] && !isDigit(last[0]) {
 			break
@@ -149,7 +148,28 @@ func (k *keys) decide(key string) verdict {
 	return scan
 }
 
-// words are those of the end of a key, in lower case and without what stands between them.
+// longestTerm returns the verdict of the longest term that the words end in, or unknown.
+func (k *keys) longestTerm(w *words) verdict {
+	for i := range w.n {
+		if term := w.from(i); len(term) <= maxTerm {
+			if v := k.terms[string(term)]; v != unknown {
+				return v
+			}
+		}
+	}
+	return unknown
+}
+
+func hasSensitiveEnding(word []byte) bool {
+	for _, ending := range endings {
+		if len(word) > len(ending) && string(word[len(word)-len(ending):]) == ending {
+			return true
+		}
+	}
+	return false
+}
+
+// words are the last words of a key, in lower case and without separators.
 type words struct {
 	text   [maxKey]byte
 	end    uint8

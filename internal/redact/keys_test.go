@@ -23,12 +23,14 @@ func masks(r *redact.Redactor, key string) bool {
 	return hits > 0
 }
 
-// TestConventionsAreNotTouched looks at every attribute key of the semantic conventions. None of them is a secret's by
-// itself; those of headers and gRPC metadata have the header's name at their end.
+// TestConventionsAreNotTouched looks at every attribute key of the semantic conventions. None of
+// them is a secret's by itself; those of headers and gRPC metadata have the header's name at their
+// end.
 func TestConventionsAreNotTouched(t *testing.T) {
 	dir, err := exec.Command("go", "list", "-f", "{{.Dir}}", "go.opentelemetry.io/otel/semconv/v1.43.0").Output()
 	require.NoError(t, err)
-	file, err := parser.ParseFile(token.NewFileSet(), filepath.Join(strings.TrimSpace(string(dir)), "attribute_group.go"), nil, 0)
+	file, err := parser.ParseFile(token.NewFileSet(),
+		filepath.Join(strings.TrimSpace(string(dir)), "attribute_group.go"), nil, 0)
 	require.NoError(t, err)
 	r, seen := defaults(t), 0
 	ast.Inspect(file, func(n ast.Node) bool {
@@ -46,8 +48,10 @@ func TestConventionsAreNotTouched(t *testing.T) {
 		return true
 	})
 	require.Greater(t, seen, 500)
-	for _, template := range []string{"http.request.header.%s", "http.response.header.%s", "rpc.request.metadata.%s", "db.query.parameter.%s"} {
-		for _, name := range []string{"authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key", "password"} {
+	for _, template := range []string{"http.request.header.%s", "http.response.header.%s", "rpc.request.metadata.%s",
+		"db.query.parameter.%s"} {
+		for _, name := range []string{"authorization", "cookie", "set-cookie", "proxy-authorization", "x-api-key",
+			"password"} {
 			require.True(t, masks(r, fmt.Sprintf(template, name)))
 		}
 		for _, name := range []string{"accept", "content-type", "x-request-id", "etag", "key", "user-agent"} {
@@ -65,7 +69,8 @@ func TestKeys(t *testing.T) {
 		{
 			name:   "given",
 			config: redact.Config{Keys: []string{"Email", "session.id"}},
-			masked: []string{"email", "customer.email", "customerEmail", "CUSTOMER_EMAIL", "session.id", "sessionId", "user_session_id", "password"},
+			masked: []string{"email", "customer.email", "customerEmail", "CUSTOMER_EMAIL", "session.id", "sessionId",
+				"user_session_id", "password"},
 			others: []string{"email_sent", "female", "session", "id"},
 		},
 		{

@@ -5,28 +5,29 @@ import (
 	"strings"
 )
 
-// assignment is at the = of a pair in a text: the query of a URL, a form, a connection string, logfmt, TOML, SQL. Spaces
-// around it are allowed before a quoted value only.
+// assignment is called at the = of a pair: in the query of a URL, a form, a connection string,
+// logfmt, TOML or SQL. Spaces around it are allowed only before a quoted value.
 func (p *pass) assignment(i int) int {
-	end, from := i, i+1
+	keyEnd, from := i, i+1
 	if i > 0 && p.s[i-1] == ' ' {
-		end--
+		keyEnd--
 	}
 	if from < len(p.s) && p.s[from] == ' ' {
 		from++
 	}
 	quote := quoteAt(p.s, from)
-	if quote == "" && (end != i || from != i+1) {
+	if quote == "" && (keyEnd != i || from != i+1) {
 		return i + 1
 	}
-	key := p.keyBefore(end)
+	key := p.keyBefore(keyEnd)
 	if key == "" {
 		return i + 1
 	}
-	before := at(p.s, end-len(key)-1)
-	query := before == '?' || before == '&' || end == len(key)
+	before := at(p.s, keyEnd-len(key)-1)
+	isURL := before == '?' || before == '&'
+	isQuery := isURL || keyEnd == len(key) // url.query has no question mark
 	v := p.keys.decide(unescaped(key))
-	if v == inQuery && query {
+	if v == inQuery && isQuery {
 		v = mask
 	}
 	if v != mask && v != skip {
@@ -34,28 +35,167 @@ func (p *pass) assignment(i int) int {
 	}
 	if quote != "" {
 		from += len(quote)
-		to := quoteEnd(p.s, from, quote)
-		return p.verdict(v, from, to)
+		return p.verdict(v, from, p.quotedEnd(from, quote))
 	}
-	stops := " \t\r\n,;|&\"'`<>\\"
-	if before == '?' || before == '&' {
-		stops = " \t\r\n&#\"'`<>\\"
-	}
-	to := untilAny(p.s, from, stops)
-	if at(p.s, to) == ' ' && isScheme(p.s[from:to]) {
-		to = untilAny(p.s, to+1, stops)
-	}
-	to = p.insideBrackets(from, to)
-	if value := p.s[from:to]; v == mask && !query && strings.Contains(value, ".") && allOf(value, isColumnByte) && p.keys.decide(value) == mask {
-		return to // a comparison of columns: u.token=t.token
+	to := p.bareValueEnd(from, isURL)
+	if v == mask && !isQuery && p.isColumn(p.s[from:to]) {
+		return to
 	}
 	return p.verdict(v, from, to)
 }
 
-// maxBrackets is how many brackets are looked at from behind.
+// bareValueEnd is where the unquoted value that begins at s[from] ends. If it begins with the name
+// of an authentication scheme, the credentials after it belong to it.
+func (p *pass) bareValueEnd(from int, isURL bool) int {
+	stops := " \t\r\n,;|&"
+	if isURL {
+		stops = " \t\r\n&#"
+	}
+	to := p.bareEnd(from, stops)
+	if at(p.s, to) == ' ' && isScheme(p.s[from:to]) {
+		to = p.bareEnd(to+1, stops)
+	}
+	return p.insideBrackets(from, to)
+}
+
+// bareEnd is the position of the first of the stops from s[i] on, or where the quotes or the tag
+// around the pair end. A quote or bracket inside the value belongs to it.
+func (p *pass) bareEnd(i int, stops string) int {
+	for ; i < len(p.s) && strings.IndexByte(stops, p.s[i]) < 0; i++ {
+		switch p.s[i] {
+		case '"', '\'', '`':
+			if endsAfterQuote(p.s, i+1) {
+				return i
+			}
+		case '>':
+			if endsAfterQuote(p.s, i+1) || p.isBehindTag(i) {
+				return i
+			}
+		case '<':
+			if isTag(p.s[i+1:]) {
+				return i
+			}
+		case '\\':
+			end, ends := p.backslashes(i)
+			if ends {
+				return i
+			}
+			i = end
+		}
+	}
+	return min(i, len(p.s))
+}
+
+// backslashes is called at the first of a run of backslashes. It reports whether what they escape
+// ends a value. If not, last is the last byte that is known to belong to the value.
+func (p *pass) backslashes(i int) (last int, ends bool) {
+	end := backslashesEnd(p.s, i)
+	if c := at(p.s, end); c == '"' || c == '\'' {
+		return end, endsAfterQuote(p.s, end+1)
+	}
+	return end - 1, p.isEscape(i, end)
+}
+
+// headerEnd is where the value of a header ends: with its line, or with the string that contains
+// it. Parameters may have quotes of their own: Cookie: a="b"; c="d".
+func (p *pass) headerEnd(i int) int {
+	for ; i < len(p.s) && p.s[i] != '\r' && p.s[i] != '\n'; i++ {
+		if p.s[i] != '"' && p.s[i] != '\\' {
+			continue
+		}
+		end := backslashesEnd(p.s, i)
+		quote := p.s[i:min(end+1, len(p.s))]
+		isParameter := at(p.s, i-1) == '='
+		switch {
+		case at(p.s, end) != '"':
+			if p.isEscape(i, end) {
+				return i
+			}
+			i = end - 1
+		case isParameter && (strings.HasPrefix(p.s[end+1:], quote+";") || strings.HasPrefix(p.s[end+1:], quote+",")):
+			i = end + len(quote)
+		case endsAfterQuote(p.s, end+1):
+			return i
+		case isParameter:
+			if closing := quoteEnd(p.s, end+1, quote); closing < len(p.s) {
+				end = closing + len(quote) - 1
+			}
+			i = end
+		default:
+			i = end
+		}
+	}
+	return min(i, len(p.s))
+}
+
+// quotedEnd is where the quoted value that begins at s[from] ends. A quote with more of the value
+// behind it is doubled, as in SQL, or should have been escaped.
+func (p *pass) quotedEnd(from int, quote string) int {
+	end := quoteEnd(p.s, from, quote)
+	for end < len(p.s) {
+		after := end + len(quote)
+		if len(quote) == 1 && end > from && at(p.s, after) == quote[0] && !endsAfterQuote(p.s, after+1) {
+			after++ // doubled
+		} else if endsAfterQuote(p.s, after) {
+			return end
+		}
+		next := quoteEnd(p.s, after, quote)
+		if next == len(p.s) || strings.ContainsAny(p.s[after:next], "=:\r\n") {
+			return p.bareEnd(after, " \t\r\n,;|&")
+		}
+		end = next
+	}
+	return end
+}
+
+// backslashesEnd is where the run of backslashes at s[i] ends.
+func backslashesEnd(s string, i int) int {
+	for i < len(s) && s[i] == '\\' {
+		i++
+	}
+	return i
+}
+
+// isBehindTag reports whether a tag may be open at s[i].
+func (p *pass) isBehindTag(i int) bool {
+	if !p.tagKnown {
+		p.tag, p.tagKnown = strings.IndexByte(p.s, '<'), true
+	}
+	return p.tag >= 0 && p.tag < i
+}
+
+// isTag reports whether s, the text after a <, begins with a tag of HTML or XML.
+func isTag(s string) bool {
+	s = s[:min(len(s), maxParent)]
+	name := strings.TrimPrefix(s, "/")
+	return name != "" && (isAlnum(name[0]) || name[0] == '!') && strings.Contains(name, ">")
+}
+
+// isEscape reports whether the backslashes s[i:end] and the next byte are an escape in the string
+// that is open there: for white space, or for a character that must be escaped in HTML. In a text
+// without quotes, backslashes escape nothing.
+func (p *pass) isEscape(i, end int) bool {
+	if strings.IndexByte("nrtu", at(p.s, end)) < 0 || at(p.s, end) == 'u' && !strings.HasPrefix(p.s[end:], "u00") {
+		return false
+	}
+	p.advance(i)
+	if open := p.nesting.stringIn('"'); open != nil {
+		size := open.escapes + 1
+		return (end-i)%(2*size) == size
+	}
+	return false
+}
+
+// isColumn reports whether a value is a column of SQL, as in u.token=t.token.
+func (p *pass) isColumn(value string) bool {
+	return strings.Contains(value, ".") && allOf(value, isColumnByte) && p.keys.decide(value) == mask
+}
+
+// maxBrackets is how many closing brackets at the end of a value are left out.
 const maxBrackets = 8
 
-// insideBrackets leaves out of the value s[from:to] what closes brackets around the pair.
+// insideBrackets returns the end of the value s[from:to] without the brackets that close around the
+// pair.
 func (p *pass) insideBrackets(from, to int) int {
 	for least := max(from, to-maxBrackets); to > least && strings.IndexByte(")]}", p.s[to-1]) >= 0; to-- {
 		if value := p.s[from:to]; isPlaceholder(value) || strings.HasSuffix(value, Marker) {
@@ -65,7 +205,8 @@ func (p *pass) insideBrackets(from, to int) int {
 	return to
 }
 
-// verdict masks s[from:to], if that is what v says and it is a value; it returns to.
+// verdict masks s[from:to] if v is mask and the text is a value and not a placeholder. It returns
+// the position at which the search continues.
 func (p *pass) verdict(v verdict, from, to int) int {
 	if v == mask && from >= p.done && !isPlaceholder(p.s[from:to]) {
 		p.mask(from, to, Marker)
@@ -73,8 +214,8 @@ func (p *pass) verdict(v verdict, from, to int) int {
 	return max(to, from)
 }
 
-// percent is at a %. In front of a digit it would be a part of the number, and the = of a pair may be written so, too: in
-// the URL that a parameter of another one holds, ?next=%2Fcart%3Ftoken%3Dabc.
+// percent is called at a %. The escape must not be read as a part of the number after it. It may be
+// the = of a pair, in a URL that is a parameter of another URL: ?next=%2Fcart%3Ftoken%3Dabc.
 func (p *pass) percent(i int) int {
 	from := i + len("%XX")
 	if at(p.s, i+1) == 'B' && at(p.s, digitsEnd(p.s, i+2, maxCard)) == '^' {
@@ -90,19 +231,27 @@ func (p *pass) percent(i int) int {
 	if v := p.keys.decide(unescaped(key)); v != mask && v != inQuery {
 		return from
 	}
-	to := from
-	for to < len(p.s) && strings.IndexByte(" \t\r\n&#\"'`<>\\", p.s[to]) < 0 && !strings.HasPrefix(p.s[to:], "%26") && !strings.HasPrefix(p.s[to:], "%23") {
-		to++
-	}
-	return p.verdict(mask, from, p.insideBrackets(from, to))
+	return p.verdict(mask, from, p.insideBrackets(from, p.escapedEnd(from)))
 }
 
-// endsEscape tells whether a %XX of a URL ends before s[i].
+// escapedEnd is where the value of an escaped pair that begins at s[i] ends: with the URL, or
+// before an escaped & or #.
+func (p *pass) escapedEnd(i int) int {
+	for {
+		i = p.bareEnd(i, " \t\r\n&#%")
+		if at(p.s, i) != '%' || strings.HasPrefix(p.s[i:], "%26") || strings.HasPrefix(p.s[i:], "%23") {
+			return i
+		}
+		i++
+	}
+}
+
+// endsEscape reports whether a %XX of a URL ends before s[i].
 func endsEscape(s string, i int) bool {
 	return i >= 3 && i <= len(s) && s[i-3] == '%' && isHex(s[i-2]) && isHex(s[i-1])
 }
 
-// unescaped is a key as it was before it was put into a URL: user%5Bpassword%5D.
+// unescaped undoes the escapes of a key in a URL: user%5Bpassword%5D.
 func unescaped(key string) string {
 	if plain, err := url.PathUnescape(key); err == nil {
 		return plain
@@ -110,7 +259,7 @@ func unescaped(key string) string {
 	return key
 }
 
-// colon is at a : of JSON, of a header, of %+v, or of a URL.
+// colon is called at the : of JSON, of a header, of %+v, or of a URL.
 func (p *pass) colon(i int) int {
 	if strings.HasPrefix(p.s[i+1:], "//") {
 		return p.userinfo(i)
@@ -122,21 +271,36 @@ func (p *pass) colon(i int) int {
 		return i + 1
 	}
 	key := p.keyBefore(i)
-	if v := p.keys.decide(key); key == "" || v != mask && v != skip {
+	if key == "" {
 		return i + 1
-	} else if v == skip {
+	}
+	v := p.keys.decide(key)
+	if v == scan && p.isFieldOfDump(key, i) {
+		v = p.nested(key, i-len(key))
+	}
+	switch v {
+	case mask:
+		return p.sensitiveField(key, i)
+	case skip:
 		return untilAny(p.s, i+1, " ,;\r\n\"}")
 	}
-	from, before := i+1, at(p.s, i-len(key)-1)
+	return i + 1
+}
+
+// sensitiveField is called at the colon after a sensitive key without quotes: of %+v, of a header,
+// or of a format such as YAML.
+func (p *pass) sensitiveField(key string, i int) int {
+	from := i + 1
+	before := at(p.s, i-len(key)-1)
 	quote := quoteAt(p.s, from)
-	if quote == "" && at(p.s, from) != ' ' && (before == '{' || before == '[' || before == ' ' && p.isDump()) {
+	if quote == "" && p.isFieldOfDump(key, i) {
 		return p.dumped(from, before == ' ')
 	}
 	if isHeader(key, p.s[from:]) {
-		for at(p.s, from) == ' ' && from < len(p.s) {
+		for from < len(p.s) && p.s[from] == ' ' {
 			from++
 		}
-		return p.verdict(mask, from, untilAny(p.s, from, "\r\n\\\""))
+		return p.verdict(mask, from, p.headerEnd(from))
 	}
 	structured := i == len(key) || strings.IndexByte("\n{[,(", before) >= 0
 	if structured && at(p.s, from) == ' ' {
@@ -147,11 +311,20 @@ func (p *pass) colon(i int) int {
 		return i + 1
 	}
 	from += len(quote)
-	return p.verdict(mask, from, quoteEnd(p.s, from, quote))
+	return p.verdict(mask, from, p.quotedEnd(from, quote))
 }
 
-// isHeader tells whether a key is written as HTTP headers are. In "invalid token: unexpected end" it is not. HTTP/2 has all
-// names in lower case, but "cookie: none" is a sentence.
+// isFieldOfDump reports whether the key before the colon at s[i] may be that of a field in %+v.
+func (p *pass) isFieldOfDump(key string, i int) bool {
+	if at(p.s, i+1) == ' ' {
+		return false
+	}
+	before := at(p.s, i-len(key)-1)
+	return before == '{' || before == '[' || before == ' ' && p.isDump()
+}
+
+// isHeader reports whether a key is written like an HTTP header. In "invalid token: unexpected end"
+// it is not. HTTP/2 has all names in lower case, but "cookie: none" is a sentence.
 func isHeader(key, rest string) bool {
 	if key == "cookie" {
 		rest = strings.TrimLeft(rest[:min(len(rest), maxKey)], " ")
@@ -161,26 +334,24 @@ func isHeader(key, rest string) bool {
 	return strings.Contains(key, "-") || key == "Authorization" || key == "Cookie"
 }
 
-// member is at a member of a JSON object: the key and this quote end before s[end], its value begins at s[from] or behind
-// white space.
+// member is called at a member of a JSON object. The key and this quote end before s[end]; the
+// value begins at s[from] or after white space.
 func (p *pass) member(end, from int, quote string) int {
 	end -= len(quote)
 	key := p.keyBefore(end)
 	if key == "" || !strings.HasSuffix(p.s[:end-len(key)], quote) {
 		return from
 	}
-	v := p.keys.decide(key)
+	v := p.nested(key, end-len(key)-len(quote))
 	if v != mask && v != skip {
 		return from
 	}
 	start := from
-	for from < len(p.s) && from < start+maxBlanks && isBlank(p.s[from]) {
-		from++
-	}
+	from = skipBlanks(p.s, from)
 	switch c := at(p.s, from); {
 	case strings.HasPrefix(p.s[from:], quote):
 		from += len(quote)
-		return p.verdict(v, from, quoteEnd(p.s, from, quote))
+		return p.verdict(v, from, p.quotedEnd(from, quote))
 	case c == '[' || c == '{':
 		to := valueEnd(p.s, from, quote)
 		if inner := strings.Trim(p.s[from:to], "[]{} "); v == mask && inner != "" && inner != quote+Marker+quote {
@@ -197,7 +368,7 @@ func (p *pass) member(end, from int, quote string) int {
 	return start
 }
 
-// keyBefore is the key that ends before s[end], of which the last part may be all that matters.
+// keyBefore returns the key that ends before s[end], or its last part.
 func (p *pass) keyBefore(end int) string {
 	from := end
 	for from > max(p.done, end-maxKey) && isKeyByte(p.s[from-1]) {
@@ -210,16 +381,24 @@ func (p *pass) keyBefore(end int) string {
 	return strings.TrimLeft(key, "-]") // --key=value
 }
 
-// isKeyByte also takes the brackets of forms, card[number], and what URLs write for them.
+// isKeyByte reports whether a byte can be a part of a key. It includes the brackets of forms,
+// card[number], and their escapes in URLs.
 func isKeyByte(c byte) bool {
 	return isAlnum(c) || c == '_' || c == '-' || c == '.' || c == '[' || c == ']' || c == '%'
 }
 
 func isColumnByte(c byte) bool { return kinds[c] == lower || isDigit(c) || c == '_' || c == '.' }
 
+// untilAny is the position of the first of the stops from s[i] on, or the end of s.
 func untilAny(s string, i int, stops string) int {
 	for i < len(s) && strings.IndexByte(stops, s[i]) < 0 {
 		i++
 	}
 	return min(i, len(s))
+}
+
+// endsAfterQuote reports whether s[i], the byte after a quote, can follow the end of a quoted
+// value.
+func endsAfterQuote(s string, i int) bool {
+	return i >= len(s) || strings.IndexByte(" \t\r\n,;:)]}>|&<\"'`\\", s[i]) >= 0
 }

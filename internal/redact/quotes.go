@@ -1,9 +1,10 @@
 package redact
 
-// maxBlanks is how much white space around the colon of JSON is looked behind.
+// maxBlanks is how many bytes of white space are skipped around a colon of JSON.
 const maxBlanks = 16
 
-// quoteAt is the quote that stands at s[i], "" if none does: ", ', or \" and \\\" in JSON within JSON strings.
+// quoteAt returns the quote at s[i], or "" if s[i] does not start one. A quote is ", ', or, in JSON
+// within JSON strings, \" or \\\".
 func quoteAt(s string, i int) string {
 	if at(s, i) == '\'' {
 		return s[i : i+1]
@@ -18,7 +19,8 @@ func quoteAt(s string, i int) string {
 	return s[i : end+1]
 }
 
-// closingQuote is the quote that ends before the colon at s[i], and where it ends: JSON may have blanks between them.
+// closingQuote returns the quote before the colon at s[i], and where it ends: JSON may have blanks
+// in between.
 func closingQuote(s string, i int) (end int, quote string) {
 	end = i
 	for end > 0 && end > i-maxBlanks && isBlank(s[end-1]) {
@@ -38,8 +40,9 @@ func closingQuote(s string, i int) (end int, quote string) {
 	return end, s[end-1 : end]
 }
 
-// quoteEnd is where the quoted value that begins at s[i] ends; without a closing quote it is the end of the text. At each
-// level of JSON in JSON one backslash becomes two, and a quote gets one more.
+// quoteEnd is where the quoted value that begins at s[i] ends. Without a closing quote it is the
+// end of the text. At each level of JSON in JSON, one backslash becomes two, and a quote gets one
+// more.
 func quoteEnd(s string, i int, quote string) int {
 	escapes, run := len(quote)-1, 0
 	for ; i < len(s); i++ {
@@ -58,7 +61,7 @@ func quoteEnd(s string, i int, quote string) int {
 	return len(s)
 }
 
-// valueEnd is the end of the JSON array or object that begins at s[i] and has these quotes.
+// valueEnd is the end of the JSON array or object that begins at s[i] and uses these quotes.
 func valueEnd(s string, i int, quote string) int {
 	for depth := 0; i < len(s); i++ {
 		switch s[i] {

@@ -12,25 +12,25 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 )
 
-// Config is what differs from the defaults.
+// Config adds to the defaults.
 type Config struct {
-	Keys      []string         // further sensitive keys, matched as those of the defaults are
-	AllowKeys []string         // keys whose values are left alone; they win over Keys of the same length
-	Patterns  []*regexp.Regexp // what else is sensitive in a text
+	Keys      []string         // more sensitive keys, matched like the defaults
+	AllowKeys []string         // keys whose values are never masked; they win over Keys of the same length
+	Patterns  []*regexp.Regexp // more sensitive parts of texts
 }
 
-// Redactor masks what is sensitive. It is safe for concurrent use.
+// Redactor masks sensitive data. It is safe for concurrent use.
 type Redactor struct {
 	keys     *keys
 	patterns []*regexp.Regexp
 }
 
-// New returns a redactor. See [CheckKey] and [CheckPattern] for what it can be given.
+// New returns a redactor. The keys and patterns must pass [CheckKey] and [CheckPattern].
 func New(c Config) *Redactor {
 	return &Redactor{keys: newKeys(c.Keys, c.AllowKeys), patterns: c.Patterns}
 }
 
-// CheckPattern tells what is wrong with a pattern.
+// CheckPattern returns an error for a pattern that cannot be used.
 func CheckPattern(p *regexp.Regexp) (err error) {
 	defer func() {
 		if recover() != nil {
@@ -46,8 +46,8 @@ func CheckPattern(p *regexp.Regexp) (err error) {
 	return nil
 }
 
-// given masks what the patterns of the configuration find, between what is masked already. A text at which a pattern
-// panics is masked as a whole.
+// given masks what the patterns of the configuration find, except inside markers. If a pattern
+// panics, the whole text is masked.
 func (r *Redactor) given(s string) (masked string, hits int) {
 	defer func() {
 		if recover() != nil {
@@ -73,19 +73,19 @@ func (r *Redactor) given(s string) (masked string, hits int) {
 	return s, hits
 }
 
-// Attributes returns attrs with what is sensitive masked, in a new slice if there is anything, and how many values or
-// parts of values that were. attrs itself never changes.
+// Attributes masks what is sensitive in attrs and returns the number of masked values and parts of
+// values. If there are any, masked is a new slice. attrs itself never changes.
 func (r *Redactor) Attributes(attrs []attribute.KeyValue) (masked []attribute.KeyValue, hits int) {
-	return r.attributes("", attrs)
+	return r.attributes(nil, attrs)
 }
 
-func (r *Redactor) attributes(parent string, attrs []attribute.KeyValue) (masked []attribute.KeyValue, hits int) {
+func (r *Redactor) attributes(path []string, attrs []attribute.KeyValue) (masked []attribute.KeyValue, hits int) {
 	masked = attrs
 	for i := range attrs {
-		if r.isHarmless(parent, &attrs[i]) {
+		if r.isHarmless(path, &attrs[i]) {
 			continue
 		}
-		v, n := r.keyed(parent, string(attrs[i].Key), attrs[i].Value)
+		v, n := r.keyed(path, string(attrs[i].Key), attrs[i].Value)
 		if n == 0 {
 			continue
 		}
@@ -98,9 +98,9 @@ func (r *Redactor) attributes(parent string, attrs []attribute.KeyValue) (masked
 	return masked, hits
 }
 
-// isHarmless spares most attributes the copies of values that a closer look takes.
-func (r *Redactor) isHarmless(parent string, kv *attribute.KeyValue) bool {
-	if parent != "" || len(r.patterns) > 0 || r.keys.of(string(kv.Key)) != scan {
+// isHarmless is a fast check that lets most attributes pass without a copy of their values.
+func (r *Redactor) isHarmless(path []string, kv *attribute.KeyValue) bool {
+	if len(path) > 0 || len(r.patterns) > 0 || r.keys.of(string(kv.Key)) != scan {
 		return false
 	}
 	switch kv.Value.Type() {
@@ -118,27 +118,27 @@ func (r *Redactor) isHarmless(parent string, kv *attribute.KeyValue) bool {
 	return false
 }
 
-// verdict decides by the key, and in a map by the key of the map before it: {"api": {"key": …}}.
-func (r *Redactor) verdict(parent, key string) verdict {
+// verdict decides by the key and, in a map, by the keys of the maps around it: {"api": {"key": …}}.
+func (r *Redactor) verdict(path []string, key string) verdict {
 	v := r.keys.of(key)
-	if v == scan && parent != "" {
-		v = r.keys.of(parent + "." + key)
+	if v == scan && len(path) > 0 && r.keys.mayEnd(key) {
+		v = r.keys.of(joined(path, key))
 	}
 	return v
 }
 
-// keyed returns the value of a key, masked if n is above zero.
-func (r *Redactor) keyed(parent, key string, value attribute.Value) (masked attribute.Value, n int) {
-	switch r.verdict(parent, key) {
+// keyed returns the value under a key, masked if n is positive.
+func (r *Redactor) keyed(path []string, key string, value attribute.Value) (masked attribute.Value, n int) {
+	switch r.verdict(path, key) {
 	case skip:
 		return value, 0
 	case mask:
 		return r.hide(value)
 	}
-	return r.look(label{parent, key}, value)
+	return r.look(label{path, key}, value)
 }
 
-// hide masks a value as a whole. A boolean tells no secret, and neither does a text that is empty or masked already.
+// hide masks a whole value. A boolean is not a secret, and an empty or masked text stays as it is.
 func (r *Redactor) hide(value attribute.Value) (masked attribute.Value, n int) {
 	switch value.Type() {
 	case attribute.EMPTY, attribute.BOOL, attribute.BOOLSLICE:
@@ -158,27 +158,15 @@ func (r *Redactor) hide(value attribute.Value) (masked attribute.Value, n int) {
 	return attribute.StringValue(Marker), 1
 }
 
-// look masks what is sensitive inside the value of a key.
+// look masks what is sensitive inside the value under a key.
 func (r *Redactor) look(l label, value attribute.Value) (masked attribute.Value, n int) {
 	switch value.Type() {
 	case attribute.STRING:
 		if text, n := r.text(l, value.AsString()); n > 0 {
 			return attribute.StringValue(text), n
 		}
-	case attribute.INT64:
-		if isCardNumber(value.AsInt64()) && !l.namesIdentifier() {
-			return attribute.StringValue(Marker), 1
-		}
-	case attribute.FLOAT64:
-		if isCardFloat(value.AsFloat64()) && !l.namesIdentifier() {
-			return attribute.StringValue(Marker), 1
-		}
-	case attribute.INT64SLICE:
-		if slices.ContainsFunc(value.AsInt64Slice(), isCardNumber) && !l.namesIdentifier() {
-			return attribute.StringValue(Marker), 1
-		}
-	case attribute.FLOAT64SLICE:
-		if slices.ContainsFunc(value.AsFloat64Slice(), isCardFloat) && !l.namesIdentifier() {
+	case attribute.INT64, attribute.FLOAT64, attribute.INT64SLICE, attribute.FLOAT64SLICE:
+		if holdsCardNumber(value) && !l.namesIdentifier() {
 			return attribute.StringValue(Marker), 1
 		}
 	case attribute.STRINGSLICE:
@@ -188,23 +176,28 @@ func (r *Redactor) look(l label, value attribute.Value) (masked attribute.Value,
 			return attribute.ByteSliceValue([]byte(text)), n
 		}
 	case attribute.SLICE:
-		items := value.AsSlice() // a copy
-		for i := range items {
-			v, hits := r.look(l, items[i])
-			items[i] = v
-			n += hits
-		}
-		if n > 0 {
+		if items, n := r.items(l, value.AsSlice()); n > 0 { // a copy
 			return attribute.SliceValue(items...), n
 		}
 	case attribute.MAP:
-		if members, n := r.attributes(l.key, value.AsMap()); n > 0 {
+		if members, n := r.attributes(append(slices.Clip(l.path), l.key), value.AsMap()); n > 0 {
 			return attribute.MapValue(members...), n
 		}
 	}
 	return value, 0
 }
 
+// items masks values in place.
+func (r *Redactor) items(l label, items []attribute.Value) (masked []attribute.Value, n int) {
+	for i := range items {
+		v, hits := r.look(l, items[i])
+		items[i] = v
+		n += hits
+	}
+	return items, n
+}
+
+// mapStrings applies f to the strings of a slice and adds up its counts.
 func mapStrings(value attribute.Value, f func(string) (string, int)) (masked attribute.Value, n int) {
 	texts := value.AsStringSlice() // a copy
 	for i, text := range texts {
@@ -218,11 +211,26 @@ func mapStrings(value attribute.Value, f func(string) (string, int)) (masked att
 	return attribute.StringSliceValue(texts), n
 }
 
-// leastCard and mostCard are the ends of all issuers' ranges with 15 and 16 digits.
+// holdsCardNumber reports whether a number, or one in a slice, can be a card number.
+func holdsCardNumber(value attribute.Value) bool {
+	switch value.Type() {
+	case attribute.INT64:
+		return isCardNumber(value.AsInt64())
+	case attribute.FLOAT64:
+		return isCardFloat(value.AsFloat64())
+	case attribute.INT64SLICE:
+		return slices.ContainsFunc(value.AsInt64Slice(), isCardNumber)
+	case attribute.FLOAT64SLICE:
+		return slices.ContainsFunc(value.AsFloat64Slice(), isCardFloat)
+	}
+	return false
+}
+
+// leastCard and mostCard are the limits of all issuers' ranges with 15 and 16 digits.
 const leastCard, mostCard = 34e13, 8299_9999_9999_9999
 
-// isCardNumber is for whole numbers. Only the lengths that nearly all cards have count: database and message ids of 18 and
-// 19 digits are everywhere.
+// isCardNumber checks whole numbers. It knows only the lengths that nearly all cards have: database
+// and message ids of 18 and 19 digits are everywhere.
 func isCardNumber(n int64) bool {
 	if n < leastCard || n > mostCard {
 		return false
@@ -231,7 +239,8 @@ func isCardNumber(n int64) bool {
 	return isCard(strconv.AppendInt(buf[:0], n, 10))
 }
 
-// isCardFloat is for what encoding/json makes of every number. All cards of this length are exact in a float64.
+// isCardFloat checks a float64, the type to which encoding/json decodes every number. Card numbers
+// of this length are exact in it.
 func isCardFloat(f float64) bool {
 	return f >= leastCard && f <= mostCard && f == math.Trunc(f) && isCardNumber(int64(f))
 }

@@ -6,13 +6,13 @@ import (
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 )
 
-// Spans replaces the spans in which something is masked, and says how many values or parts of values that were. The spans
-// themselves, which others may hold, do not change.
+// Spans replaces the spans in which something is masked and returns the number of masked values and
+// parts of values. The spans themselves, which others may hold, do not change.
 func (r *Redactor) Spans(spans []sdktrace.ReadOnlySpan) (hits int) {
 	for i, span := range spans {
 		m := maskedSpan{ReadOnlySpan: span}
 		if n := m.fill(r); n > 0 {
-			masked := m // only this one goes to the heap
+			masked := m // only this copy is on the heap
 			spans[i] = &masked
 			hits += n
 		}
@@ -20,7 +20,7 @@ func (r *Redactor) Spans(spans []sdktrace.ReadOnlySpan) (hits int) {
 	return hits
 }
 
-// maskedSpan is a span without what is sensitive.
+// maskedSpan is a span whose sensitive parts are masked.
 type maskedSpan struct {
 	sdktrace.ReadOnlySpan
 	name       string
@@ -36,8 +36,8 @@ func (m *maskedSpan) Events() []sdktrace.Event         { return m.events }
 func (m *maskedSpan) Links() []sdktrace.Link           { return m.links }
 func (m *maskedSpan) Status() sdktrace.Status          { return m.status }
 
-// fill takes everything that may hold text over from the span. Names are looked through, too: those of HTTP clients hold
-// paths as they come.
+// fill copies everything from the span that may hold text. That includes names: those of HTTP
+// client spans may contain paths.
 func (m *maskedSpan) fill(r *Redactor) (hits int) {
 	var n int
 	m.name, hits = r.Text(m.ReadOnlySpan.Name())
@@ -85,8 +85,8 @@ func (r *Redactor) links(links []sdktrace.Link) (masked []sdktrace.Link, hits in
 	return masked, hits
 }
 
-// Records replaces the log records in which something is masked, by copies, and says how many values or parts of values
-// that were.
+// Records replaces the log records in which something is masked by copies and returns the number of
+// masked values and parts of values.
 func (r *Redactor) Records(records []sdklog.Record) (hits int) {
 	for i := range records {
 		hits += r.record(&records[i])
@@ -99,10 +99,10 @@ func (r *Redactor) record(record *sdklog.Record) (hits int) {
 	event, inEvent := r.Text(record.EventName())
 	inAttributes := 0
 	record.WalkAttributes(func(kv attribute.KeyValue) bool {
-		if r.isHarmless("", &kv) {
+		if r.isHarmless(nil, &kv) {
 			return true
 		}
-		_, n := r.keyed("", string(kv.Key), kv.Value)
+		_, n := r.keyed(nil, string(kv.Key), kv.Value)
 		inAttributes += n
 		return true
 	})
@@ -123,12 +123,12 @@ func (r *Redactor) record(record *sdklog.Record) (hits int) {
 	return inBody + inEvent + inAttributes
 }
 
-// setAttributes masks the attributes of a record. The SDK counts anew what it has dropped when all attributes are set, so
-// where it has dropped some, those that are masked are overwritten one by one.
+// setAttributes masks the attributes of a record. Setting all attributes would reset the SDK's
+// count of dropped ones. So if there are any, the masked attributes are overwritten one by one.
 func (r *Redactor) setAttributes(record *sdklog.Record) {
 	var all, changed []attribute.KeyValue
 	record.WalkAttributes(func(kv attribute.KeyValue) bool {
-		v, n := r.keyed("", string(kv.Key), kv.Value)
+		v, n := r.keyed(nil, string(kv.Key), kv.Value)
 		kv.Value = v
 		all = append(all, kv)
 		if n > 0 {

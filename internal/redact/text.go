@@ -2,20 +2,20 @@ package redact
 
 import "strings"
 
-// Marker stands in the place of what is masked, whole: of a card number not even the last four digits stay, which PCI DSS
-// would allow.
+// Marker replaces what is masked as a whole. Not even the last four digits of a card number are
+// shown, although PCI DSS would allow it.
 const Marker = "[redacted]"
 
-// The bytes at which something sensitive can begin, or that tell what stands beside them.
+// The bytes at which something sensitive can begin, or that say what is beside them.
 const (
 	number  = 1 << iota // a card or an IBAN
 	equals              // key=value
 	colon               // JSON, a header, a URL with userinfo
 	scheme              // the b of Bearer and Basic
-	space               // behind them; plain without
-	capital             // the J that begins every JSON Web Token as "eyJ"
+	space               // follows them
+	capital             // the J in the "eyJ" that begins every JSON Web Token
 	atSign              // user:password@tcp(host)
-	percent             // what a URL has for other bytes
+	percent             // an escape of a URL
 	plain   = 0
 )
 
@@ -28,10 +28,11 @@ var marks = func() (table [256]uint8) {
 	return table
 }()
 
-// leastDigits is how many digits a text has at least if a card number or an IBAN stands in it.
+// leastDigits is the least number of digits in a text with a card number or an IBAN.
 const leastDigits = 12
 
-// isHarmless tells in one pass whether nothing of interest can be in a text. Most attributes are.
+// isHarmless reports, in one pass, whether a text can hold nothing sensitive. Most attributes are
+// harmless.
 func isHarmless(s string) bool {
 	if len(s) < 4 {
 		return true
@@ -41,7 +42,7 @@ func isHarmless(s string) bool {
 		m := marks[s[i]]
 		seen |= m
 		if digits += m & number; digits >= leastDigits {
-			return false
+			return isPlainWord(s)
 		}
 	}
 	if seen&scheme == 0 || seen&space == 0 {
@@ -50,13 +51,35 @@ func isHarmless(s string) bool {
 	return seen&^number == 0
 }
 
-// maxPasses bounds how often a text is looked through. What stood beside a masked part may be seen only then.
+// isPlainWord reports whether a text is one word of lower-case letters and digits without a long
+// number. Nearly all hexadecimal ids are such words: of traces, spans, commits. Nothing sensitive
+// is.
+func isPlainWord(s string) bool {
+	run := 0
+	for i := range len(s) {
+		switch c := s[i]; {
+		case isDigit(c):
+			if run++; run >= leastDigits {
+				return false
+			}
+		case c >= 'a' && c <= 'z':
+			run = 0
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// maxPasses limits how often a text is searched: some parts are recognized only after the text
+// beside them is masked.
 const maxPasses = 4
 
-// Text returns s with everything sensitive masked, and how many parts that were. A text without any is returned as it is.
+// Text returns s with everything sensitive masked, and the number of masked parts. A text without
+// any is returned as it is.
 func (r *Redactor) Text(s string) (masked string, hits int) { return r.text(label{}, s) }
 
-// text is Text for the value of a key.
+// text is Text for the value under a key.
 func (r *Redactor) text(l label, s string) (masked string, hits int) {
 	masked = s
 	if !isHarmless(s) {
@@ -70,7 +93,8 @@ func (r *Redactor) text(l label, s string) (masked string, hits int) {
 	return masked, hits
 }
 
-// found masks what the passes find. A text that breaks them is masked as a whole: it must neither be lost nor leak.
+// found masks what find finds. If that panics, the whole text is masked: it must neither be lost
+// nor leak.
 func (r *Redactor) found(l label, s string) (masked string, hits int) {
 	defer func() {
 		if recover() != nil {
@@ -80,10 +104,14 @@ func (r *Redactor) found(l label, s string) (masked string, hits int) {
 	return r.find(l, s)
 }
 
+// find searches the text until a pass finds nothing, at most maxPasses times.
 func (r *Redactor) find(l label, s string) (masked string, hits int) {
 	for range maxPasses {
 		p := pass{keys: r.keys, label: l, s: s}
 		p.run()
+		if p.nesting != nil {
+			p.nesting.free()
+		}
 		if p.hits == 0 {
 			break
 		}
@@ -93,7 +121,9 @@ func (r *Redactor) find(l label, s string) (masked string, hits int) {
 	return s, hits
 }
 
-// pass is one look through a text, from left to right.
+// pass is one search through a text, from left to right. It calls a method for each byte that marks
+// lists: number at a digit, assignment at an equals sign, and so on. The method returns the
+// position at which the search continues.
 type pass struct {
 	keys  *keys
 	label label // of s
@@ -103,6 +133,12 @@ type pass struct {
 	hits  int
 
 	dump, dumpKnown bool // see isDump
+	odd, oddKnown   bool // see isOdd
+	tag             int  // where the first < is; below zero: nowhere
+	tagKnown        bool
+	list, listKnown bool     // see isListOfIdentifiers
+	endless         endless  // see fieldEnd
+	nesting         *nesting // nil before it is needed
 }
 
 func (p *pass) run() {
@@ -128,7 +164,8 @@ func (p *pass) run() {
 	}
 }
 
-// mask replaces s[from:to] and returns to. A part of it that is masked already stays so.
+// mask replaces s[from:to] with the marker and returns to. Parts that are masked already stay as
+// they are.
 func (p *pass) mask(from, to int, marker string) int {
 	p.out.WriteString(p.s[p.done:max(from, p.done)])
 	p.out.WriteString(marker)
@@ -142,7 +179,7 @@ func (p *pass) result() string {
 	return p.out.String()
 }
 
-// number is at a digit that no other precedes.
+// number is called at the first of a run of digits.
 func (p *pass) number(i int) int {
 	runEnd := digitsEnd(p.s, i, len(p.s))
 	if i >= p.done+2 && kinds[p.s[i-1]] == upper && kinds[p.s[i-2]] == upper && runEnd-i >= 2 {
@@ -150,7 +187,7 @@ func (p *pass) number(i int) int {
 			return p.mask(i-2, end, Marker)
 		}
 	}
-	if end, bare, found := cardAt(p.s, i, runEnd); found && !(bare && p.label.isIdentifier(p.s, i)) {
+	if end, bare, found := cardAt(p.s, i, runEnd); found && !(bare && p.isIdentifier(i)) {
 		quote := "" // where JSON has a number, the marker has to be a string
 		colon := i - 1
 		if at(p.s, colon) == ' ' {
@@ -164,7 +201,7 @@ func (p *pass) number(i int) int {
 	return runEnd
 }
 
-// scheme is at a b: behind "Bearer" or "Basic" there may be credentials (RFC 6750, RFC 7617).
+// scheme is called at a b. After "Bearer" or "Basic" there may be credentials (RFC 6750, RFC 7617).
 func (p *pass) scheme(i int) int {
 	basic := hasPrefixFold(p.s[i:], "basic ")
 	if !basic && !hasPrefixFold(p.s[i:], "bearer ") || isAlnum(at(p.s, i-1)) {
@@ -185,7 +222,8 @@ func (p *pass) scheme(i int) int {
 	return from
 }
 
-// webToken is at a J (RFC 7519: the header of a token is a JSON object, and {" is eyJ in base64url).
+// webToken is called at a J (RFC 7519: the header of a token is a JSON object, and {" is eyJ in
+// base64url).
 func (p *pass) webToken(i int) int {
 	if i < p.done+2 || p.s[i-2:i] != "ey" || isWebTokenByte(at(p.s, i-3)) {
 		return i + 1
@@ -206,8 +244,8 @@ func (p *pass) webToken(i int) int {
 	return p.mask(i-2, to, Marker)
 }
 
-// userinfo is at the colon of "://" and masks user and password, as the semantic conventions ask of url.full. A user
-// alone is no secret but in HTTP, where it is where tokens go.
+// userinfo is called at the colon of "://". It masks user and password, as the semantic conventions
+// ask for url.full. A user alone is a secret in HTTP only, where tokens are passed that way.
 func (p *pass) userinfo(i int) int {
 	from := i + len("://")
 	to, last := from, -1
@@ -228,12 +266,13 @@ func (p *pass) userinfo(i int) int {
 	return p.mask(from, last, Marker)
 }
 
-// maxAddress is how far before the @ of a database address the user is looked for.
+// maxAddress is how many bytes before the @ of a database address are searched for the user.
 const maxAddress = 128
 
-// address is at an @, before which MySQL's drivers have user:password.
+// address is called at an @. MySQL's drivers have user:password before it.
 func (p *pass) address(i int) int {
-	if rest := p.s[i+1:]; !strings.HasPrefix(rest, "tcp(") && !strings.HasPrefix(rest, "unix(") && !strings.HasPrefix(rest, "(") {
+	if rest := p.s[i+1:]; !strings.HasPrefix(rest, "tcp(") && !strings.HasPrefix(rest, "unix(") &&
+		!strings.HasPrefix(rest, "(") {
 		return i + 1
 	}
 	from := max(p.done, i-maxAddress)

@@ -5,22 +5,25 @@ import (
 	"strings"
 )
 
-// endsWithWord tells whether s ends with a word, in any case, that is not the end of a longer one.
+// endsWithWord reports whether s ends with a whole word, in any case.
 func endsWithWord(s, word string) bool {
 	before := len(s) - len(word)
 	return before >= 0 && strings.EqualFold(s[before:], word) && !isAlnum(at(s, before-1))
 }
 
+// hasPrefixFold is strings.HasPrefix without regard to case. prefix is in lower case and has two
+// bytes or more.
 func hasPrefixFold(s, prefix string) bool {
 	return len(s) >= len(prefix) && s[1]|0x20 == prefix[1] && strings.EqualFold(s[:len(prefix)], prefix)
 }
 
-// isTokenByte is token68 of RFC 9110, section 11.2.
+// isTokenByte reports whether a byte can be a part of a token68 (RFC 9110, section 11.2).
 func isTokenByte(c byte) bool { return isAlnum(c) || strings.IndexByte("-._~+/=", c) >= 0 }
 
 func isWebTokenByte(c byte) bool { return isAlnum(c) || c == '-' || c == '_' || c == '.' }
 
-// isScheme tells whether a value is the name of a scheme, behind which the credentials are still to come.
+// isScheme reports whether a value is the name of an authentication scheme, after which the
+// credentials follow.
 func isScheme(value string) bool {
 	switch strings.ToLower(value) {
 	case "bearer", "basic", "token", "digest", "apikey", "negotiate":
@@ -29,7 +32,7 @@ func isScheme(value string) bool {
 	return false
 }
 
-// isBasic tells whether a token is user:password in base64, and not the next word of a sentence.
+// isBasic reports whether a token is user:password in base64, and not the next word of a sentence.
 func isBasic(token string) bool {
 	if len(token) < 4 || len(token) > 4096 {
 		return len(token) > 4096
@@ -38,7 +41,8 @@ func isBasic(token string) bool {
 	return err == nil && strings.Contains(string(decoded), ":")
 }
 
-// isBearer tells a token from the next word of a sentence: it is long, has digits, capitals in it, or the dots of a JWT.
+// isBearer reports whether a text is a token, and not the next word of a sentence: it is long, or
+// has digits, capitals inside a word, or the dots of a JWT.
 func isBearer(token string) bool {
 	token = strings.TrimRight(token, "=.")
 	if strings.Contains(token, "=") {
@@ -61,11 +65,13 @@ func isBearer(token string) bool {
 	return n >= 20 || n >= 6 && digits > 0 || n >= 8 && capitals > 0 || strings.Count(token, ".") >= 2
 }
 
-// isPlaceholder tells whether a value only stands for one: nothing, the parameters of SQL and format strings, and what
-// others mask with. A boolean tells no secret.
+// isPlaceholder reports whether a value is not a secret but a placeholder: the empty text,
+// parameters of SQL and of format strings, and what other programs mask with. A boolean is not a
+// secret either.
 func isPlaceholder(v string) bool {
 	switch strings.ToLower(v) {
-	case "", "?", "%s", "%v", "%q", "%d", "true", "false", "null", "nil", "none", "undefined", "redacted", "masked", "filtered":
+	case "", "?", "%s", "%v", "%q", "%d", "true", "false", "null", "nil", "none", "undefined", "redacted", "masked",
+		"filtered":
 		return true
 	}
 	if strings.HasPrefix(v, Marker) || strings.Trim(v, "*") == "" || len(v) > 2 && strings.Trim(v, "xX") == "" {

@@ -44,18 +44,23 @@ func TestValuesOfEveryType(t *testing.T) {
 		{attribute.Int64("cvv", 0), attribute.String("cvv", masked)},
 		{attribute.Float64("pin", 1234), attribute.String("pin", masked)},
 		{attribute.BoolSlice("cookie", []bool{true}), attribute.BoolSlice("cookie", []bool{true})},
-		{attribute.StringSlice("cookie", []string{"a", "", "b"}), attribute.StringSlice("cookie", []string{masked, "", masked})},
+		{attribute.StringSlice("cookie", []string{"a", "", "b"}),
+			attribute.StringSlice("cookie", []string{masked, "", masked})},
 		{attribute.Int64Slice("pin", []int64{1}), attribute.String("pin", masked)},
 		{attribute.Int64Slice("a", []int64{1, 4111111111111111}), attribute.String("a", masked)},
 		{attribute.Int64Slice("a", []int64{1}), attribute.Int64Slice("a", []int64{1})},
 		{attribute.StringSlice("a", []string{"x", card}), attribute.StringSlice("a", []string{"x", masked})},
 		{attribute.ByteSlice("a", []byte("n "+card)), attribute.ByteSlice("a", []byte("n "+masked))},
 		{attribute.ByteSlice("secret", []byte{1}), attribute.String("secret", masked)},
-		{attribute.Slice("a", attribute.StringValue(card), attribute.IntValue(1)), attribute.Slice("a", attribute.StringValue(masked), attribute.IntValue(1))},
+		{attribute.Slice("a", attribute.StringValue(card), attribute.IntValue(1)),
+			attribute.Slice("a", attribute.StringValue(masked), attribute.IntValue(1))},
 		{attribute.Map("credentials", attribute.Int("n", 1)), attribute.String("credentials", masked)},
-		{attribute.Map("a", attribute.String("pwd", "x"), attribute.Map("b", attribute.String("c", card))), attribute.Map("a", attribute.String("pwd", masked), attribute.Map("b", attribute.String("c", masked)))},
-		{attribute.Map("api", attribute.String("key", "x"), attribute.String("keys", "y")), attribute.Map("api", attribute.String("key", masked), attribute.String("keys", masked))},
-		{attribute.Slice("api", attribute.MapValue(attribute.String("key", "x"))), attribute.Slice("api", attribute.MapValue(attribute.String("key", masked)))},
+		{attribute.Map("a", attribute.String("pwd", "x"), attribute.Map("b", attribute.String("c", card))),
+			attribute.Map("a", attribute.String("pwd", masked), attribute.Map("b", attribute.String("c", masked)))},
+		{attribute.Map("api", attribute.String("key", "x"), attribute.String("keys", "y")),
+			attribute.Map("api", attribute.String("key", masked), attribute.String("keys", masked))},
+		{attribute.Slice("api", attribute.MapValue(attribute.String("key", "x"))),
+			attribute.Slice("api", attribute.MapValue(attribute.String("key", masked)))},
 		{attribute.Map("cache", attribute.String("key", "x")), attribute.Map("cache", attribute.String("key", "x"))},
 		{attribute.KeyValue{Key: "password"}, attribute.KeyValue{Key: "password"}},
 	}
@@ -71,7 +76,8 @@ func TestValuesOfEveryType(t *testing.T) {
 }
 
 func TestPatterns(t *testing.T) {
-	r := redact.New(redact.Config{Patterns: []*regexp.Regexp{regexp.MustCompile(`cust-\d+`), regexp.MustCompile(`\bred\w*`), regexp.MustCompile(`x*$`)}})
+	r := redact.New(redact.Config{Patterns: []*regexp.Regexp{regexp.MustCompile(`cust-\d+`),
+		regexp.MustCompile(`\bred\w*`), regexp.MustCompile(`x*$`)}})
 	text, hits := r.Text("cust-1 and cust-22 paid red with " + card)
 	require.Equal(t, masked+" and "+masked+" paid "+masked+" with "+masked, text)
 	require.Equal(t, 4, hits)
@@ -86,7 +92,8 @@ func TestPatterns(t *testing.T) {
 	}
 	require.NoError(t, redact.CheckPattern(regexp.MustCompile("a+")))
 
-	text, hits = redact.New(redact.Config{Patterns: []*regexp.Regexp{{}}}).Text("what breaks a pattern is neither lost nor shown")
+	text, hits = redact.New(redact.Config{Patterns: []*regexp.Regexp{{}}}).Text("what breaks a pattern is neither " +
+		"lost nor shown")
 	require.Equal(t, masked, text)
 	require.Equal(t, 1, hits)
 }
@@ -129,8 +136,10 @@ func TestSlog(t *testing.T) {
 		{nil, slog.Uint64("n", 4111111111111111), masked, masked},
 		{nil, slog.Float64("n", 4111111111111111), masked, masked},
 		{nil, slog.Float64("n", 17.5), "17.5", "17.5"},
-		{nil, slog.Any("v", map[string]any{"n": 4111111111111111.0}), `{"n":"[redacted]"}`, "map[n:4.111111111111111e+15]"},
-		{nil, slog.Any("v", struct{ User, Password string }{"bob", "correct horse"}), `{"User":"bob","Password":"[redacted]"}`, "{User:bob Password:[redacted]}"},
+		{nil, slog.Any("v", map[string]any{"n": 4111111111111111.0}), `{"n":"[redacted]"}`,
+			"map[n:4.111111111111111e+15]"},
+		{nil, slog.Any("v", struct{ User, Password string }{"bob", "correct horse"}),
+			`{"User":"bob","Password":"[redacted]"}`, "{User:bob Password:[redacted]}"},
 		{nil, slog.Uint64("n", 1<<63), "9223372036854775808", "9223372036854775808"},
 		{nil, slog.Int("cvv", 1), masked, masked},
 		{nil, slog.Bool("token", true), "true", "true"},
@@ -142,7 +151,8 @@ func TestSlog(t *testing.T) {
 		{nil, slog.Any("v", textual{}), `"paid [redacted]"`, "paid " + masked},
 		{nil, slog.Any("v", detailed{}), "failed", "failed: " + masked},
 		{nil, slog.Any("v", marshalled{}), `{"n":"[redacted]"}`, "failed"},
-		{nil, slog.Any("v", map[string]any{"pin": 1234, "n": 1}), `{"n":1,"pin":"[redacted]"}`, "map[n:1 pin:[redacted]]"},
+		{nil, slog.Any("v", map[string]any{"pin": 1234, "n": 1}), `{"n":1,"pin":"[redacted]"}`,
+			"map[n:1 pin:[redacted]]"},
 		{nil, slog.Any("v", []int64{4111111111111111}), "[" + masked + "]", "[" + masked + "]"},
 		{nil, slog.Any("v", nil), "<nil>", "<nil>"},
 		{nil, slog.Any("secret", nil), "<nil>", "<nil>"},
@@ -156,7 +166,8 @@ func TestSlog(t *testing.T) {
 	for _, test := range tests {
 		asJSON, asText := r.SlogJSON(test.groups, test.in), r.SlogText(test.groups, test.in)
 		got := asJSON.Value.String()
-		if raw, ok := asJSON.Value.Any().(interface{ MarshalJSON() ([]byte, error) }); ok && asJSON.Value.Kind() == slog.KindAny && test.in.Key == "v" {
+		if raw, ok := asJSON.Value.Any().(interface{ MarshalJSON() ([]byte, error) }); ok &&
+			asJSON.Value.Kind() == slog.KindAny && test.in.Key == "v" {
 			data, err := raw.MarshalJSON()
 			require.NoError(t, err)
 			got = string(data)
@@ -187,11 +198,14 @@ func TestMetricsOfEveryKind(t *testing.T) {
 		data metricdata.Aggregation
 		hits int
 	}{
-		{metricdata.Sum[int64]{DataPoints: []metricdata.DataPoint[int64]{{Attributes: kept, Exemplars: []metricdata.Exemplar[int64]{exemplar}}}}, 2},
-		{metricdata.Sum[float64]{DataPoints: []metricdata.DataPoint[float64]{{Attributes: kept, Exemplars: []metricdata.Exemplar[float64]{float}}}}, 2},
+		{metricdata.Sum[int64]{DataPoints: []metricdata.DataPoint[int64]{{Attributes: kept,
+			Exemplars: []metricdata.Exemplar[int64]{exemplar}}}}, 2},
+		{metricdata.Sum[float64]{DataPoints: []metricdata.DataPoint[float64]{{Attributes: kept,
+			Exemplars: []metricdata.Exemplar[float64]{float}}}}, 2},
 		{metricdata.Gauge[int64]{DataPoints: []metricdata.DataPoint[int64]{{Attributes: kept}}}, 1},
 		{metricdata.Gauge[float64]{DataPoints: []metricdata.DataPoint[float64]{{Attributes: kept}}}, 1},
-		{metricdata.Histogram[int64]{DataPoints: []metricdata.HistogramDataPoint[int64]{{Attributes: kept, Exemplars: []metricdata.Exemplar[int64]{exemplar}}}}, 2},
+		{metricdata.Histogram[int64]{DataPoints: []metricdata.HistogramDataPoint[int64]{{Attributes: kept,
+			Exemplars: []metricdata.Exemplar[int64]{exemplar}}}}, 2},
 		{metricdata.Histogram[float64]{DataPoints: []metricdata.HistogramDataPoint[float64]{{Attributes: kept}}}, 1},
 		{metricdata.ExponentialHistogram[int64]{DataPoints: []metricdata.ExponentialHistogramDataPoint[int64]{{Attributes: kept}}}, 1},
 		{metricdata.ExponentialHistogram[float64]{DataPoints: []metricdata.ExponentialHistogramDataPoint[float64]{{Attributes: kept, Exemplars: []metricdata.Exemplar[float64]{float}}}}, 2},

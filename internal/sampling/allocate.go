@@ -1,13 +1,13 @@
 package sampling
 
-// allocate divides target kept traces per second among classes that see rates arrivals per second, and writes the
-// probability of each into p, which is as long as rates.
+// allocate divides target kept traces per second among classes with these rates, in arrivals per
+// second. It writes the probability of each class into p, which is as long as rates.
 //
-// Class i keeps min(rates[i], a + b·rates[i]) per second. The share fairness of the target is dealt out evenly, by
-// water-filling (a), which keeps rare operations whole; the rest goes by volume (b), which bounds every adjusted count
-// by Σrates/((1−fairness)·target), so that an estimated total has at most 1/(1−fairness) times the variance that
-// uniform sampling would give it. The compromise is "power allocation" in survey sampling (M. Bankier, The American
-// Statistician 42, 1988).
+// Class i keeps min(rates[i], a + b·rates[i]) per second. The share fairness of the target is
+// divided evenly, by water-filling (a), which keeps rare operations whole. The rest is divided by
+// volume (b), which limits every adjusted count to Σrates/((1−fairness)·target). So an estimated
+// total has at most 1/(1−fairness) times the variance of uniform sampling. The compromise is "power
+// allocation" in survey sampling (M. Bankier, The American Statistician 42, 1988).
 func allocate(rates, p []float64, target, fairness float64) {
 	total := 0.0
 	for _, rate := range rates {
@@ -29,9 +29,10 @@ func allocate(rates, p []float64, target, fairness float64) {
 	}
 }
 
-// waterLevel solves Σ min(rate, a + b·rate) = target for a. The sum is concave and piecewise linear in a, so that going
-// from the solution without caps to the one with the caps found, and so on, rises to it in a few rounds. Rounding may
-// make it fall by a hair and take a cap off again: that is the end too.
+// waterLevel solves Σ min(rate, a + b·rate) = target for a. The sum is concave and piecewise linear
+// in a. So the solution rises in a few rounds, if each round caps the classes that the round before
+// found to be below a. Rounding may make it fall slightly and remove a cap again: that is the end
+// too.
 func waterLevel(rates []float64, target, b float64) (a float64) {
 	capped := -1
 	for {

@@ -30,7 +30,8 @@ var situations = []situation{
 	{name: "root/512ops", operations: 512},
 	{name: "child/sampled", operations: 1, parent: trace.SpanContextConfig{TraceFlags: trace.FlagsSampled}},
 	{name: "child/unsampled", operations: 1, parent: trace.SpanContextConfig{}},
-	{name: "remote/sampled", operations: 1, parent: trace.SpanContextConfig{TraceFlags: trace.FlagsSampled, Remote: true}},
+	{name: "remote/sampled", operations: 1,
+		parent: trace.SpanContextConfig{TraceFlags: trace.FlagsSampled, Remote: true}},
 }
 
 // probe is a source of sampling parameters as an instrumented server makes them.
@@ -57,7 +58,8 @@ func newProbe(operations int, parent trace.SpanContextConfig, child bool) *probe
 	}
 	for i := range operations {
 		p.params = append(p.params, sdktrace.SamplingParameters{
-			ParentContext: ctx, Name: fmt.Sprintf("GET /api/v1/operation-%d", i), Kind: trace.SpanKindServer, Attributes: attributes,
+			ParentContext: ctx, Name: fmt.Sprintf("GET /api/v1/operation-%d", i), Kind: trace.SpanKindServer,
+			Attributes: attributes,
 		})
 	}
 	return p
@@ -85,7 +87,8 @@ func adaptive(tb testing.TB, tail bool) *Sampler {
 	return s
 }
 
-// BenchmarkShouldSample compares decisions with those of the SDK's ParentBased(TraceIDRatioBased(1 %)).
+// BenchmarkShouldSample compares decisions with those of the SDK's ParentBased(TraceIDRatioBased(1
+// %)).
 //
 //	go test ./internal/sampling -run '^$' -bench ShouldSample -cpu 1,2 -count 6
 func BenchmarkShouldSample(b *testing.B) {
@@ -112,7 +115,8 @@ func BenchmarkShouldSample(b *testing.B) {
 	}
 }
 
-// TestDecisionsDoNotAllocate covers the situations of the benchmark, at rates where some traces are kept and some not.
+// TestDecisionsDoNotAllocate covers the situations of the benchmark, at rates where some traces are
+// kept and some not.
 func TestDecisionsDoNotAllocate(t *testing.T) {
 	for _, s := range situations {
 		for _, tail := range []bool{false, true} {
@@ -125,5 +129,30 @@ func TestDecisionsDoNotAllocate(t *testing.T) {
 				assert.Zero(t, testing.AllocsPerRun(20_000, func() { sampler.ShouldSample(*p.next()) }))
 			})
 		}
+	}
+}
+
+// BenchmarkLateRoute is a request without a child whose route is known at its start, or late.
+//
+//	go test ./internal/sampling -run '^$' -bench LateRoute -count 6
+func BenchmarkLateRoute(b *testing.B) {
+	for _, late := range []bool{false, true} {
+		b.Run(fmt.Sprintf("late=%v", late), func(b *testing.B) {
+			s, err := New(Config{})
+			require.NoError(b, err)
+			b.Cleanup(s.Close)
+			provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(s),
+				sdktrace.WithSpanProcessor(s.Processor(nil)))
+			p := &process{Sampler: s, tracer: provider.Tracer("test")}
+			b.ReportAllocs()
+			for b.Loop() {
+				r := p.serve(context.Background())
+				if late {
+					r.request.SetRoute(LateRoute{Span: r.Span, StartName: "GET", Path: "/path", Name: "GET /route",
+						Route: "/route"})
+				}
+				r.End()
+			}
+		})
 	}
 }

@@ -71,10 +71,12 @@ func (t *totals) add(weight float64, kept bool) {
 func (t *totals) ratio() float64 { return t.estimate / t.truth }
 
 func (t *totals) String() string {
-	return fmt.Sprintf("%.0f of %.0f kept, Σ weights/truth %.3f, heaviest %.5f of the truth", t.kept, t.truth, t.ratio(), t.heaviest/t.truth)
+	return fmt.Sprintf("%.0f of %.0f kept, Σ weights/truth %.3f, heaviest %.5f of the truth", t.kept, t.truth,
+		t.ratio(), t.heaviest/t.truth)
 }
 
-// assertUseful holds an estimate to be within ten per cent, and no single trace to be more than one.
+// assertUseful holds an estimate to be within ten per cent, and no single trace to be more than
+// one.
 func (t *totals) assertUseful(tb testing.TB) {
 	tb.Helper()
 	assert.InDelta(tb, 1, t.ratio(), 0.1)
@@ -101,11 +103,12 @@ func TestBursts(t *testing.T) {
 				seed := seedOf(run)
 				h := newHead(seed, target, defaultFairness, 1)
 				var got totals
-				playBursts(seed, h.clock, h.tickNow, 11*time.Minute, []bursts{{0, 0, tc.period, always(tc.size)}}, func(a arrival) {
-					if pt, kept := h.ask(a); a.at >= time.Minute {
-						got.add(1/pt.p, kept)
-					}
-				})
+				playBursts(seed, h.clock, h.tickNow, 11*time.Minute, []bursts{{0, 0, tc.period, always(tc.size)}},
+					func(a arrival) {
+						if pt, kept := h.ask(a); a.at >= time.Minute {
+							got.add(1/pt.p, kept)
+						}
+					})
 				if run == 0 {
 					t.Log(got.kept/600, "a second:", &got)
 				}
@@ -116,7 +119,8 @@ func TestBursts(t *testing.T) {
 	}
 }
 
-// TestDayOfBursts has a day whose load goes from 2 to 400 per second and back, in bursts every five seconds.
+// TestDayOfBursts has a day whose load goes from 2 to 400 per second and back, in bursts every five
+// seconds.
 func TestDayOfBursts(t *testing.T) {
 	for run := range runsOf(t, 1, 20) {
 		seed := seedOf(run)
@@ -138,7 +142,8 @@ func TestDayOfBursts(t *testing.T) {
 	}
 }
 
-// rareBursts makes operations that burst with size traces each period, at the same time or evenly spread.
+// rareBursts makes operations that burst with size traces each period, at the same time or evenly
+// spread.
 func rareBursts(operations, size int, period time.Duration, spread bool) (list []bursts) {
 	for op := range operations {
 		start := time.Duration(0)
@@ -150,8 +155,8 @@ func rareBursts(operations, size int, period time.Duration, spread bool) (list [
 	return list
 }
 
-// TestRareBursts has bursts once a minute and once in ten minutes, by one operation or several, alone or beside a steady
-// one.
+// TestRareBursts has bursts once a minute and once in ten minutes, by one operation or several,
+// alone or beside a steady one.
 func TestRareBursts(t *testing.T) {
 	const operations = 11
 	steady := bursts{operations - 1, 0, time.Second / 50, always(1)}
@@ -165,7 +170,8 @@ func TestRareBursts(t *testing.T) {
 		{"ten times 600 a minute, spread", rareBursts(10, 600, time.Minute, true), time.Minute},
 		{"ten times 600 a minute, at once", rareBursts(10, 600, time.Minute, false), time.Minute},
 		{"10,000 in ten minutes", rareBursts(1, 10_000, 10*time.Minute, false), 10 * time.Minute},
-		{"10,000 in ten minutes beside 50 a second", append(rareBursts(1, 10_000, 10*time.Minute, false), steady), 10 * time.Minute},
+		{"10,000 in ten minutes beside 50 a second", append(rareBursts(1, 10_000, 10*time.Minute, false), steady),
+			10 * time.Minute},
 		{"ten times 1,000 in ten minutes, at once", rareBursts(10, 1000, 10*time.Minute, false), 10 * time.Minute},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -203,23 +209,24 @@ func TestRareBursts(t *testing.T) {
 	}
 }
 
-// TestBurstLargerThanUsual has five bursts of 6,000 and then one of 8,000: the end of it, for which the budget does not last,
-// must not weigh as much as all of it.
+// TestBurstLargerThanUsual has five bursts of 6,000 and then one of 8,000: the end of it, for which
+// the budget does not last, must not weigh as much as all of it.
 func TestBurstLargerThanUsual(t *testing.T) {
 	for run := range runsOf(t, 20, 200) {
 		seed := seedOf(run)
 		h := newHead(seed, target, defaultFairness, 1)
 		var last totals
-		playBursts(seed, h.clock, h.tickNow, 6*time.Minute, []bursts{{0, time.Second, time.Minute, func(at time.Duration) int {
-			if at > 5*time.Minute {
-				return 8000
-			}
-			return 6000
-		}}}, func(a arrival) {
-			if pt, kept := h.ask(a); a.at > 5*time.Minute {
-				last.add(1/pt.p, kept)
-			}
-		})
+		playBursts(seed, h.clock, h.tickNow, 6*time.Minute,
+			[]bursts{{0, time.Second, time.Minute, func(at time.Duration) int {
+				if at > 5*time.Minute {
+					return 8000
+				}
+				return 6000
+			}}}, func(a arrival) {
+				if pt, kept := h.ask(a); a.at > 5*time.Minute {
+					last.add(1/pt.p, kept)
+				}
+			})
 		if run == 0 {
 			t.Log(&last)
 		}
@@ -227,7 +234,8 @@ func TestBurstLargerThanUsual(t *testing.T) {
 	}
 }
 
-// TestFirstBurstOfAnIdleOperation has an operation that has slept for an hour, beside one that makes ten a second.
+// TestFirstBurstOfAnIdleOperation has an operation that has slept for an hour, beside one that
+// makes ten a second.
 func TestFirstBurstOfAnIdleOperation(t *testing.T) {
 	simulation(t)
 	h := newHead(1, target, defaultFairness, 2)
@@ -261,7 +269,8 @@ func TestBurstsAreUnbiased(t *testing.T) {
 		all.add(got.ratio() - 1)
 		first.add(opening.ratio() - 1)
 	}
-	t.Logf("all: bias %+.4f ± %.4f; the first burst: %+.4f ± %.4f", all.mean(), all.standardError(), first.mean(), first.standardError())
+	t.Logf("all: bias %+.4f ± %.4f; the first burst: %+.4f ± %.4f", all.mean(), all.standardError(), first.mean(),
+		first.standardError())
 	assertUnbiased(t, "all", &all, 0.03)
 	assertUnbiased(t, "the first burst", &first, 0.06)
 }
@@ -275,7 +284,8 @@ func TestRise(t *testing.T) {
 				seed := seedOf(run)
 				h := newHead(seed, target, defaultFairness, 1)
 				var kept perSecond
-				playSteps(seed, h, &kept, phase{time.Minute, []float64{from}}, phase{2 * time.Minute, []float64{10_000}})
+				playSteps(seed, h, &kept, phase{time.Minute, []float64{from}},
+					phase{2 * time.Minute, []float64{10_000}})
 				assert.LessOrEqual(t, kept[60], mostInASecond, "first second")
 				assert.LessOrEqual(t, kept.mostIn(10), 1.6*10*target, "ten seconds")
 				first.add(kept[60])
@@ -283,25 +293,29 @@ func TestRise(t *testing.T) {
 				later.add(kept.mean(120, 180))
 				assert.Less(t, h.budget.surplus, 0.0, "what the rise has cost is repaid")
 			}
-			t.Logf("first second %.0f, first ten %.0f, after a minute %.1f a second", first.mean(), ten.mean(), later.mean())
+			t.Logf("first second %.0f, first ten %.0f, after a minute %.1f a second", first.mean(), ten.mean(),
+				later.mean())
 			assert.InDelta(t, target, later.mean(), 0.05*target)
 		})
 	}
 }
 
-// TestRiseAfterBursts has a rise where bursts are usual: right upon one, and in the place of the next.
+// TestRiseAfterBursts has a rise where bursts are usual: right upon one, and in the place of the
+// next.
 func TestRiseAfterBursts(t *testing.T) {
-	for _, after := range []time.Duration{10 * time.Millisecond, time.Second, 5 * time.Second, 9900 * time.Millisecond} {
+	for _, after := range []time.Duration{10 * time.Millisecond, time.Second, 5 * time.Second,
+		9900 * time.Millisecond} {
 		t.Run(after.String(), func(t *testing.T) {
 			for run := range runsOf(t, 4, 200) {
 				seed := seedOf(run)
 				h := newHead(seed, target, defaultFairness, 2)
 				var kept perSecond
-				playBursts(seed, h.clock, h.tickNow, 5*time.Minute+after, []bursts{{0, 0, 10 * time.Second, always(2000)}}, func(a arrival) {
-					if _, ok := h.ask(a); ok {
-						kept.add(a.at)
-					}
-				})
+				playBursts(seed, h.clock, h.tickNow, 5*time.Minute+after,
+					[]bursts{{0, 0, 10 * time.Second, always(2000)}}, func(a arrival) {
+						if _, ok := h.ask(a); ok {
+							kept.add(a.at)
+						}
+					})
 				playSteps(seed, h, &kept, phase{time.Minute, []float64{0, 10_000}})
 				if run == 0 {
 					t.Logf("%.0f, at most %.0f in ten seconds", kept[290:330], kept.mostIn(10))
@@ -329,8 +343,8 @@ func (p perSecond) mostIn(seconds int) (most float64) {
 	return most
 }
 
-// TestFailuresAtOnce has the tail meet a thousand failures at once: the first time, and again and again at a target that
-// is far below.
+// TestFailuresAtOnce has the tail meet a thousand failures at once: the first time, and again and
+// again at a target that is far below.
 func TestFailuresAtOnce(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
@@ -345,20 +359,22 @@ func TestFailuresAtOnce(t *testing.T) {
 			for run := range runsOf(t, 3, 50) {
 				var got totals
 				var s *service
-				s = newService(t, seedOf(run), Config{TailTracesPerSecond: tc.target, Rules: []Rule{{Ratio: 1e-9}}}, func(span sdktrace.ReadOnlySpan) {
-					if s.clock.now > time.Minute {
-						count, _ := AdjustedCount(span.SpanContext())
-						got.kept++
-						got.estimate += count
-						got.heaviest = max(got.heaviest, count)
-					}
-				})
-				playBursts(seedOf(run), s.clock, s.tick, 11*time.Minute, []bursts{{0, time.Second, 10 * time.Second, always(1000)}}, func(a arrival) {
-					if a.at > time.Minute {
-						got.truth++
-					}
-					s.request(context.Background(), "job", s.traceID(a.r), 0, true)
-				})
+				s = newService(t, seedOf(run), Config{TailTracesPerSecond: tc.target, Rules: []Rule{{Ratio: 1e-9}}},
+					func(span sdktrace.ReadOnlySpan) {
+						if s.clock.now > time.Minute {
+							count, _ := AdjustedCount(span.SpanContext())
+							got.kept++
+							got.estimate += count
+							got.heaviest = max(got.heaviest, count)
+						}
+					})
+				playBursts(seedOf(run), s.clock, s.tick, 11*time.Minute,
+					[]bursts{{0, time.Second, 10 * time.Second, always(1000)}}, func(a arrival) {
+						if a.at > time.Minute {
+							got.truth++
+						}
+						s.request(context.Background(), "job", s.traceID(a.r), 0, true)
+					})
 				s.finish(t)
 				if run == 0 {
 					t.Log(&got)
@@ -373,7 +389,8 @@ func TestFailuresAtOnce(t *testing.T) {
 	}
 }
 
-// TestBurstsOnARealClock makes 200 traces at once, five times a second, at a target of 200 a second.
+// TestBurstsOnARealClock makes 200 traces at once, five times a second, at a target of 200 a
+// second.
 func TestBurstsOnARealClock(t *testing.T) {
 	t.Parallel()
 	s, err := New(Config{TracesPerSecond: 200, HeadOnly: true})

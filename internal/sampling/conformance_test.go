@@ -11,8 +11,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// TestThresholdTable is the table of 1-in-N sampling in trace/tracestate-probability-sampling.md, "Converting
-// floating-point probability to threshold value".
+// TestThresholdTable is the table of 1-in-N sampling in trace/tracestate-probability-sampling.md,
+// "Converting floating-point probability to threshold value".
 func TestThresholdTable(t *testing.T) {
 	for _, row := range []struct {
 		n          float64
@@ -27,16 +27,22 @@ func TestThresholdTable(t *testing.T) {
 		{8, [3]string{"e", "e", "e"}, [3]float64{8, 8, 8}},
 		{10, [3]string{"e66", "e666", "e6666"}, [3]float64{9.990243902439024, 9.99938968568813, 9.999961853172863}},
 		{16, [3]string{"f", "f", "f"}, [3]float64{16, 16, 16}},
-		{100, [3]string{"fd71", "fd70a", "fd70a4"}, [3]float64{100.05496183206107, 99.99771123402633, 100.00009536752259}},
-		{1e3, [3]string{"ffbe7", "ffbe77", "ffbe76d"}, [3]float64{999.5958055290753, 1000.012874769029, 1000.0016987352618}},
-		{1e4, [3]string{"fff972", "fff9724", "fff97247"}, [3]float64{9998.340882002383, 9999.830725674266, 9999.99370426336}},
-		{1e5, [3]string{"ffff584", "ffff583a", "ffff583a5"}, [3]float64{100013.21013412817, 99999.238556461, 99999.96614643588}},
-		{1e6, [3]string{"ffffef4", "ffffef39", "ffffef391"}, [3]float64{1.0016248358208955e+06, 999992.38556461, 1.0000069374699865e+06}},
+		{100, [3]string{"fd71", "fd70a", "fd70a4"},
+			[3]float64{100.05496183206107, 99.99771123402633, 100.00009536752259}},
+		{1e3, [3]string{"ffbe7", "ffbe77", "ffbe76d"},
+			[3]float64{999.5958055290753, 1000.012874769029, 1000.0016987352618}},
+		{1e4, [3]string{"fff972", "fff9724", "fff97247"},
+			[3]float64{9998.340882002383, 9999.830725674266, 9999.99370426336}},
+		{1e5, [3]string{"ffff584", "ffff583a", "ffff583a5"},
+			[3]float64{100013.21013412817, 99999.238556461, 99999.96614643588}},
+		{1e6, [3]string{"ffffef4", "ffffef39", "ffffef391"},
+			[3]float64{1.0016248358208955e+06, 999992.38556461, 1.0000069374699865e+06}},
 	} {
 		for i, precision := range []int{3, 4, 5} {
 			threshold := thresholdFor(1/row.n, precision)
-			assert.Equal(t, row.thresholds[i], encodeThreshold(threshold), "1 in %v, precision %d", row.n, precision)
-			assert.InEpsilon(t, row.count[i], adjustedCount(threshold), 1e-12, "1 in %v, precision %d", row.n, precision)
+			assert.Equal(t, row.thresholds[i], FormatThreshold(threshold), "1 in %v, precision %d", row.n, precision)
+			assert.InEpsilon(t, row.count[i], adjustedCount(threshold), 1e-12, "1 in %v, precision %d", row.n,
+				precision)
 		}
 	}
 }
@@ -44,7 +50,7 @@ func TestThresholdTable(t *testing.T) {
 func TestThresholdLimits(t *testing.T) {
 	assert.Equal(t, whole-1, thresholdFor(0, 4), "a threshold keeps something")
 	assert.Equal(t, whole-1, thresholdFor(math.Exp2(-56), 4))
-	assert.Equal(t, "ffffffffffffff", encodeThreshold(whole-1))
+	assert.Equal(t, "ffffffffffffff", FormatThreshold(whole-1))
 	assert.Equal(t, float64(whole), adjustedCount(whole-1))
 	assert.Equal(t, uint64(0), thresholdFor(2, 4))
 	assert.Equal(t, uint64(0), thresholdFor(math.NaN(), 4))
@@ -63,7 +69,7 @@ func TestParse(t *testing.T) {
 		{"ffffffffffffff", whole - 1, true}, {"", 0, false}, {"000000000000000", 0, false}, {"g", 0, false},
 		{"FD70A", 0, false}, {"-1", 0, false}, {" 1", 0, false},
 	} {
-		got, ok := parseThreshold(tc.text)
+		got, ok := ParseThreshold(tc.text)
 		assert.Equal(t, tc.ok, ok, "%q", tc.text)
 		if ok {
 			assert.Equal(t, tc.want, got, "%q", tc.text)
@@ -74,7 +80,8 @@ func TestParse(t *testing.T) {
 	r, ok := parseRandomness("1234567890abcd")
 	assert.True(t, ok)
 	assert.Equal(t, uint64(0x1234567890abcd), r)
-	assert.Equal(t, uint64(0x09101112131415), randomness(trace.TraceID{8: 0x08, 9: 0x09, 10: 0x10, 11: 0x11, 12: 0x12, 13: 0x13, 14: 0x14, 15: 0x15}))
+	assert.Equal(t, uint64(0x09101112131415),
+		randomness(trace.TraceID{8: 0x08, 9: 0x09, 10: 0x10, 11: 0x11, 12: 0x12, 13: 0x13, 14: 0x14, 15: 0x15}))
 }
 
 func TestTraceStateKeepsWhatIsNotOurs(t *testing.T) {
@@ -195,8 +202,8 @@ func FuzzThreshold(f *testing.F) {
 	f.Add(whole - 1)
 	f.Fuzz(func(t *testing.T, value uint64) {
 		value &= whole - 1
-		text := encodeThreshold(value)
-		back, ok := parseThreshold(text)
+		text := FormatThreshold(value)
+		back, ok := ParseThreshold(text)
 		if !ok || back != value {
 			t.Fatalf("%x became %q became %x", value, text, back)
 		}
@@ -219,7 +226,8 @@ func FuzzTraceState(f *testing.F) {
 		}
 		threshold &= whole - 1
 		before := readState(ts)
-		for name, got := range map[string]trace.TraceState{"set": withThreshold(ts, threshold), "erased": withoutThreshold(ts)} {
+		for name, got := range map[string]trace.TraceState{"set": withThreshold(ts, threshold),
+			"erased": withoutThreshold(ts)} {
 			again, err := trace.ParseTraceState(got.String())
 			if err != nil {
 				t.Fatalf("%s: %q is no tracestate: %v", name, got, err)

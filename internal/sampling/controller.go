@@ -2,59 +2,68 @@ package sampling
 
 import (
 	"math"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 )
 
-// tickInterval is how often a controller looks at the arrivals of every class.
+// tickInterval is how often a controller reads the arrivals of every class.
 const tickInterval = 200 * time.Millisecond
 
-// controller holds the kept traces per second at a target, by one threshold per class.
+// controller keeps the number of kept traces per second at a target, with one threshold per class.
 //
-// It knows two rates of each class: the usual one, from the average of the last seconds and the busiest second of the last
-// quarter of an hour, and the recent one of the last second. The budget says which of the two it goes by. While the target
-// is not used up, a class has the higher of the two probabilities that follow, so that what is left is used when the load
-// falls. A burst is sampled as usual until it has used the burst budget. From there on it is taken for a rise, and the
-// lower probability counts.
+// It knows two rates of each class: the usual one, from the average of the last seconds and the
+// busiest second of the last quarter of an hour, and the recent one, of the last second. The budget
+// decides which of the two applies. While the target is not used up, a class has the higher of the
+// two probabilities that follow, so that all of the target is used when the load falls. A burst is
+// sampled at the usual probability until it has used the burst budget. After that it is a rise, and
+// the lower probability applies.
 //
-// Thresholds are a function of arrivals and of past decisions, never of the R of the trace they decide: that makes the
-// adjusted counts unbiased, see the package's sources. The hot path reads no clock, takes no lock and allocates
-// nothing; it looks at the clock when so many traces have been kept that the budget may be at one of its limits.
+// Thresholds depend on arrivals and past decisions, never on the R of the trace they decide. That
+// makes the adjusted counts unbiased: see the sources in the package comment. The hot path does not
+// lock or allocate, and reads the clock only when the budget may be at one of its limits.
 type controller struct {
 	now      func() time.Duration
 	fairness float64
-	whole    bool // what is left of the target is used to keep everything, not to keep more
+	keepAll  bool // while the target is not used up, everything is kept
 
-	kept  atomic.Uint64
-	alarm atomic.Uint64 // the number of kept traces at which to look at the budget
-	rise  atomic.Bool   // the budget is used up
+	kept      atomic.Uint64
+	nextCheck atomic.Uint64 // the number of kept traces at which to check the budget
+	rise      atomic.Bool   // the budget is used up
 
-	mu       sync.Mutex
-	budget   budget
-	total    estimate // of all classes together
-	classes  []*class // all that have ever been claimed, then overflow and newcomer
-	table    table
-	overflow *class // arrivals of operations for which there is no room
-	newcomer *class // the first arrivals of all operations
-	displace candidates
-	lastTick time.Duration
-	rates, p []float64 // scratch
+	mu            sync.Mutex
+	budget        budget
+	total         estimate // of all classes together
+	classes       []*class // all that have ever been claimed, then overflow and newOperations
+	table         table
+	overflow      *class // arrivals of operations for which there is no room
+	newOperations *class // the first arrivals of all operations
+	candidates    candidates
+	lastTick      time.Duration
+	rates, p      []float64 // scratch
+
+	// routes has the classes of operations that become known late, and a part of the target. It may
+	// be nil.
+	routes       *controller
+	routeRecents []float64     // the recent rates of its classes
+	lastTurn     time.Duration // when busiest became fallback
 }
 
-// newController makes a controller for target kept traces per second, of which a burst may use so many seconds' worth.
-// It tells up to sets·ways operations apart; with 0 sets everything is one class.
+// newController makes a controller for target kept traces per second. A burst may use burst seconds
+// of it at once. The controller distinguishes up to sets·ways operations; with 0 sets, everything
+// is one class.
 func newController(target, burst, fairness float64, sets int, now func() time.Duration) *controller {
 	start := now()
 	c := &controller{now: now, fairness: fairness, lastTick: start, table: newTable(sets)}
 	c.budget = budget{target: target, burst: burst, at: start}
 	c.budget.surplus = -c.budget.saved()
 	c.overflow = c.addClass("(other operations)", start)
-	c.newcomer = c.overflow
+	c.newOperations = c.overflow
 	if sets > 0 {
-		c.newcomer = c.addClass("(new operations)", start)
+		c.newOperations = c.addClass("(new operations)", start)
 	}
-	c.alarm.Store(c.budget.alarm())
+	c.nextCheck.Store(c.budget.nextCheck())
 	return c
 }
 
@@ -62,20 +71,18 @@ func (c *controller) addClass(name string, now time.Duration) *class {
 	cl := &class{}
 	cl.begin(name, now)
 	c.classes = append(c.classes, cl)
-	c.rates = append(c.rates, 0)
-	c.p = append(c.p, 0)
 	return cl
 }
 
-// decide counts an arrival of the operation with this key and returns the point to decide it with. weight is how many
-// arrivals it stands for. The name is kept for Snapshot.
+// decide counts an arrival of the operation with this key, and returns the point that decides it.
+// weight is how many arrivals it represents. The name is for Snapshot.
 func (c *controller) decide(key uint64, name string, r, weight uint64) *point {
 	return c.decideIn(c.classOf(key, name), key, name, r, weight)
 }
 
 // decideIn is decide for an arrival whose class is known.
 func (c *controller) decideIn(cl *class, key uint64, name string, r, weight uint64) *point {
-	if mask := cl.thinning.Load(); r&mask == 0 {
+	if mask := cl.countMask.Load(); r&mask == 0 {
 		cl.arrivals.Add(weight * (mask + 1))
 	}
 	pt := cl.current.Load()
@@ -85,7 +92,7 @@ func (c *controller) decideIn(cl *class, key uint64, name string, r, weight uint
 	return pt
 }
 
-// classOf returns the class of an operation that arrives, with its threshold up to date.
+// classOf returns the class of an operation that arrives, with an up-to-date threshold.
 func (c *controller) classOf(key uint64, name string) *class {
 	c.update()
 	if cl := c.table.find(key); cl != nil {
@@ -96,13 +103,13 @@ func (c *controller) classOf(key uint64, name string) *class {
 
 // update brings the thresholds up to date with what has been kept.
 func (c *controller) update() {
-	if c.kept.Load() >= c.alarm.Load() {
-		c.look()
+	if c.kept.Load() >= c.nextCheck.Load() {
+		c.checkBudget()
 	}
 }
 
-// keep counts a kept trace. It is the next arrival that looks at what follows from it: a trace must not move the
-// threshold that its own tail will go by.
+// keep counts a kept trace. Thresholds are updated at the next arrival, because a trace must not
+// change a threshold before its own tail has used it.
 func (c *controller) keep(cl *class, key uint64, name string) {
 	if len(c.table.sets) > 0 {
 		cl.kept.Add(1)
@@ -113,17 +120,31 @@ func (c *controller) keep(cl *class, key uint64, name string) {
 	c.kept.Add(1)
 }
 
-// admit finds the class for an operation that has none: the first arrival of any is charged to newcomer, so that a
-// service that makes up a name for every request stays within its target.
+// move removes an arrival of the operation with this key from its class, because it belongs to a
+// class of routes.
+func (c *controller) move(key uint64, to *class, r, weight uint64) {
+	cl := c.table.find(key)
+	switch {
+	case cl == nil:
+		cl = c.overflow
+	case cl.countMask.Load() == 0 && cl.own() == 0:
+		cl = c.newOperations // it was the first arrival
+	}
+	cl.move(to, r, weight)
+}
+
+// admit finds the class for an operation that has none. The first arrival of each operation is
+// charged to newOperations, so that a service that invents a name for every request stays within
+// its target.
 func (c *controller) admit(key uint64, name string) *class {
-	if c.newcomer == c.overflow || !c.table.hasRoom(key) {
+	if c.newOperations == c.overflow || !c.table.hasRoom(key) {
 		return c.overflow
 	}
 	if c.mu.TryLock() {
 		defer c.mu.Unlock()
 		c.claim(key, label(name))
 	}
-	return c.newcomer
+	return c.newOperations
 }
 
 // claim gives an operation a class of its own if there is room.
@@ -143,23 +164,23 @@ func (c *controller) claim(key uint64, name string) {
 	way.key.Store(key)
 }
 
-// look is for when so many traces have been kept that the budget may be at one of its limits.
-func (c *controller) look() {
+// checkBudget is called when the budget may be at one of its limits.
+func (c *controller) checkBudget() {
 	if !c.mu.TryLock() {
-		return // whoever holds it is moving thresholds
+		return // another goroutine is updating the thresholds
 	}
 	defer c.mu.Unlock()
-	if c.kept.Load() < c.alarm.Load() {
+	if c.kept.Load() < c.nextCheck.Load() {
 		return
 	}
 	now := c.now()
-	if now-c.lastTick >= tickInterval { // it is late, or there is none: the sampler rests, or is closed
+	if now-c.lastTick >= tickInterval { // the tick is late, or the sampler pauses or is closed
 		c.observe(now)
 	}
 	c.reallocate(now)
 }
 
-// tick looks at what has arrived since the last one, in every class.
+// tick adds what has arrived in every class since the last tick, and updates the thresholds.
 func (c *controller) tick(now time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -169,75 +190,128 @@ func (c *controller) tick(now time.Duration) {
 	}
 }
 
-// observe takes what has arrived into the estimates, and works out what follows from them.
+// observe adds what has arrived to the estimates, and computes the usual and the recent probability
+// of each class.
 func (c *controller) observe(now time.Duration) {
 	total := 0.0
 	for _, cl := range c.classes {
 		total += cl.observe(now)
 		cl.fade()
+		if now-c.lastTurn >= memory {
+			cl.turn()
+		}
+	}
+	if now-c.lastTurn >= memory {
+		c.lastTurn = now
 	}
 	c.total.observe(now, total, (now - c.lastTick).Seconds())
 	c.lastTick = now
 	c.makeRoom(now)
 
-	// The rates of operations that burst at different times add up to more than the whole ever has.
+	// If operations burst at different times, the sum of their rates is more than all arrivals
+	// together ever reach.
 	b := &c.budget
-	sum := 0.0
-	for i, cl := range c.classes {
-		c.rates[i] = cl.estimate.usual(usualPart * b.burst)
-		sum += c.rates[i]
+	c.rates = c.rates[:0]
+	for _, cl := range c.classes {
+		c.rates = append(c.rates, cl.estimate.usual(usualPart*b.burst))
 	}
-	target, together := b.target, max(c.total.usual(usualPart*b.burst), 1e-9)
+	together := c.total.usual(usualPart * b.burst)
+	if c.routes != nil {
+		together += c.addRoutes()
+	}
+	sum := 0.0
+	for _, rate := range c.rates {
+		sum += rate
+	}
+	target := b.target
 	if together > target {
 		target *= planned
 	}
-	allocate(c.rates, c.p, target*max(sum/together, 1), c.fairness)
+	overlap := max(sum/max(together, 1e-9), 1)
+	c.allocate(target * overlap)
+	own := 0.0 // the part of the target that is not for routes
 	for i, cl := range c.classes {
-		cl.usual = min(c.p[i], target/max(c.rates[i], 1e-9))
+		cl.usual = min(c.p[i], target/max(c.rates[i], 1e-9), cl.mostUsual)
+		own += min(c.p[i], cl.mostUsual) * c.rates[i] / overlap
 		c.rates[i] = cl.estimate.recent()
 	}
+	if c.routes != nil {
+		c.routes.retarget(max(b.target-own, (1-planned)*b.target))
+		copy(c.rates[len(c.classes):], c.routeRecents)
+	}
 	b.spend(now, c.kept.Load())
-	allocate(c.rates, c.p, b.aim(), c.fairness)
+	c.allocate(b.aim())
 	for i, cl := range c.classes {
-		cl.recent = c.p[i]
+		cl.recent = min(c.p[i], cl.mostRecent)
 	}
 }
 
-// deadBand is how far, in steps of the grid, a probability may be from where it should be.
+// allocate divides a target by c.rates.
+func (c *controller) allocate(target float64) {
+	c.p = slices.Grow(c.p[:0], len(c.rates))[:len(c.rates)]
+	allocate(c.rates, c.p, target, c.fairness)
+}
+
+// addRoutes adds the usual rates of the classes of late routes to c.rates and notes their recent
+// ones. It limits the classes that arrivals move from to the probabilities of those they move to.
+// It returns the usual rate of all routes together.
+func (c *controller) addRoutes() (together float64) {
+	routes := c.routes
+	routes.mu.Lock()
+	defer routes.mu.Unlock()
+	burst := usualPart * routes.budget.burst
+	c.routeRecents = c.routeRecents[:0]
+	for _, cl := range routes.classes {
+		c.rates = append(c.rates, cl.estimate.usual(burst))
+		c.routeRecents = append(c.routeRecents, cl.estimate.recent())
+	}
+	for _, cl := range c.classes {
+		cl.mostUsual, cl.mostRecent = 1, 1
+		cl.movesTo(func(to *class) {
+			cl.mostUsual, cl.mostRecent = min(cl.mostUsual, to.usual), min(cl.mostRecent, to.recent)
+		})
+	}
+	return routes.total.usual(burst)
+}
+
+// deadBand is how far a probability may be from its aim, in steps of the grid.
 const deadBand = 0.75
 
-// reallocate sets every class's threshold by the state of the budget.
+// reallocate sets the threshold of every class by the state of the budget.
 func (c *controller) reallocate(now time.Duration) {
 	b := &c.budget
 	b.spend(now, c.kept.Load())
 	c.rise.Store(b.rise)
 	if b.rise {
-		for i, cl := range c.classes {
-			c.rates[i] = cl.sudden(now)
+		c.rates = c.rates[:0]
+		for _, cl := range c.classes {
+			c.rates = append(c.rates, cl.latest(now))
 		}
-		allocate(c.rates, c.p, b.repay(), c.fairness)
+		c.rates = append(c.rates, c.routeRecents...)
+		c.allocate(b.repay())
 	}
 	for i, cl := range c.classes {
 		p := cl.usual
 		switch {
 		case b.rise:
-			// In steps, of a few kept traces each: the end of a burst that is a little larger than usual must not weigh as
-			// much as all of it.
+			// The probability falls in steps of a few kept traces each: the end of a burst that is
+			// slightly larger than usual must not weigh as much as all of it.
 			p = min(p, max(c.p[i], cl.current.Load().p/4))
-		case b.surplus < 0 && c.whole:
+		case b.surplus < 0 && c.keepAll:
 			p = 1
 		case b.surplus < 0:
 			p = max(p, cl.recent)
 		}
-		cl.account()
+		cl.movesTo(func(to *class) { p = min(p, to.current.Load().p) })
+		cl.detectChosen()
 		if current := cl.current.Load(); math.Abs(-math.Log2(p)*gridSteps-float64(current.index)) > deadBand {
 			cl.current.Store(pointFor(p))
 		}
 	}
-	c.alarm.Store(b.alarm())
+	c.nextCheck.Store(b.nextCheck())
 }
 
-// retarget changes the target from the next reallocation on.
+// retarget changes the target. The next reallocation uses it.
 func (c *controller) retarget(target float64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -12,7 +12,8 @@ const target = 50.0
 // mostInASecond is what may be kept in the first second of a burst or a rise.
 const mostInASecond = 6 * target
 
-// keptPerSecond plays phases and returns the kept traces per second: the mean of some runs, and the largest of any.
+// keptPerSecond plays phases and returns the kept traces per second: the mean of some runs, and the
+// largest of any.
 func keptPerSecond(runs int, operations int, phases []phase) (mean, most perSecond) {
 	for seed := range runs {
 		var kept perSecond
@@ -59,7 +60,8 @@ func TestOtherSteps(t *testing.T) {
 		{"three quarters", 2000, 1500},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			kept, most := keptPerSecond(10, 1, []phase{{15 * time.Second, []float64{tc.from}}, {15 * time.Second, []float64{tc.to}}})
+			kept, most := keptPerSecond(10, 1,
+				[]phase{{15 * time.Second, []float64{tc.from}}, {15 * time.Second, []float64{tc.to}}})
 			t.Logf("%.0f", kept[13:20])
 			assert.LessOrEqual(t, most[15], mostInASecond)
 			assert.InDelta(t, target, kept.mean(17, 30), 0.15*target)
@@ -77,7 +79,8 @@ func TestColdStart(t *testing.T) {
 
 func TestOperationsRisingTogether(t *testing.T) {
 	simulation(t)
-	kept, most := keptPerSecond(10, 100, []phase{{20 * time.Second, uniform(100, 0.1)}, {20 * time.Second, uniform(100, 100)}})
+	kept, most := keptPerSecond(10, 100,
+		[]phase{{20 * time.Second, uniform(100, 0.1)}, {20 * time.Second, uniform(100, 100)}})
 	t.Logf("%.0f (at most %.0f)", kept[18:26], most[20])
 	assert.LessOrEqual(t, most[20], 1.1*mostInASecond)
 	assert.InDelta(t, target, kept.mean(22, 40), 0.15*target)
@@ -108,7 +111,8 @@ func TestSteadyRate(t *testing.T) {
 	variation := kept.deviation(20, 320) / kept.mean(20, 320)
 	t.Logf("mean %.2f, coefficient of variation %.3f", kept.mean(20, 320), variation)
 	assert.InDelta(t, target, kept.mean(20, 320), 0.03*target)
-	// 1/√50 = 0.141 is what a Poisson process has; with 300 seconds the figure itself is known to 4 %.
+	// 1/√50 = 0.141 is what a Poisson process has; with 300 seconds the figure itself is known to 4
+	// %.
 	assert.Less(t, variation, 1.1/7.07)
 }
 

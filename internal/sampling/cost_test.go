@@ -14,8 +14,8 @@ import (
 // figures is the environment variable that turns on the long versions and the measurements.
 const figures = "SAMPLING_FIGURES"
 
-// TestDecisionCost compares ShouldSample with the SDK's on a machine that others use too: it takes turns, and the best
-// of many short rounds, which is what a quiet machine would show.
+// TestDecisionCost compares ShouldSample with the SDK's on a machine that others use too: it takes
+// turns, and the best of many short rounds, which is what a quiet machine would show.
 //
 //	SAMPLING_FIGURES=1 go test ./internal/sampling -run DecisionCost -v
 func TestDecisionCost(t *testing.T) {
@@ -25,21 +25,23 @@ func TestDecisionCost(t *testing.T) {
 	for _, threads := range []int{1, 2} {
 		for _, s := range situations {
 			rivals := []sdktrace.Sampler{
-				sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.01)), adaptive(t, false), adaptive(t, true), nothing{},
+				sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.01)), adaptive(t, false), adaptive(t, true),
+				nothing{},
 			}
 			best := make([]time.Duration, len(rivals))
 			const calls = 20_000
 			for range 60 {
 				for i, rival := range rivals {
-					if d := elapsed(threads, calls, s.operations, s.parent, s.isChild(), rival); best[i] == 0 || d < best[i] {
+					if d := elapsed(threads, calls, s.operations, s.parent, s.isChild(), rival); best[i] == 0 ||
+						d < best[i] {
 						best[i] = d
 					}
 				}
 			}
 			empty := best[3]
 			ns := func(i int) float64 { return float64(best[i]-empty) / calls }
-			t.Logf("%d threads, %-16s stock %5.1f ns | adaptive %5.1f ns = %.2f | with tail %5.1f ns = %.2f  (loop %.1f ns)",
-				threads, s.name, ns(0), ns(1), ns(1)/ns(0), ns(2), ns(2)/ns(0), float64(empty)/calls)
+			t.Logf("%d threads, %-16s stock %5.1f ns | adaptive %5.1f ns = %.2f | with tail %5.1f ns = %.2f  (loop "+
+				"%.1f ns)", threads, s.name, ns(0), ns(1), ns(1)/ns(0), ns(2), ns(2)/ns(0), float64(empty)/calls)
 			switch {
 			case s.parent.Remote:
 			case s.isChild():
@@ -52,7 +54,8 @@ func TestDecisionCost(t *testing.T) {
 }
 
 // elapsed is how long some threads take, each for so many decisions.
-func elapsed(threads, calls, operations int, parent trace.SpanContextConfig, child bool, s sdktrace.Sampler) time.Duration {
+func elapsed(threads, calls, operations int, parent trace.SpanContextConfig, child bool,
+	s sdktrace.Sampler) time.Duration {
 	var ready, done sync.WaitGroup
 	begin := make(chan struct{})
 	for thread := range threads {

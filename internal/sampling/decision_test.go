@@ -29,7 +29,7 @@ var (
 
 // halfSampler samples what begins here with probability 1/2 and has a tail if asked.
 func halfSampler(t testing.TB, tail bool, change func(*Config)) *Sampler {
-	cfg := Config{Now: func() time.Duration { return 0 }, Seed: 1, Rules: []Rule{{SpanName: "half", Ratio: 0.5}}}
+	cfg := Config{now: func() time.Duration { return 0 }, seed: 1, Rules: []Rule{{SpanName: "half", Ratio: 0.5}}}
 	if change != nil {
 		change(&cfg)
 	}
@@ -67,23 +67,36 @@ func TestDecisionTable(t *testing.T) {
 			name: "root with low randomness", id: high, caller: &caller{state: "ot=rv:10000000000000;th:0"},
 			head: drop, tail: recordOnly, state: "ot=rv:10000000000000",
 		},
-		{name: "local parent sampled", id: low, caller: &caller{sampled: true, state: "ot=th:0,a=b"}, head: sample, tail: sample, state: "ot=th:0,a=b"},
-		{name: "local parent not recording", id: high, caller: &caller{state: "a=b"}, head: drop, tail: drop, state: "a=b"},
-		{name: "caller sampled", id: high, caller: &caller{true, true, "a=b,ot=th:c"}, head: sample, tail: sample, state: "a=b,ot=th:c"},
-		{name: "caller sampled with rv", id: low, caller: &caller{true, true, "ot=th:c;rv:d0000000000000"}, head: sample, tail: sample, state: "ot=th:c;rv:d0000000000000"},
-		{name: "caller sampled without th", id: low, caller: &caller{true, true, "a=b"}, head: sample, tail: sample, state: "a=b"},
-		{name: "caller contradicts its R", id: low, caller: &caller{true, true, "a=b,ot=th:c;p:1"}, head: sample, tail: sample, state: "ot=p:1,a=b"},
-		{name: "caller's th is malformed", id: high, caller: &caller{true, true, "ot=th:xyz"}, head: sample, tail: sample},
-		{name: "caller claims too much", id: high, caller: &caller{true, true, "ot=th:ffffff"}, head: sample, tail: sample},
-		{name: "caller not sampled", id: high, caller: &caller{true, false, "ot=th:c;p:1"}, head: drop, tail: recordOnly, state: "ot=p:1"},
-		{name: "stranger: his flag and th do not count", id: high, caller: &caller{true, true, "ot=th:0;rv:ffffffffffffff,a=b"}, change: untrusted, head: drop, tail: recordOnly},
-		{name: "stranger: nor does his wish to stay unseen", id: low, caller: &caller{true, false, ""}, change: untrusted, head: sample, tail: sample},
+		{name: "local parent sampled", id: low, caller: &caller{sampled: true, state: "ot=th:0,a=b"}, head: sample,
+			tail: sample, state: "ot=th:0,a=b"},
+		{name: "local parent not recording", id: high, caller: &caller{state: "a=b"}, head: drop, tail: drop,
+			state: "a=b"},
+		{name: "caller sampled", id: high, caller: &caller{true, true, "a=b,ot=th:c"}, head: sample, tail: sample,
+			state: "a=b,ot=th:c"},
+		{name: "caller sampled with rv", id: low, caller: &caller{true, true, "ot=th:c;rv:d0000000000000"},
+			head: sample, tail: sample, state: "ot=th:c;rv:d0000000000000"},
+		{name: "caller sampled without th", id: low, caller: &caller{true, true, "a=b"}, head: sample, tail: sample,
+			state: "a=b"},
+		{name: "caller contradicts its R", id: low, caller: &caller{true, true, "a=b,ot=th:c;p:1"}, head: sample,
+			tail: sample, state: "ot=p:1,a=b"},
+		{name: "caller's th is malformed", id: high, caller: &caller{true, true, "ot=th:xyz"}, head: sample,
+			tail: sample},
+		{name: "caller claims too much", id: high, caller: &caller{true, true, "ot=th:ffffff"}, head: sample,
+			tail: sample},
+		{name: "caller not sampled", id: high, caller: &caller{true, false, "ot=th:c;p:1"}, head: drop,
+			tail: recordOnly, state: "ot=p:1"},
+		{name: "untrusted caller: its flag and th do not count", id: high,
+			caller: &caller{true, true, "ot=th:0;rv:ffffffffffffff,a=b"}, change: untrusted, head: drop,
+			tail: recordOnly},
+		{name: "untrusted caller: nor does its wish not to be sampled", id: low, caller: &caller{true, false, ""},
+			change: untrusted, head: sample, tail: sample},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			for _, withTail := range []bool{false, true} {
 				ctx := context.Background()
 				if tc.caller != nil {
-					sc := trace.SpanContextConfig{Remote: tc.caller.remote, TraceState: stateOf(t, tc.caller.state), TraceFlags: trace.TraceFlags(0).WithSampled(tc.caller.sampled)}
+					sc := trace.SpanContextConfig{Remote: tc.caller.remote, TraceState: stateOf(t, tc.caller.state),
+						TraceFlags: trace.TraceFlags(0).WithSampled(tc.caller.sampled)}
 					if tc.caller.remote || tc.caller.sampled || tc.name == "local parent not recording" {
 						sc.TraceID, sc.SpanID = tc.id, trace.SpanID{1}
 					}
@@ -100,7 +113,8 @@ func TestDecisionTable(t *testing.T) {
 					assert.Equal(t, tc.state, got.Tracestate.String())
 					continue
 				}
-				// What a stranger's R becomes depends on the seed; what counts is that it is ours, and travels.
+				// What an untrusted caller's R becomes depends on the seed; what counts is that it
+				// is ours, and travels.
 				state := readState(got.Tracestate)
 				assert.Equal(t, s.hash.secretRandomness(tc.id), state.randomness)
 				assert.Equal(t, want == sample, state.hasThreshold)
@@ -211,13 +225,14 @@ func TestWhatRulesDo(t *testing.T) {
 	assert.Zero(t, snap.Arrivals, "rules are outside the common target")
 }
 
-// TestCountsOfTracesThatARuleDrops: the rule drops them unless their caller has sampled them. A failed one must then
-// not count as if the failed ones that were dropped had been seen.
+// TestCountsOfTracesThatARuleDrops: the rule drops them unless their caller has sampled them. A
+// failed one must then not count as if the failed ones that were dropped had been seen.
 func TestCountsOfTracesThatARuleDrops(t *testing.T) {
 	inProcess(t, Config{Rules: []Rule{{SpanName: "poll", Drop: true}}}, func(t *testing.T, p *process) {
 		for _, name := range []string{"poll", "request"} {
 			_, s := p.start(trace.ContextWithSpanContext(unsampled, trace.NewSpanContext(trace.SpanContextConfig{
-				TraceID: trace.TraceID{1, 9: 0xf0}, SpanID: trace.SpanID{9}, Remote: true, TraceFlags: trace.FlagsSampled, TraceState: stateOf(t, "ot=th:c"),
+				TraceID: trace.TraceID{1, 9: 0xf0}, SpanID: trace.SpanID{9}, Remote: true,
+				TraceFlags: trace.FlagsSampled, TraceState: stateOf(t, "ot=th:c"),
 			})), name)
 			fail(s)
 		}
@@ -227,7 +242,8 @@ func TestCountsOfTracesThatARuleDrops(t *testing.T) {
 }
 
 func TestLimitRule(t *testing.T) {
-	s := newService(t, 1, Config{HeadOnly: true, Rules: []Rule{{SpanName: "slow lane", TracesPerSecond: 5}}}, func(sdktrace.ReadOnlySpan) {})
+	s := newService(t, 1, Config{HeadOnly: true, Rules: []Rule{{SpanName: "slow lane", TracesPerSecond: 5}}},
+		func(sdktrace.ReadOnlySpan) {})
 	var kept perSecond
 	run(newRandom(1), s.clock, s.tick, []phase{{60 * time.Second, []float64{1000}}}, func(a arrival) {
 		if s.request(context.Background(), "slow lane", s.traceID(a.r), 0, false) == sdktrace.RecordAndSample {
@@ -239,13 +255,15 @@ func TestLimitRule(t *testing.T) {
 
 func TestConfigReportsEverything(t *testing.T) {
 	_, err := New(Config{
-		TracesPerSecond: -1, RemoteTracesPerSecond: 1e9, TailTracesPerSecond: -2, RecordedSpansPerSecond: -3, HeldBytes: 1,
+		TracesPerSecond: -1, RemoteTracesPerSecond: 1e9, TailTracesPerSecond: -2, RecordedSpansPerSecond: -3,
+		HeldBytes:     1,
 		SlowThreshold: time.Hour, Rules: []Rule{{Drop: true, Keep: true}, {Ratio: 2}, {TracesPerSecond: -1}, {Kind: 9}},
 	})
 	require.Error(t, err)
 	for _, part := range []string{
-		"TracesPerSecond is -1", "RemoteTracesPerSecond is 1e+09", "TailTracesPerSecond is -2", "RecordedSpansPerSecond is -3",
-		"HeldBytes is 1", "SlowThreshold is 1h0m0s", "rule 1:", "rule 2:", "rule 3:", "rule 4:",
+		"TracesPerSecond is -1", "RemoteTracesPerSecond is 1e+09", "TailTracesPerSecond is -2",
+		"RecordedSpansPerSecond is -3", "HeldBytes is 1", "SlowThreshold is 1h0m0s", "rule 1:", "rule 2:", "rule 3:",
+		"rule 4:",
 	} {
 		assert.ErrorContains(t, err, part)
 	}
@@ -277,8 +295,11 @@ func TestKeysOfOperations(t *testing.T) {
 	assert.NotEqual(t, key("GET", path("/v1/orders")), key("GET", path("/v2/orders")), "API versions are told apart")
 	assert.NotEqual(t, key("GET", path("/orders")), key("POST", path("/orders")))
 	assert.NotEqual(t, key("GET", path("/a/b")), key("GET", path("/ab")))
-	assert.Equal(t, key("GET", routeKey.String("/orders/{id}"), path("/x")), key("GET", routeKey.String("/orders/{id}"), path("/y")))
-	assert.Equal(t, key("GET /orders", path("/x")), key("GET /orders", path("/y")), "a name that says enough stands alone")
+	assert.Equal(t, key("GET", routeKey.String("/orders/{id}"), path("/x")),
+		key("GET", routeKey.String("/orders/{id}"), path("/y")))
+	assert.Equal(t, key("GET /orders", path("/x")), key("GET /orders", path("/y")),
+		"a name that says enough stands alone")
+	assert.Equal(t, key("GET", path("7")), key("GET", path("8")), "http.StripPrefix may take the slash")
 	assert.NotZero(t, key(""))
 	seen := map[uint64]bool{}
 	for i := range 100_000 {

@@ -6,18 +6,18 @@ import (
 )
 
 const (
-	// memory is the time constant of the average. A rise is learned within some ten seconds.
+	// memory is the time constant of the average. A rise is learned within about ten seconds.
 	memory = 10 * time.Second
-	// peakSlots of peakSlot are how long the busiest second is remembered: 15 to 20 minutes, for bursts that come once in
-	// ten.
+	// The busiest second is remembered for peakSlots times peakSlot: 15 to 20 minutes, for bursts
+	// every ten minutes.
 	peakSlot  = 5 * time.Minute
 	peakSlots = 4
-	// windowTicks make the last second.
+	// windowTicks is the number of ticks in the last second.
 	windowTicks = 5
 )
 
-// estimate is what is known of the arrivals of a class: their average, the busiest second of some minutes, and the last
-// second.
+// estimate is what is known about the arrivals of a class: their average, the busiest second of
+// some minutes, and the last second.
 type estimate struct {
 	past    count // fading exponentially
 	busiest peaks // arrivals per second
@@ -25,7 +25,7 @@ type estimate struct {
 	next    int // the oldest of window
 }
 
-// count is how many have arrived in a time.
+// count is a number of arrivals in a number of seconds.
 type count struct{ arrivals, seconds float64 }
 
 // observe adds what has arrived since the last observation, which is a tick ago or longer.
@@ -50,17 +50,18 @@ func (e *estimate) lastSecond() (sum count) {
 	return sum
 }
 
-// average is in arrivals per second. What is known of less than a second is taken for all there was in one.
+// average is in arrivals per second. Less than a second counts as a whole one.
 func (e *estimate) average() float64 { return e.past.arrivals / max(e.past.seconds, 1) }
 
-// usual is the rate to plan with: the average, or if that is more, the steady rate that costs as much as the busiest
-// second may, which is burst seconds' worth of the target.
+// usual is the rate to plan with: the average or, if that is more, the steady rate that costs as
+// much as the busiest second may cost, which is burst seconds of the target.
 func (e *estimate) usual(burst float64) float64 {
 	return max(e.average(), e.busiest.max()/burst)
 }
 
-// recent is the rate of the last second. It leans on the average as if that had been seen for two arrivals, so that the
-// chance of a rare operation to be kept does not depend on the second.
+// recent is the rate of the last second, in arrivals per second. The average smooths it, as if two
+// arrivals had been seen at that rate, so that the chance of a rare operation does not depend on
+// the second in which it arrives.
 func (e *estimate) recent() float64 {
 	const lean = 2
 	average := e.average()

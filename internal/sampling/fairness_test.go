@@ -21,13 +21,14 @@ func TestEveryOperationIsSeen(t *testing.T) {
 	for op, rate := range rates {
 		assert.Positive(t, seen[op], "operation %d at %.2f/s", op, rate)
 		if rate < 0.2 {
-			assert.GreaterOrEqual(t, seen[op], 0.98*arrived[op]-1, "operation %d at %.2f/s is rare, and kept whole", op, rate)
+			assert.GreaterOrEqual(t, seen[op], 0.98*arrived[op]-1, "operation %d at %.2f/s is rare, and kept whole", op,
+				rate)
 		}
 	}
 }
 
-// TestEvenShares uses fairness 1, under which all operations that can have equal shares get them, to hold the
-// water-filling to Jain's index.
+// TestEvenShares uses fairness 1, under which all operations that can have equal shares get them,
+// to hold the water-filling to Jain's index.
 func TestEvenShares(t *testing.T) {
 	simulation(t)
 	rates := zipf(100, 10_000, 1)
@@ -76,14 +77,16 @@ func TestAllocation(t *testing.T) {
 			assert.InDelta(t, min(tc.target, total), kept, 1e-6*tc.target, "%s, fairness %v", tc.name, fairness)
 			if fairness < 1 && total > tc.target {
 				for i := range p {
-					assert.LessOrEqual(t, 1/p[i], total/((1-fairness)*tc.target)*(1+1e-9), "%s: the count is bounded", tc.name)
+					assert.LessOrEqual(t, 1/p[i], total/((1-fairness)*tc.target)*(1+1e-9), "%s: the count is bounded",
+						tc.name)
 				}
 			}
 		}
 	}
 }
 
-// TestBusyNewcomerFindsAPlace fills the table with names that come once, and then lets a busy operation arrive.
+// TestBusyNewcomerFindsAPlace fills the table with names that come once, and then lets a busy
+// operation arrive.
 func TestBusyNewcomerFindsAPlace(t *testing.T) {
 	simulation(t)
 	h := newHead(5, target, defaultFairness, 1)

@@ -22,17 +22,22 @@ type fakeSpan struct {
 	sc, parent trace.SpanContext
 	start, end time.Time
 	failed     bool
+	request    *Request
+	route      *LateRoute // to be set before the end
+	met        func()     // to be called then
+	provider   *sdktrace.TracerProvider
 }
 
-func (s *fakeSpan) Name() string                     { return s.name }
-func (s *fakeSpan) SpanContext() trace.SpanContext   { return s.sc }
-func (s *fakeSpan) Parent() trace.SpanContext        { return s.parent }
-func (s *fakeSpan) SpanKind() trace.SpanKind         { return trace.SpanKindServer }
-func (s *fakeSpan) StartTime() time.Time             { return s.start }
-func (s *fakeSpan) EndTime() time.Time               { return s.end }
-func (s *fakeSpan) Attributes() []attribute.KeyValue { return nil }
-func (s *fakeSpan) Events() []sdktrace.Event         { return nil }
-func (s *fakeSpan) Links() []sdktrace.Link           { return nil }
+func (s *fakeSpan) Name() string                         { return s.name }
+func (s *fakeSpan) TracerProvider() trace.TracerProvider { return s.provider }
+func (s *fakeSpan) SpanContext() trace.SpanContext       { return s.sc }
+func (s *fakeSpan) Parent() trace.SpanContext            { return s.parent }
+func (s *fakeSpan) SpanKind() trace.SpanKind             { return trace.SpanKindServer }
+func (s *fakeSpan) StartTime() time.Time                 { return s.start }
+func (s *fakeSpan) EndTime() time.Time                   { return s.end }
+func (s *fakeSpan) Attributes() []attribute.KeyValue     { return nil }
+func (s *fakeSpan) Events() []sdktrace.Event             { return nil }
+func (s *fakeSpan) Links() []sdktrace.Link               { return nil }
 func (s *fakeSpan) Status() sdktrace.Status {
 	if s.failed {
 		return sdktrace.Status{Code: codes.Error}
@@ -51,16 +56,22 @@ func (exported) Shutdown(context.Context) error                  { return nil }
 // service is a process in virtual time: a sampler, its tail, and requests that take a while.
 type service struct {
 	*Sampler
-	clock   *clock
-	tail    *Tail
-	random  *rand.Rand
-	running endings
-	params  sdktrace.SamplingParameters
+	clock    *clock
+	tail     *tail
+	random   *rand.Rand
+	running  endings
+	provider *sdktrace.TracerProvider // that the spans name as theirs
+	params   sdktrace.SamplingParameters
 }
 
 func newService(t testing.TB, seed uint64, cfg Config, f exported) *service {
-	s := &service{clock: &clock{}, random: newRandom(seed + 1e9)}
-	cfg.Now, cfg.Seed = s.clock.read, seed+1
+	return newServiceAt(t, &clock{}, seed, cfg, f)
+}
+
+// newServiceAt is newService for a service that shares its clock with others.
+func newServiceAt(t testing.TB, c *clock, seed uint64, cfg Config, f exported) *service {
+	s := &service{clock: c, random: newRandom(seed + 1e9), provider: sdktrace.NewTracerProvider()}
+	cfg.now, cfg.seed = s.clock.read, seed+1
 	sampler, err := New(cfg)
 	require.NoError(t, err)
 	t.Cleanup(sampler.Close)
@@ -69,13 +80,22 @@ func newService(t testing.TB, seed uint64, cfg Config, f exported) *service {
 	return s
 }
 
-// request starts a request whose parent is in ctx, and schedules its end. It reports what was decided at its start.
-func (s *service) request(ctx context.Context, name string, id trace.TraceID, takes time.Duration, failed bool) sdktrace.SamplingDecision {
+// request starts a request whose parent is in ctx, and schedules its end. It reports what was
+// decided at its start.
+func (s *service) request(ctx context.Context, name string, id trace.TraceID, takes time.Duration,
+	failed bool) sdktrace.SamplingDecision {
+	_, decision := s.start(ctx, name, id, takes, failed)
+	return decision
+}
+
+// start is request. The span is nil if it is not recorded.
+func (s *service) start(ctx context.Context, name string, id trace.TraceID, takes time.Duration,
+	failed bool) (*fakeSpan, sdktrace.SamplingDecision) {
 	s.endUntil(s.clock.now)
 	s.params.ParentContext, s.params.Name, s.params.TraceID = ctx, name, id
 	result := s.ShouldSample(s.params)
 	if result.Decision == sdktrace.Drop {
-		return result.Decision
+		return nil, result.Decision
 	}
 	start := time.Unix(0, 0).Add(s.clock.now)
 	span := &fakeSpan{
@@ -84,23 +104,30 @@ func (s *service) request(ctx context.Context, name string, id trace.TraceID, ta
 			TraceID: id, SpanID: trace.SpanID{1}, TraceState: result.Tracestate,
 			TraceFlags: trace.TraceFlags(0).WithSampled(result.Decision == sdktrace.RecordAndSample),
 		}),
-		parent: trace.SpanContextFromContext(ctx),
+		parent: trace.SpanContextFromContext(ctx), provider: s.provider,
 	}
 	s.tail.OnStart(ctx, span)
 	heap.Push(&s.running, ending{s.clock.now + takes, span})
-	return result.Decision
+	return span, result.Decision
 }
 
 // endUntil ends what is to end before a time.
 func (s *service) endUntil(now time.Duration) {
 	for len(s.running) > 0 && s.running[0].at <= now {
-		s.tail.OnEnd(heap.Pop(&s.running).(ending).span)
+		span := heap.Pop(&s.running).(ending).span
+		if span.route != nil {
+			span.request.SetRoute(*span.route)
+		}
+		if span.met != nil {
+			span.met()
+		}
+		s.tail.OnEnd(span)
 	}
 }
 
 func (s *service) tick() {
 	s.endUntil(s.clock.now)
-	s.Tick()
+	s.Sampler.tick()
 }
 
 // finish lets every request end and shuts the tail down.

@@ -7,15 +7,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Probabilities move on a grid of 2^(-j/32), steps of 2.2 %: few enough that every one can have its tracestate built
-// once, which is what makes a sampled root free of allocations.
+// Probabilities move on a grid of 2^(-j/32), in steps of 2.2 %. There are few enough points to make
+// the tracestate of each only once, so a sampled root needs no allocation.
 const (
 	gridSteps   = 32
 	gridOctaves = 40
 	gridSize    = gridSteps*gridOctaves + 1
 )
 
-// point is a threshold, its probability, and the tracestate of a root that it keeps. It is immutable.
+// point is a threshold, its probability, and the tracestate of a root that it keeps. It is
+// immutable.
 type point struct {
 	threshold uint64
 	p         float64
@@ -38,11 +39,12 @@ func gridPoint(index int) *point {
 	return pt
 }
 
-// pointFor returns the grid's point nearest to p.
+// pointFor returns the grid point nearest to p.
 func pointFor(p float64) *point {
 	return gridPoint(gridIndex(p))
 }
 
+// gridIndex is the index of the grid point nearest to p.
 func gridIndex(p float64) int {
 	switch {
 	case !(p < 1):
@@ -53,16 +55,16 @@ func gridIndex(p float64) int {
 	return int(math.Round(min(-math.Log2(p)*gridSteps, gridSize)))
 }
 
-// newPoint makes a point off the grid, for a ratio that somebody chose.
+// newPoint makes a point for a threshold, which need not be on the grid.
 func newPoint(threshold uint64) *point {
 	return &point{
 		threshold: threshold,
 		p:         probability(threshold),
-		state:     withMember(trace.TraceState{}, thresholdKey+":"+encodeThreshold(threshold)),
+		state:     withMember(trace.TraceState{}, thresholdKey+":"+FormatThreshold(threshold)),
 	}
 }
 
-// pointAt returns a point with exactly this threshold, the grid's if it has one.
+// pointAt returns a point with exactly this threshold, the grid's if there is one.
 func pointAt(threshold uint64) *point {
 	if pt := pointFor(probability(threshold)); pt.threshold == threshold {
 		return pt

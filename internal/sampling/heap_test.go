@@ -26,8 +26,8 @@ func heapInUse() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// assertAccounted compares the account with the heap. The account's sizes are those of a 64-bit process; a 32-bit one holds
-// less than they say, and never more.
+// assertAccounted compares the account with the heap. The account's sizes are those of a 64-bit
+// process; a 32-bit one holds less than they say, and never more.
 func assertAccounted(t *testing.T, held, grown int64, epsilon float64) {
 	t.Helper()
 	assert.Less(t, float64(grown), float64(held)*(1+epsilon))
@@ -42,16 +42,18 @@ func serverAttributes(i int) []attribute.KeyValue {
 		attribute.String("http.request.method", "GET"), attribute.String("url.scheme", "https"),
 		attribute.String("url.path", fmt.Sprintf("/api/v1/customers/%d/orders", i)),
 		attribute.String("server.address", fmt.Sprintf("shop-%d.example.com", i%7)), attribute.Int("server.port", 8080),
-		attribute.String("client.address", fmt.Sprintf("10.0.0.%d", i%250)), attribute.Int("http.response.status_code", 200),
+		attribute.String("client.address", fmt.Sprintf("10.0.0.%d", i%250)),
+		attribute.Int("http.response.status_code", 200),
 		attribute.String("user_agent.original", fmt.Sprintf("Mozilla/5.0 (build %d)", i)),
 	}
 }
 
-// TestHeldBytesAreHeap fills a tail to its limit with traces whose local root is open, as a service does whose requests
-// hang, and compares the limit with the heap.
+// TestHeldBytesAreHeap fills a tail to its limit with traces whose local root is open, as a service
+// does whose requests hang, and compares the limit with the heap.
 func TestHeldBytesAreHeap(t *testing.T) {
 	const limit = 8 << 20
-	s, err := New(Config{HeldBytes: limit, Rules: []Rule{{Ratio: 1e-9}}, RecordedSpansPerSecond: 1e6, SlowThreshold: time.Minute})
+	s, err := New(Config{HeldBytes: limit, Rules: []Rule{{Ratio: 1e-9}}, RecordedSpansPerSecond: 1e6,
+		SlowThreshold: time.Minute})
 	require.NoError(t, err)
 	defer s.Close()
 	tail := s.newTail(exported(func(sdktrace.ReadOnlySpan) {}))
@@ -62,7 +64,8 @@ func TestHeldBytesAreHeap(t *testing.T) {
 	for i := range 12_000 {
 		ctx, root := tracer.Start(context.Background(), "request", trace.WithAttributes(serverAttributes(i)...))
 		for range 3 {
-			_, child := tracer.Start(ctx, "query", trace.WithAttributes(attribute.String("db.query.text", fmt.Sprint("select ", i))))
+			_, child := tracer.Start(ctx, "query",
+				trace.WithAttributes(attribute.String("db.query.text", fmt.Sprint("select ", i))))
 			child.AddEvent("done")
 			child.End()
 		}
@@ -72,7 +75,7 @@ func TestHeldBytesAreHeap(t *testing.T) {
 		roots[root.SpanContext().TraceID()] = root
 	}
 	for id := range roots {
-		if tail.live[id] == nil {
+		if tail.traces[id] == nil {
 			delete(roots, id) // the service holds it, not the tail
 		}
 	}
@@ -92,15 +95,18 @@ func TestHeldBytesCountWhatASpanCarries(t *testing.T) {
 	numbers := make([]int64, size/8)
 	values := make([]attribute.Value, size/valueBytes)
 	for name, carry := range map[string]func(s trace.Span, i int){
-		"name":            func(s trace.Span, i int) { s.SetName(text(i)) },
-		"status":          func(s trace.Span, i int) { s.SetStatus(codes.Error, text(i)) },
-		"attribute":       func(s trace.Span, i int) { s.SetAttributes(attribute.String("k", text(i))) },
-		"numbers":         func(s trace.Span, _ int) { s.SetAttributes(attribute.Int64Slice("k", numbers)) },
-		"values":          func(s trace.Span, _ int) { s.SetAttributes(attribute.Slice("k", values...)) },
-		"event":           func(s trace.Span, i int) { s.AddEvent(text(i)) },
-		"event attribute": func(s trace.Span, i int) { s.AddEvent("e", trace.WithAttributes(attribute.String("k", text(i)))) },
+		"name":      func(s trace.Span, i int) { s.SetName(text(i)) },
+		"status":    func(s trace.Span, i int) { s.SetStatus(codes.Error, text(i)) },
+		"attribute": func(s trace.Span, i int) { s.SetAttributes(attribute.String("k", text(i))) },
+		"numbers":   func(s trace.Span, _ int) { s.SetAttributes(attribute.Int64Slice("k", numbers)) },
+		"values":    func(s trace.Span, _ int) { s.SetAttributes(attribute.Slice("k", values...)) },
+		"event":     func(s trace.Span, i int) { s.AddEvent(text(i)) },
+		"event attribute": func(s trace.Span, i int) {
+			s.AddEvent("e", trace.WithAttributes(attribute.String("k", text(i))))
+		},
 		"link": func(s trace.Span, i int) {
-			s.AddLink(trace.Link{SpanContext: s.SpanContext(), Attributes: []attribute.KeyValue{attribute.String("k", text(i))}})
+			s.AddLink(trace.Link{SpanContext: s.SpanContext(),
+				Attributes: []attribute.KeyValue{attribute.String("k", text(i))}})
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -123,16 +129,16 @@ func TestHeldBytesCountWhatASpanCarries(t *testing.T) {
 	}
 }
 
-// TestFragmentsForReuseHoldNoNames has as many long names as there are fragments for reuse, and as many again of kept
-// traces whose children are open.
-func TestFragmentsForReuseHoldNoNames(t *testing.T) {
+// TestPooledTracesHoldNoNames has as many long names as there are pooled traces, and as many again
+// of kept traces whose children are open.
+func TestPooledTracesHoldNoNames(t *testing.T) {
 	const size = 10_000
 	inProcess(t, Config{}, func(t *testing.T, p *process) {
 		before := heapInUse()
 		var children []trace.Span
 		for _, failed := range []bool{false, true} {
 			var roots []trace.Span
-			for i := range pooledFragments {
+			for i := range pooledTraces {
 				ctx, root := p.start(unsampled, fmt.Sprintf("%0*d", size, i))
 				roots = append(roots, root)
 				if failed {
@@ -149,15 +155,16 @@ func TestFragmentsForReuseHoldNoNames(t *testing.T) {
 			clear(p.out.spans)
 			p.out.spans = nil
 		}
-		assert.Less(t, heapInUse()-before, int64(pooledFragments*size/2))
+		assert.Less(t, heapInUse()-before, int64(pooledTraces*size/2))
 		for _, child := range children {
 			child.End()
 		}
 	})
 }
 
-// TestNamesWithoutEndTakeLittleMemory is a service that puts identifiers into its span names: 5,000 new names per second,
-// short ones and then such of 10 kB. Every tenth request fails. The long version is a minute, without much difference.
+// TestNamesWithoutEndTakeLittleMemory is a service that puts identifiers into its span names: 5,000
+// new names per second, short ones and then such of 10 kB. Every tenth request fails. The long
+// version is a minute, without much difference.
 //
 //	SAMPLING_FIGURES=1 go test ./internal/sampling -run NamesWithoutEndTake -v
 func TestNamesWithoutEndTakeLittleMemory(t *testing.T) {
@@ -173,7 +180,8 @@ func TestNamesWithoutEndTakeLittleMemory(t *testing.T) {
 		n := 0
 		run(newRandom(1), s.clock, s.tick, []phase{{length, []float64{5000}}}, func(a arrival) {
 			n++
-			s.request(context.Background(), fmt.Sprintf("order %0*d", digits, n), s.traceID(a.r), time.Millisecond, n%10 == 0)
+			s.request(context.Background(), fmt.Sprintf("order %0*d", digits, n), s.traceID(a.r), time.Millisecond,
+				n%10 == 0)
 		})
 		s.endUntil(s.clock.now + time.Second)
 		s.params = sdktrace.SamplingParameters{}
@@ -181,7 +189,7 @@ func TestNamesWithoutEndTakeLittleMemory(t *testing.T) {
 		t.Logf("names of %d digits: %d KiB for %d operations of %d, and %d kept errors",
 			digits, grown>>10, len(s.head.classes), n, s.Snapshot().Tail.Kept)
 		assert.Len(t, s.head.classes, headSets*ways+2)
-		assert.Len(t, s.tail.law.classes, tailSets*ways+2)
+		assert.Len(t, s.tail.controller.classes, tailSets*ways+2)
 		assert.LessOrEqual(t, grown, int64(bound))
 		for _, cl := range s.head.classes {
 			assert.LessOrEqual(t, len(cl.name), maxLabel)
@@ -189,14 +197,16 @@ func TestNamesWithoutEndTakeLittleMemory(t *testing.T) {
 	}
 }
 
-// TestTailUnderLoad has real goroutines, clock and evictions: everything that is sampled or failed and fits is exported
-// once, and nothing is left behind.
+// TestTailUnderLoad has real goroutines, clock and evictions: everything that is sampled or failed
+// and fits is exported once, and nothing remains.
 func TestTailUnderLoad(t *testing.T) {
-	s, err := New(Config{TracesPerSecond: 100, HeldBytes: 256 << 10, TailTracesPerSecond: 1e6, RecordedSpansPerSecond: 1e6})
+	s, err := New(Config{TracesPerSecond: 100, HeldBytes: 256 << 10, TailTracesPerSecond: 1e6,
+		RecordedSpansPerSecond: 1e6})
 	require.NoError(t, err)
 	defer s.Close()
 	out := &collected{}
-	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(s), sdktrace.WithSpanProcessor(s.Processor(exported(out.add))))
+	provider := sdktrace.NewTracerProvider(sdktrace.WithSampler(s),
+		sdktrace.WithSpanProcessor(s.Processor(exported(out.add))))
 	tracer := provider.Tracer("load")
 	var workers sync.WaitGroup
 	for w := range 8 {
@@ -277,7 +287,8 @@ func BenchmarkRequest(b *testing.B) {
 	}
 }
 
-// TestSoak runs for a minute with the real clock, a few goroutines and a load that steps up and down.
+// TestSoak runs for a minute with the real clock, a few goroutines and a load that steps up and
+// down.
 //
 //	SAMPLING_FIGURES=1 go test ./internal/sampling -run Soak -v
 func TestSoak(t *testing.T) {

@@ -11,15 +11,16 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The attributes that are read at the start of a span: those that instrumentations set there. The names of before
-// semantic conventions 1.21 are read as well.
+// The attributes that the sampler reads at the start of a span, including a name from before
+// semantic conventions 1.21.
 const (
 	routeKey     = attribute.Key("http.route")
 	pathKey      = attribute.Key("url.path")
 	oldTargetKey = attribute.Key("http.target")
 )
 
-// request is what the sampler looks at in a span that starts. route and path are "" if the span does not say.
+// request is what the sampler looks at in a span that starts. route and path are "" if the span
+// does not have them.
 type request struct {
 	name        string
 	kind        trace.SpanKind
@@ -27,7 +28,7 @@ type request struct {
 	route, path string
 }
 
-// read fills in an empty request.
+// read fills an empty request.
 func (req *request) read(name string, kind trace.SpanKind, attributes []attribute.KeyValue) {
 	req.name, req.kind, req.attributes = name, kind, attributes
 	for i := range attributes {
@@ -51,19 +52,17 @@ func (req *request) read(name string, kind trace.SpanKind, attributes []attribut
 }
 
 func withoutQuery(target string) string {
-	for i := range len(target) {
-		if target[i] == '?' {
-			return target[:i]
-		}
-	}
-	return target
+	path, _, _ := strings.Cut(target, "?")
+	return path
 }
 
-// hasher turns an operation into a key. Its seed is secret, so that nobody outside can aim at one set of the table.
+// hasher turns an operation into a key. Its seed is secret, so that callers cannot aim at one set
+// of the table.
 type hasher struct{ seed uint64 }
 
-// key identifies the operation of a request: its span name and kind. A name that is only a method ("GET", "HTTP GET",
-// what otelhttp starts its spans with) is completed by the route, or by the path with its identifiers left out.
+// key identifies the operation of a request by its span name and kind. If the name is only a method
+// ("GET", or "HTTP GET", with which otelhttp starts its spans), the route or the path without its
+// identifiers counts too.
 func (h hasher) key(req *request) uint64 {
 	sum := h.text(h.seed^uint64(req.kind)*0x9e3779b97f4a7c15, req.name)
 	if onlyMethod(req.name) {
@@ -74,15 +73,16 @@ func (h hasher) key(req *request) uint64 {
 		}
 	}
 	if sum == 0 {
-		return 1 // 0 marks a free way of the table
+		return 1 // 0 marks a free way in the table
 	}
 	return sum
 }
 
-// maxLabel bounds what is kept of an operation's name, in bytes.
+// maxLabel limits the stored name of an operation, in bytes.
 const maxLabel = 128
 
-// label is what is kept of a span's name. It is a copy, since the name may be a part of a request's buffer.
+// label returns the stored form of a span's name. It is a copy, since the name may be a part of a
+// request's buffer.
 func label(name string) string {
 	if len(name) <= maxLabel {
 		return strings.Clone(name)
@@ -95,6 +95,7 @@ func label(name string) string {
 	return name[:end] + ellipsis
 }
 
+// onlyMethod reports whether a name consists of upper-case words, as a method does.
 func onlyMethod(name string) bool {
 	if len(name) == 0 || len(name) > len("HTTP CONNECT") {
 		return false
@@ -107,10 +108,11 @@ func onlyMethod(name string) bool {
 	return true
 }
 
-// maxSegments is how much of a path tells operations apart.
+// maxSegments is how many segments of a path distinguish operations.
 const maxSegments = 6
 
-// path hashes a path segment by segment; one that looks like an identifier counts as a placeholder.
+// path hashes a path segment by segment. A segment that looks like an identifier counts as a
+// placeholder.
 func (h hasher) path(sum uint64, path string) uint64 {
 	segments := 0
 	for start := 0; start < len(path) && segments < maxSegments; segments++ {
@@ -128,21 +130,21 @@ func (h hasher) path(sum uint64, path string) uint64 {
 	return sum
 }
 
-// looksLikeID reports whether a segment holds a digit or is too long to be a word of a route. "v2", the version of an
-// API, is a word.
+// looksLikeID reports whether a segment, with its slash, has a digit or is too long for a word of a
+// route. The version of an API, such as "/v2", is a word.
 func looksLikeID(segment string) bool {
 	if len(segment) > 32 {
 		return true
 	}
 	for i := range len(segment) {
 		if c := segment[i]; c >= '0' && c <= '9' {
-			return len(segment) > len("/v1") || segment[len(segment)-2] != 'v'
+			return len(segment) > len("/v1") || !strings.HasSuffix(segment[:len(segment)-1], "v")
 		}
 	}
 	return false
 }
 
-// text folds eight bytes at a time into sum by a 128-bit product, as wyhash does.
+// text mixes a text into sum, eight bytes at a time, by 128-bit products as wyhash does.
 func (h hasher) text(sum uint64, text string) uint64 {
 	const m1, m2 = 0xa0761d6478bd642f, 0xe7037ed1a0b428db
 	n := len(text)
@@ -171,7 +173,7 @@ func fold(a, b uint64) uint64 {
 	return high ^ low
 }
 
-// secretRandomness is an R that depends on the trace ID and cannot be chosen with it.
+// secretRandomness is an R that depends on the trace ID but cannot be chosen with it.
 func (h hasher) secretRandomness(id trace.TraceID) uint64 {
 	var in [8 + len(trace.TraceID{})]byte
 	binary.LittleEndian.PutUint64(in[:8], h.seed)

@@ -10,7 +10,7 @@ import (
 	"go.opentelemetry.io/otel/metric"
 )
 
-// observedOperations bounds the operations that metrics tell apart, the busiest first.
+// observedOperations limits the operations in metrics to the busiest ones.
 const observedOperations = 20
 
 // RegisterMetrics lets meter observe the sampler until the registration ends:
@@ -21,7 +21,8 @@ const observedOperations = 20
 //	telemetry.sampler.decisions               {trace}    counter by decision: sampled, unsampled, rule_sampled,
 //	                                                     rule_dropped, caller_sampled, caller_refused
 //	telemetry.sampler.inconsistent_parents    {trace}    counter
-//	telemetry.sampler.tail.decisions          {trace}    counter by decision: kept, discarded, outbid, evicted
+//	telemetry.sampler.tail.decisions          {trace}    counter by decision: kept, routed, discarded, outbid,
+//	                                                     evicted
 //	telemetry.sampler.tail.spans              {span}     counter by fate: recorded, late, truncated
 //	telemetry.sampler.tail.held               {trace}    gauge
 //	telemetry.sampler.tail.held_bytes         By         gauge
@@ -29,12 +30,14 @@ const observedOperations = 20
 func (s *Sampler) RegisterMetrics(meter metric.Meter) (metric.Registration, error) {
 	var errs []error
 	gauge := func(name, unit, description string) metric.Float64ObservableGauge {
-		g, err := meter.Float64ObservableGauge("telemetry.sampler."+name, metric.WithUnit(unit), metric.WithDescription(description))
+		g, err := meter.Float64ObservableGauge("telemetry.sampler."+name, metric.WithUnit(unit),
+			metric.WithDescription(description))
 		errs = append(errs, err)
 		return g
 	}
 	counter := func(name, unit, description string) metric.Int64ObservableCounter {
-		c, err := meter.Int64ObservableCounter("telemetry.sampler."+name, metric.WithUnit(unit), metric.WithDescription(description))
+		c, err := meter.Int64ObservableCounter("telemetry.sampler."+name, metric.WithUnit(unit),
+			metric.WithDescription(description))
 		errs = append(errs, err)
 		return c
 	}
@@ -54,10 +57,10 @@ func (s *Sampler) RegisterMetrics(meter metric.Meter) (metric.Registration, erro
 	by := func(key, value string) metric.MeasurementOption {
 		return metric.WithAttributeSet(attribute.NewSet(attribute.String(key, value)))
 	}
-	var unsampled atomic.Uint64 // a counter must not fall, as the difference of an estimate and a count may
+	var unsampled atomic.Uint64 // the highest difference so far: a counter must not fall
 	return meter.RegisterCallback(func(_ context.Context, o metric.Observer) error {
 		snap := s.Snapshot()
-		raise(&unsampled, snap.Arrivals-snap.Kept)
+		storeMax(&unsampled, snap.Arrivals-snap.Kept)
 		o.ObserveFloat64(target, snap.Target)
 		operations := byName(snap.Operations)
 		for _, op := range operations[:min(len(operations), observedOperations)] {
@@ -72,11 +75,14 @@ func (s *Sampler) RegisterMetrics(meter metric.Meter) (metric.Registration, erro
 		}
 		o.ObserveInt64(inconsistent, int64(snap.Inconsistent))
 		for decision, n := range map[string]uint64{
-			"kept": snap.Tail.Kept, "discarded": snap.Tail.Discarded, "outbid": snap.Tail.Outbid, "evicted": snap.Tail.Evicted,
+			"kept": snap.Tail.Kept, "routed": snap.Tail.Routed, "discarded": snap.Tail.Discarded,
+			"outbid": snap.Tail.Outbid, "evicted": snap.Tail.Evicted,
 		} {
 			o.ObserveInt64(outcomes, int64(n), by("decision", decision))
 		}
-		for fate, n := range map[string]uint64{"recorded": snap.Recorded, "late": snap.Tail.Late, "truncated": snap.Tail.Truncated} {
+		for fate, n := range map[string]uint64{
+			"recorded": snap.Recorded, "late": snap.Tail.Late, "truncated": snap.Tail.Truncated,
+		} {
 			o.ObserveInt64(spans, int64(n), by("fate", fate))
 		}
 		o.ObserveFloat64(held, float64(snap.HeldTraces))
@@ -87,8 +93,8 @@ func (s *Sampler) RegisterMetrics(meter metric.Meter) (metric.Registration, erro
 	}, target, rate, ratio, decisions, inconsistent, outcomes, spans, held, bytes, floor)
 }
 
-// byName joins the operations of one name, such as "GET" with several paths: an observer takes one value for each. The
-// busiest come first.
+// byName joins the operations with the same name, such as "GET" with several paths, because a
+// metric has one value for each name. The busiest come first.
 func byName(operations []Operation) (joined []Operation) {
 	index := make(map[string]int)
 	for _, op := range operations {

@@ -30,7 +30,8 @@ func TestMetrics(t *testing.T) {
 		for name, want := range map[string]float64{
 			"target": 50, "decisionsdecision=rule_sampled": 1, "tail.decisionsdecision=kept": 1,
 			"tail.decisionsdecision=discarded": 1, "tail.spansfate=recorded": 3, "tail.held": 1,
-			"tail.held_bytes": fragmentBytes + spanBytes, "floorbound=memory": 0, "floorbound=cpu": 0, "inconsistent_parents": 0,
+			"tail.held_bytes": traceBytes + spanBytes, "floorbound=memory": 0, "floorbound=cpu": 0,
+			"inconsistent_parents": 0,
 		} {
 			assert.Contains(t, got, "telemetry.sampler."+name)
 			assert.Equal(t, want, got["telemetry.sampler."+name], name)
@@ -63,7 +64,8 @@ func collect(t *testing.T, reader sdkmetric.Reader) map[string]float64 {
 	return got
 }
 
-// observedService plays ten minutes of requests called "GET" on the paths, and collects the metrics every ten seconds.
+// observedService plays ten minutes of requests called "GET" on the paths, and collects the metrics
+// every ten seconds.
 func observedService(t *testing.T, cfg Config, rates []float64, paths []string, look func(map[string]float64)) {
 	simulation(t)
 	cfg.HeadOnly = true
@@ -96,7 +98,8 @@ func TestCountersDoNotFall(t *testing.T) {
 
 func TestOperationsOfOneNameAreJoined(t *testing.T) {
 	var got map[string]float64
-	observedService(t, Config{TracesPerSecond: 20}, []float64{200, 20}, []string{"/a", "/b"}, func(g map[string]float64) { got = g })
+	observedService(t, Config{TracesPerSecond: 20}, []float64{200, 20}, []string{"/a", "/b"},
+		func(g map[string]float64) { got = g })
 	assert.InEpsilon(t, 220, got["telemetry.sampler.operation.rateoperation=GET"], 0.1)
 	assert.InEpsilon(t, 20.0/220, got["telemetry.sampler.operation.probabilityoperation=GET"], 0.2)
 }
@@ -113,7 +116,7 @@ func TestSnapshotOfOperations(t *testing.T) {
 	require.Len(t, list, 3, "two operations, and their first arrivals")
 	assert.Equal(t, "operation 0", list[0].Name)
 	assert.InEpsilon(t, 1000, list[0].Rate, 0.1)
-	assert.Equal(t, encodeThreshold(pointFor(list[0].Probability).threshold), list[0].Threshold)
+	assert.Equal(t, FormatThreshold(pointFor(list[0].Probability).threshold), list[0].Threshold)
 	assert.InEpsilon(t, 5050, float64(arrivals), 0.1)
 	assert.Equal(t, uint64(n), kept)
 }

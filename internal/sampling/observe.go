@@ -11,13 +11,13 @@ import (
 	"github.com/fleetotel/telemetry/internal/peek"
 )
 
-// KeepKey is the attribute by which a service asks to keep a trace.
+// KeepKey is the attribute with which a service asks to keep a trace.
 const KeepKey = attribute.Key("sampling.keep")
 
-// What a held span is taken to cost, in bytes: the SDK's snapshot and its share of the fragment, and what it carries.
-// Measured with 64-bit Go 1.26 (TestHeldBytesAreHeap).
+// The estimated cost of a held span, in bytes: the SDK's snapshot, its share of the heldTrace, and
+// its data. Measured with 64-bit Go 1.26 (TestHeldBytesAreHeap).
 const (
-	fragmentBytes  = 512
+	traceBytes     = 512
 	spanBytes      = 768
 	attributeBytes = 72
 	valueBytes     = 48
@@ -25,25 +25,30 @@ const (
 	linkBytes      = 128
 )
 
-// observed is what the tail reads of a span that has ended.
+// observed is what the tail reads from a span that has ended.
 type observed struct {
 	id       trace.TraceID
+	span     trace.SpanID
+	name     string
 	sampled  bool
-	root     bool
+	isRoot   bool
+	request  *Request // of a local root, if it has one
 	bytes    int64
 	reason   reason
 	duration time.Duration
 }
 
-func observe(s sdktrace.ReadOnlySpan) observed {
-	sc, status := s.SpanContext(), s.Status()
-	attributes, events, links := s.Attributes(), s.Events(), s.Links()
+func observe(s sdktrace.ReadOnlySpan, look *peek.Spans) observed {
+	header, parts := look.Header(s), look.Parts(s)
+	attributes, events, links := parts.Attributes, parts.Events, parts.Links
 	o := observed{
-		id:       sc.TraceID(),
-		sampled:  sc.IsSampled(),
-		root:     isLocalRoot(s.Parent()),
-		bytes:    spanBytes + int64(len(s.Name())+len(status.Description)+peek.StateSize(&sc)) + attributesSize(attributes),
-		duration: s.EndTime().Sub(s.StartTime()),
+		id:       header.Context.TraceID(),
+		span:     header.Context.SpanID(),
+		name:     parts.Name,
+		sampled:  header.Context.IsSampled(),
+		isRoot:   isLocalRoot(&header.Parent),
+		bytes:    spanBytes + int64(len(parts.Name)+len(parts.Description)+parts.State) + attributesSize(attributes),
+		duration: header.End.Sub(header.Start),
 	}
 	for i := range attributes {
 		if kv := &attributes[i]; kv.Key == KeepKey && kv.Value.Type() == attribute.BOOL && kv.Value.AsBool() {
@@ -56,33 +61,39 @@ func observe(s sdktrace.ReadOnlySpan) observed {
 	for i := range links {
 		o.bytes += linkBytes + int64(peek.StateSize(&links[i].SpanContext)) + attributesSize(links[i].Attributes)
 	}
-	if n := len(events); n > 0 && isPanicEvent(&events[n-1], s.EndTime()) {
+	if n := len(events); n > 0 && isPanicEvent(&events[n-1], header.End) {
 		o.reason = isPanic
 	}
-	if status.Code == codes.Error {
+	if header.Code == codes.Error {
 		o.reason = isError
 	}
 	return o
 }
 
-// isPanicEvent tells the event of a panic from those of RecordError: End takes the end time first and then recovers,
-// so that a panic is recorded after the span's end. It does not set the status.
+// isPanicEvent reports whether an event records a panic. One from RecordError looks the same, but
+// End takes the end time before it recovers, so a panic is recorded after the span's end. It does
+// not set the status.
 func isPanicEvent(e *sdktrace.Event, end time.Time) bool {
 	return e.Name == "exception" && !e.Time.Before(end)
 }
 
-func isLocalRoot(parent trace.SpanContext) bool {
+// isLocalRoot reports whether a span with this parent is the first one in this process.
+func isLocalRoot(parent *trace.SpanContext) bool {
 	return !parent.IsValid() || parent.IsRemote()
 }
 
 func attributesSize(attributes []attribute.KeyValue) (bytes int64) {
 	for i := range attributes {
-		bytes += attributeBytes + valueSize(&attributes[i].Value)
+		if kind, text := peek.KindAndText(&attributes[i].Value); kind == attribute.STRING { // the usual kind
+			bytes += attributeBytes + int64(len(text))
+		} else {
+			bytes += attributeBytes + valueSize(&attributes[i].Value)
+		}
 	}
 	return bytes
 }
 
-// valueSize is what a value takes beyond its place in a KeyValue.
+// valueSize is the memory of a value beyond its KeyValue.
 func valueSize(v *attribute.Value) (bytes int64) {
 	const word = 8
 	switch v.Type() {
@@ -115,12 +126,12 @@ type slowness time.Duration
 
 func (s slowness) isSlow(d time.Duration) bool { return s > 0 && d >= time.Duration(s) }
 
-// terms are those on which the tail watches a local root that starts: when it is slow, and whether its outcome counts.
-// It does not if a rule drops such traces unless their caller has sampled them: those that it has not are unseen, and
-// only the caller's threshold says how many.
-func (s *Sampler) terms(span sdktrace.ReadOnlySpan) (slow slowness, counts bool) {
-	threshold, counts := s.cfg.SlowThreshold, true
-	followed := span.Parent().IsValid() && span.SpanContext().IsSampled()
+// criteria returns what the tail's decision on a starting local root depends on: the duration at
+// which it is slow, and whether it may be kept for its outcome at all. It may not if a rule drops
+// such traces unless their caller has sampled them: the others are not seen, and only the caller's
+// threshold says how many there are. followed reports whether the caller has sampled it.
+func (s *Sampler) criteria(span sdktrace.ReadOnlySpan, followed bool) (slow slowness, eligible bool) {
+	threshold, eligible := s.cfg.SlowThreshold, true
 	if s.rules.anySlow || followed {
 		var req request
 		req.read(span.Name(), span.SpanKind(), span.Attributes())
@@ -128,8 +139,8 @@ func (s *Sampler) terms(span sdktrace.ReadOnlySpan) (slow slowness, counts bool)
 			if rule.SlowThreshold != 0 {
 				threshold = rule.SlowThreshold
 			}
-			counts = !(followed && rule.Drop)
+			eligible = !(followed && rule.Drop)
 		}
 	}
-	return slowness(max(threshold, 0)), counts
+	return slowness(max(threshold, 0)), eligible
 }

@@ -13,7 +13,8 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// collected is what reached the processor behind the tail, which refuses unsampled spans like the SDK's own.
+// collected is what reached the processor behind the tail, which refuses unsampled spans like the
+// SDK's own.
 type collected struct {
 	mu    sync.Mutex
 	spans []sdktrace.ReadOnlySpan
@@ -50,8 +51,8 @@ func (c *collected) find(t *testing.T, name string) sdktrace.ReadOnlySpan {
 	return nil
 }
 
-// process is a tracer provider with a sampler and its tail, in a synctest bubble. Traces whose root is called "drop…" are
-// not sampled by the head, those called "keep…" are, at 1/2.
+// process is a tracer provider with a sampler and its tail, in a synctest bubble. Traces whose root
+// is called "drop…" are not sampled by the head, those called "keep…" are, at 1/2.
 type process struct {
 	*Sampler
 	tracer   trace.Tracer

@@ -10,22 +10,25 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// maxAdjustedCount is the largest count that a caller may claim for a span. Without a limit one request with
-// th:ffffffffffffff would count 2^56.
+// maxAdjustedCount is the largest count that a caller may claim for a span. Without a limit one
+// request with th:ffffffffffffff would count 2^56.
 const maxAdjustedCount = 1 << 20
 
 // callerSets is the size of the table of callers: 256.
 const callerSets = 64
 
-// accept samples because the caller has, or because the sampler has for a caller whose trace IDs it does not believe,
-// within the share of that caller. RemoteTracesPerSecond is shared out evenly: a caller that asks for less than its share
-// is followed always. threshold is what the trace has been sampled at; with exact false there is none to go by.
-func (s *Sampler) accept(p *sdktrace.SamplingParameters, ts trace.TraceState, r, threshold uint64, exact bool) (sdktrace.SamplingDecision, trace.TraceState) {
+// accept samples a trace because its caller has, or because the sampler has chosen it and does not
+// believe its trace ID. It does so within the caller's share. RemoteTracesPerSecond is divided
+// evenly: a caller that asks for less than its share is always followed. threshold is what the
+// trace has been sampled at; it counts only if exact.
+func (s *Sampler) accept(
+	p *sdktrace.SamplingParameters, ts trace.TraceState, r, threshold uint64, exact bool,
+) (sdktrace.SamplingDecision, trace.TraceState) {
 	var position uint64
 	if exact {
 		position = positionAbove(threshold, r)
 	} else {
-		position = fresh()
+		position = newRandomness()
 	}
 	pt, kept, chosen := s.callers.decideChosen(s.hash.caller(p), p.Name, position, 1)
 	if exact && !chosen && kept && pt.threshold > 0 {
@@ -44,18 +47,24 @@ func (s *Sampler) accept(p *sdktrace.SamplingParameters, ts trace.TraceState, r,
 	return sdktrace.RecordAndSample, ts
 }
 
-// decideChosen decides like decide, by a position that a caller may have chosen with its trace ID or rv. Where more
-// positions pass than the threshold explains, chance decides instead: then a chosen R gains nothing, and what is kept has
-// no threshold to say how many it stands for.
+// decideChosen is decide for a position that a caller may have chosen with its trace ID or rv. If
+// more positions pass than the threshold explains, the decision is random instead. Then a chosen R
+// gains nothing, and what is kept has no threshold to say how many it represents.
 func (c *controller) decideChosen(key uint64, name string, position, weight uint64) (pt *point, kept, chosen bool) {
-	cl := c.classOf(key, name)
-	random := fresh()
-	if mask := cl.thinning.Load(); random&mask == 0 {
+	return c.decideChosenIn(c.classOf(key, name), key, name, position, weight)
+}
+
+// decideChosenIn is decideChosen for an arrival whose class is known.
+func (c *controller) decideChosenIn(
+	cl *class, key uint64, name string, position, weight uint64,
+) (pt *point, kept, chosen bool) {
+	random := newRandomness()
+	if mask := cl.countMask.Load(); random&mask == 0 {
 		cl.arrivals.Add(weight * (mask + 1))
 	}
 	pt = cl.current.Load()
 	if pt.threshold > 0 && position >= pt.threshold {
-		cl.passed.Add(1)
+		cl.above.Add(1)
 	}
 	if chosen = cl.chosen.Load(); chosen {
 		position = random
@@ -66,7 +75,8 @@ func (c *controller) decideChosen(key uint64, name string, position, weight uint
 	return pt, kept, chosen
 }
 
-// positionAbove is where R is between threshold and 2^56, on the scale of R: random if R is.
+// positionAbove is where R is between threshold and 2^56, on the scale of R. It is random if R is.
+// R must not be below threshold.
 func positionAbove(threshold, r uint64) uint64 {
 	if threshold == 0 {
 		return r
@@ -76,22 +86,23 @@ func positionAbove(threshold, r uint64) uint64 {
 	return position
 }
 
-// The attributes and the context value by which callers are told apart: the address that the connection comes from, never
-// one that a header claims.
+// The attributes that distinguish callers: the address that the connection comes from, never one
+// that a header claims.
 const (
 	peerKey    = attribute.Key("network.peer.address")
 	oldPeerKey = attribute.Key("net.sock.peer.addr")
 )
 
+// peerContextKey is the context key of that address.
 type peerContextKey struct{}
 
-// WithPeer returns a context that says where its requests come from, for instrumentations whose spans do not say it at
-// their start.
+// WithPeer returns a context that says where its requests come from, for instrumentations whose
+// spans do not say it at their start.
 func WithPeer(ctx context.Context, address string) context.Context {
 	return context.WithValue(ctx, peerContextKey{}, address)
 }
 
-// caller identifies the caller of a request; those that cannot be told apart are one.
+// caller identifies the caller of a request. All callers without an address count as one.
 func (h hasher) caller(p *sdktrace.SamplingParameters) uint64 {
 	address := ""
 	for i := range p.Attributes {
@@ -105,13 +116,22 @@ func (h hasher) caller(p *sdktrace.SamplingParameters) uint64 {
 	return max(h.text(h.seed, address), 1)
 }
 
-// fresh is randomness of its own, for a decision whose outcome the trace's R must not carry: a caller that sampled
-// without saying how has used up an unknown part of R (opentelemetry-java-contrib #2007).
-func fresh() uint64 { return rand.Uint64() & (whole - 1) }
+// newRandomness is independent of the trace. It is for decisions whose outcome must not depend on
+// the trace's R: a caller that sampled without a threshold has used an unknown part of R
+// (opentelemetry-java-contrib #2007).
+func newRandomness() uint64 { return rand.Uint64() & (whole - 1) }
 
-// fromStranger replaces the R that an untrusted caller chose with one of ours. It travels on as rv, so that the services
-// behind this one decide alike; the rest of the caller's ot member goes.
-func (h hasher) fromStranger(id trace.TraceID, ts trace.TraceState) (uint64, trace.TraceState) {
+// replaceRandomness replaces the R that an untrusted caller chose with a secret one. It travels on
+// as rv, so that the services behind this one decide alike. The rest of the caller's ot member is
+// removed.
+func (h hasher) replaceRandomness(id trace.TraceID, ts trace.TraceState) (uint64, trace.TraceState) {
 	r := h.secretRandomness(id)
 	return r, withMember(ts, randomnessKey+":"+encodeRandomness(r))
+}
+
+// hasReplaced reports whether replaceRandomness has given a span context its R, which means that
+// the caller is untrusted.
+func (h hasher) hasReplaced(sc trace.SpanContext) bool {
+	state := readState(sc.TraceState())
+	return state.hasRandomness && state.randomness == h.secretRandomness(sc.TraceID())
 }

@@ -10,14 +10,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// Rule says what to do with the traces it matches. All conditions that are set must hold; the first rule that matches
-// counts.
+// Rule says what to do with the traces it matches. All conditions that are set must hold. The first
+// rule that matches counts.
 type Rule struct {
 	Route      string             // http.route equals
 	PathPrefix string             // url.path starts with
-	SpanName   string             // equals; a * at the end stands for any rest
+	SpanName   string             // equals; a * at the end matches any rest
 	Kind       trace.SpanKind     // unspecified: any
-	Attribute  attribute.KeyValue // equals; without a value: is there
+	Attribute  attribute.KeyValue // equals; with an empty value, the key must exist
 
 	// At most one of these.
 	Drop            bool
@@ -25,7 +25,7 @@ type Rule struct {
 	Ratio           float64
 	TracesPerSecond float64
 
-	SlowThreshold time.Duration // 0: the sampler's; negative: slowness is no reason to keep
+	SlowThreshold time.Duration // 0: the sampler's; negative: off
 }
 
 func (r *Rule) validate() error {
@@ -41,26 +41,27 @@ func (r *Rule) validate() error {
 	case r.Ratio != 0 && !(r.Ratio >= 1.0/float64(whole) && r.Ratio <= 1):
 		return fmt.Errorf("the ratio is %v; it must be 2^-56 to 1, or Drop", r.Ratio)
 	case r.TracesPerSecond != 0 && !(r.TracesPerSecond > 0 && r.TracesPerSecond <= maxTarget):
-		return fmt.Errorf("the traces per second are %v; they must be more than 0 and at most %v, or Drop", r.TracesPerSecond, float64(maxTarget))
+		return fmt.Errorf("the traces per second are %v; they must be more than 0 and at most %v, or Drop",
+			r.TracesPerSecond, float64(maxTarget))
 	case r.Kind < trace.SpanKindUnspecified || r.Kind > trace.SpanKindConsumer:
 		return fmt.Errorf("the span kind is %d, which does not exist", r.Kind)
 	}
 	return nil
 }
 
-// rule is a Rule made ready.
+// rule is a compiled Rule.
 type rule struct {
 	Rule
 	namePrefix string      // of SpanName with a *
 	fixed      *point      // Keep and Ratio
-	limit      *controller // TracesPerSecond: outside the common target
+	limit      *controller // TracesPerSecond, separate from the common target
 }
 
-// rules are the user's, and then the probes of orchestrators and monitoring, which are most of the spans of a quiet
-// service and tell nothing.
+// rules are the service's rules. probeRule comes after them.
 type rules struct {
-	list    []rule
-	anySlow bool
+	list         []rule
+	anySlow      bool
+	anyAttribute bool
 }
 
 func compileRules(list []Rule, now func() time.Duration) (rules, error) {
@@ -84,6 +85,7 @@ func compileRules(list []Rule, now func() time.Duration) (rules, error) {
 			compiled.limit = newController(r.TracesPerSecond, headBurst, 0, 0, now)
 		}
 		rs.anySlow = rs.anySlow || r.SlowThreshold != 0
+		rs.anyAttribute = rs.anyAttribute || r.Attribute.Key != ""
 		rs.list = append(rs.list, compiled)
 	}
 	return rs, errors.Join(errs...)
@@ -120,30 +122,34 @@ func hasAttribute(attributes []attribute.KeyValue, want attribute.KeyValue) bool
 	return false
 }
 
-// probeRule is what happens to probes unless a rule of the user's says otherwise.
+// probeRule drops the probes of orchestrators and monitoring, unless a rule of the service matches
+// them. They are most of the spans of a quiet service and say nothing.
 var probeRule = rule{Rule: Rule{Drop: true}}
 
-// probePaths are the paths that Kubernetes, load balancers and scrapers ask for by convention.
-var probePaths = map[string]bool{
-	"/health": true, "/healthz": true, "/livez": true, "/live": true, "/readyz": true, "/ready": true,
-	"/metrics": true, "/ping": true, "/favicon.ico": true,
-}
-
 const (
-	longestProbePath  = len("/favicon.ico")
 	healthService     = "grpc.health.v1.Health"
 	healthServicePath = "/" + healthService + "/"
 )
+
+// isProbePath reports whether Kubernetes, load balancers or scrapers request this path by
+// convention.
+func isProbePath(path string) bool {
+	switch path {
+	case "/health", "/healthz", "/livez", "/live", "/readyz", "/ready", "/metrics", "/ping", "/favicon.ico":
+		return true
+	}
+	return false
+}
 
 func isProbe(req *request) bool {
 	if req.kind != trace.SpanKindServer {
 		return false
 	}
 	if path := req.path; path != "" {
-		return len(path) <= longestProbePath && probePaths[path] || strings.HasPrefix(path, healthServicePath)
+		return isProbePath(path) || strings.HasPrefix(path, healthServicePath)
 	}
 	if route := req.route; route != "" {
-		return len(route) <= longestProbePath && probePaths[route]
+		return isProbePath(route)
 	}
 	return strings.HasPrefix(strings.TrimPrefix(req.name, "/"), healthService+"/")
 }

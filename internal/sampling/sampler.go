@@ -7,47 +7,54 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
 )
 
-// headSets is the size of the head's table: with four ways each, 512 operations have a threshold of their own.
+// headSets is the size of the head's table. With four ways each, 512 operations have a threshold of
+// their own.
 const headSets = 128
 
-// headBurst is the burst budget of the head, of the rules and of all callers together, in seconds' worth of the target.
-// With the second in which it is used, and the moment it takes to notice, at most 6 times the target are kept in it.
+// headBurst is the burst budget of the head, of the rules and of all callers together, in seconds
+// of the target. At most 6 times the target is kept in a second: the budget, the target of that
+// second, and what arrives before the use of the budget is noticed.
 const headBurst = 4.25
 
-// Sampler is the head. It implements the SDK's Sampler. All methods are safe for concurrent use.
+// Sampler is the head sampler. It implements the SDK's Sampler. All methods are safe for concurrent
+// use.
 type Sampler struct {
-	cfg   Config
-	now   func() time.Duration
-	hash  hasher
-	rules rules
-	head  *controller
-
-	callers      *controller // of the traces that callers have sampled
+	cfg          Config
+	now          func() time.Duration
+	hash         hasher
+	rules        rules
+	head         *controller
+	routes       *controller // for operations that become known late; has a part of the head's target
+	callers      *controller // for traces that callers have sampled
 	floor        *floor
 	inconsistent atomic.Uint64 // th of a caller that contradicts its R or claims too much
 	dropped      atomic.Uint64 // by a rule
 	ruleKept     atomic.Uint64
-	followed     atomic.Uint64 // sampled because the caller was
-	refused      atomic.Uint64 // not sampled although the caller was
+	followed     atomic.Uint64 // sampled because the caller was sampled
+	refused      atomic.Uint64 // not sampled although the caller was sampled
+
+	provider *sdktrace.TracerProvider // see Serve
 
 	tailsOn atomic.Bool
-	stirred atomic.Bool   // something has begun since the last tick
+	active  atomic.Bool   // something has begun since the last tick
 	wake    chan struct{} // has room for one
 	mu      sync.Mutex
-	tails   []*Tail
-	retired TailCounts // of those shut down
+	tails   []*tail
+	retired TailCounts // of tails that have been shut down
 	stop    chan struct{}
 	done    chan struct{}
 }
 
-// New makes a sampler and starts its goroutine, which ends with Close. The error names every value out of range.
+// New makes a sampler and starts its goroutine, which Close stops. The error names every value that
+// is out of range.
 func New(cfg Config) (*Sampler, error) {
 	cfg, err := cfg.complete()
-	now := cfg.Now
+	now := cfg.now
 	if now == nil {
 		start := time.Now()
 		now = func() time.Duration { return time.Since(start) }
@@ -59,16 +66,18 @@ func New(cfg Config) (*Sampler, error) {
 	s := &Sampler{
 		cfg:     cfg,
 		now:     now,
-		hash:    hasher{cfg.Seed},
+		hash:    hasher{cfg.seed},
 		rules:   compiled,
 		head:    newController(cfg.TracesPerSecond, headBurst, defaultFairness, headSets, now),
+		routes:  newController(cfg.TracesPerSecond, headBurst, defaultFairness, headSets, now),
 		callers: newController(cfg.RemoteTracesPerSecond, headBurst, 1, callerSets, now),
 		floor:   newFloor(cfg.RecordedSpansPerSecond, now),
 		wake:    make(chan struct{}, 1),
 		stop:    make(chan struct{}),
 		done:    make(chan struct{}),
 	}
-	if cfg.Now == nil {
+	s.head.routes = s.routes
+	if cfg.now == nil {
 		go s.run()
 	} else {
 		close(s.done)
@@ -76,7 +85,7 @@ func New(cfg Config) (*Sampler, error) {
 	return s, nil
 }
 
-// Description is what the SDK logs of a sampler.
+// Description describes the sampler in the SDK's logs.
 func (s *Sampler) Description() string {
 	mode := "tail"
 	if s.cfg.HeadOnly {
@@ -85,8 +94,8 @@ func (s *Sampler) Description() string {
 	return fmt.Sprintf("AdaptiveSampler{%v traces/s, %s}", s.cfg.TracesPerSecond, mode)
 }
 
-// Close stops the goroutine; from then on thresholds follow the load late, and traces are no longer given up for their
-// age. It is idempotent.
+// Close stops the goroutine. From then on thresholds follow the load late, and held traces do not
+// expire. Close is idempotent.
 func (s *Sampler) Close() {
 	s.mu.Lock()
 	select {
@@ -95,32 +104,41 @@ func (s *Sampler) Close() {
 		close(s.stop)
 	}
 	s.mu.Unlock()
+	samplerOf.Delete(s.provider)
 	<-s.done
 }
 
-// ShouldSample implements the SDK's Sampler. It decides in one place what ParentBased and its delegates would: copying
-// the parameters and the result from one sampler to the next is most of their cost.
+// ShouldSample implements the SDK's Sampler. It makes the decisions of ParentBased and its
+// delegates in one place, because copying the parameters and the result from one sampler to the
+// next is most of their cost.
 func (s *Sampler) ShouldSample(p sdktrace.SamplingParameters) sdktrace.SamplingResult {
 	parent := trace.SpanFromContext(p.ParentContext)
 	psc := parent.SpanContext()
 	ts := psc.TraceState()
 	var decision sdktrace.SamplingDecision
+	var first []attribute.KeyValue
+	if s.provider != nil && p.Kind == trace.SpanKindServer {
+		first = s.takeStart(&p)
+	}
 	switch {
 	case !psc.IsValid():
 		decision, ts = s.root(&p, ts)
 	case !psc.IsRemote():
+		if p.Kind == trace.SpanKindServer {
+			noticeServerSpan(p.ParentContext, psc.SpanID())
+		}
 		decision = s.child(parent, psc.IsSampled())
 	case s.cfg.Untrusted != nil && s.cfg.Untrusted(p.ParentContext):
-		decision, ts = s.stranger(&p, ts)
+		decision, ts = s.untrustedCaller(&p, ts)
 	case psc.IsSampled():
 		decision, ts = s.sampledCaller(&p, ts)
 	default:
 		decision, ts = s.unsampledCaller(&p, ts)
 	}
-	return sdktrace.SamplingResult{Decision: decision, Tracestate: ts}
+	return sdktrace.SamplingResult{Decision: decision, Attributes: first, Tracestate: ts}
 }
 
-// child follows its local parent. A parent that is recorded without being sampled is an undecided one.
+// child follows its local parent. A parent that is recorded but not sampled is undecided.
 func (s *Sampler) child(parent trace.Span, sampled bool) sdktrace.SamplingDecision {
 	if sampled {
 		return sdktrace.RecordAndSample
@@ -136,7 +154,9 @@ func (s *Sampler) child(parent trace.Span, sampled bool) sdktrace.SamplingDecisi
 }
 
 // root decides a trace that begins here.
-func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+func (s *Sampler) root(
+	p *sdktrace.SamplingParameters, ts trace.TraceState,
+) (sdktrace.SamplingDecision, trace.TraceState) {
 	if ts.Len() == 0 {
 		r := randomness(p.TraceID)
 		pt := s.point(p, r)
@@ -159,8 +179,8 @@ func (s *Sampler) root(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdk
 	return s.undecided(r, withoutThreshold(ts))
 }
 
-// point asks the rules, and then the head, for the threshold of a trace that is ours to decide; nil if it is to be
-// dropped.
+// point asks the rules and then the head for the threshold of a trace that this process decides. It
+// returns nil if the trace is to be dropped.
 func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
 	var req request
 	req.read(p.Name, p.Kind, p.Attributes)
@@ -169,7 +189,7 @@ func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
 		s.dropped.Add(1)
 		return nil
 	}
-	s.stir()
+	s.noteActivity()
 	var pt *point
 	switch {
 	case rule == nil || rule.fixed == nil && rule.limit == nil:
@@ -185,7 +205,8 @@ func (s *Sampler) point(p *sdktrace.SamplingParameters, r uint64) *point {
 	return pt
 }
 
-// undecided records a trace that the head has not sampled, if there is a tail and the floor has room.
+// undecided records a trace that the head has not sampled, if there is a tail and R is not below
+// the floor.
 func (s *Sampler) undecided(r uint64, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
 	if s.tailsOn.Load() && s.floor.admits(r) {
 		return sdktrace.RecordOnly, ts
@@ -194,8 +215,10 @@ func (s *Sampler) undecided(r uint64, ts trace.TraceState) (sdktrace.SamplingDec
 }
 
 // sampledCaller follows a trusted caller, within its share.
-func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
-	s.stir()
+func (s *Sampler) sampledCaller(
+	p *sdktrace.SamplingParameters, ts trace.TraceState,
+) (sdktrace.SamplingDecision, trace.TraceState) {
+	s.noteActivity()
 	state := readState(ts)
 	r := state.random(p.TraceID)
 	exact := state.hasThreshold && r >= state.threshold && adjustedCount(state.threshold) <= maxAdjustedCount
@@ -209,8 +232,11 @@ func (s *Sampler) sampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceSt
 	return decision, ts
 }
 
-// unsampledCaller follows a trusted caller, whose decision is no veto for errors.
-func (s *Sampler) unsampledCaller(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
+// unsampledCaller follows a trusted caller that has not sampled, but lets the tail keep errors and
+// slow requests.
+func (s *Sampler) unsampledCaller(
+	p *sdktrace.SamplingParameters, ts trace.TraceState,
+) (sdktrace.SamplingDecision, trace.TraceState) {
 	ts = withoutThreshold(ts)
 	var req request
 	req.read(p.Name, p.Kind, p.Attributes)
@@ -221,9 +247,11 @@ func (s *Sampler) unsampledCaller(p *sdktrace.SamplingParameters, ts trace.Trace
 	return s.undecided(readState(ts).random(p.TraceID), ts)
 }
 
-// stranger decides a trace as if it began here: neither the caller's flag nor its th or R count.
-func (s *Sampler) stranger(p *sdktrace.SamplingParameters, ts trace.TraceState) (sdktrace.SamplingDecision, trace.TraceState) {
-	r, ts := s.hash.fromStranger(p.TraceID, ts)
+// untrustedCaller decides a trace as if it began here. The caller's flag, th and R do not count.
+func (s *Sampler) untrustedCaller(
+	p *sdktrace.SamplingParameters, ts trace.TraceState,
+) (sdktrace.SamplingDecision, trace.TraceState) {
+	r, ts := s.hash.replaceRandomness(p.TraceID, ts)
 	pt := s.point(p, r)
 	switch {
 	case pt == nil:
@@ -231,6 +259,7 @@ func (s *Sampler) stranger(p *sdktrace.SamplingParameters, ts trace.TraceState) 
 	case r < pt.threshold:
 		return s.undecided(r, ts)
 	}
-	// Many requests with one trace ID share an R, so that the head's threshold alone does not bound them.
+	// Requests with one trace ID share an R, so the head's threshold alone does not limit their
+	// number.
 	return s.accept(p, withThreshold(ts, pt.threshold), r, pt.threshold, true)
 }

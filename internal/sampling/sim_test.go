@@ -14,8 +14,8 @@ type clock struct{ now time.Duration }
 
 func (c *clock) read() time.Duration { return c.now }
 
-// newRandom uses ChaCha8: generators with related seeds must not be correlated, or errors of many runs would not average
-// out.
+// newRandom uses ChaCha8: generators with related seeds must not be correlated, or errors of many
+// runs would not average out.
 func newRandom(seed uint64) *rand.Rand {
 	var key [32]byte
 	binary.LittleEndian.PutUint64(key[:], seed)

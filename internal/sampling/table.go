@@ -5,14 +5,15 @@ import (
 	"sync/atomic"
 )
 
-// ways is how many operations share a set of the table.
+// ways is how many operations share a set of the table, which is set-associative like a CPU cache.
 const ways = 4
 
-// idleAfter is when an operation that is no longer seen gives up its class.
+// idleAfter is how long after its last arrival an operation loses its class.
 const idleAfter = peakSlots * peakSlot
 
-// table finds an operation's class. It has a fixed size; readers take no lock, writers hold the controller's mutex. A
-// reader that meets a way while it changes hands charges one arrival to the wrong operation, which no count depends on.
+// table finds an operation's class. It has a fixed size. Readers take no lock; writers hold the
+// controller's mutex. A reader that meets a way while it changes operations charges one arrival to
+// the wrong one, which no weight depends on.
 type table struct {
 	sets []set
 	mask uint64
@@ -25,7 +26,7 @@ type way struct {
 	class atomic.Pointer[class]
 }
 
-// newTable makes a table of sets sets, a power of two, or of none.
+// newTable makes a table of sets sets, rounded up to a power of two, or of none.
 func newTable(sets int) table {
 	if sets == 0 {
 		return table{}
@@ -34,6 +35,7 @@ func newTable(sets int) table {
 	return table{sets: make([]set, size), mask: uint64(size - 1)}
 }
 
+// find returns the class of key, or nil.
 func (t *table) find(key uint64) *class {
 	if len(t.sets) == 0 {
 		return nil
@@ -47,11 +49,9 @@ func (t *table) find(key uint64) *class {
 	return nil
 }
 
-func (t *table) hasRoom(key uint64) bool {
-	return t.unused(key) != nil
-}
+func (t *table) hasRoom(key uint64) bool { return t.unused(key) != nil }
 
-// free returns an unused way for key, or nil if there is none or another goroutine has just claimed one for it.
+// free returns an unused way for key. It returns nil if there is none or key has a way already.
 func (t *table) free(key uint64) *way {
 	if t.find(key) != nil {
 		return nil
@@ -59,6 +59,7 @@ func (t *table) free(key uint64) *way {
 	return t.unused(key)
 }
 
+// unused returns an unused way of key's set, or nil.
 func (t *table) unused(key uint64) *way {
 	s := &t.sets[key&t.mask]
 	for i := range s {

@@ -2,83 +2,112 @@ package sampling
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/fleetotel/telemetry/internal/peek"
 )
 
 const (
-	// minHold is how long a trace is held at least while its local root does not end; linger, how long after that for
-	// spans that outlive it. maxHold is for local roots whose duration is no reason to keep them: after so long they are
-	// taken for spans that nobody ends, which would fill the memory in time.
-	minHold = 30 * time.Second
-	linger  = 5 * time.Second
-	maxHold = time.Hour
-	// maxSpans and maxBytes are what is held of one trace; failed spans may take as much again, and local roots, without
-	// which the rest cannot be read, as much once more. A fragment of that size is a loop, of which a thousand turns tell
-	// what there is to tell.
+	// minHold is the least time that a trace is held while a local root is open. lateSpanWait is
+	// how long the tail waits for the other spans of a trace after its last local root has ended.
+	// maxHold is for local roots whose duration is no reason to keep them: after that time the tail
+	// assumes that they never end, since such spans would fill the memory.
+	minHold      = 30 * time.Second
+	lateSpanWait = 5 * time.Second
+	maxHold      = time.Hour
+	// maxSpans and maxBytes limit what is held of one trace. Failed spans may take as much again,
+	// and so may local roots, without which the rest cannot be read. A trace of that size is a
+	// loop; its first thousand iterations are enough.
 	maxSpans = 1000
 	maxBytes = 512 << 10
 	// tailSets is the size of the table of interesting operations: 64, by name and reason.
 	tailSets = 16
-	// lowWater is the share of the memory below which the floor sinks, by sink per tick.
-	lowWater = 0.8
-	sink     = 1.25
+	// tailBurstSeconds is how many seconds of TailTracesPerSecond may come at once and all be kept.
+	tailBurstSeconds = 10
 )
 
-// What is kept for reuse is small: at most a few hundred kilobytes.
+// The limits of the pool of traces. It takes at most a few hundred kilobytes.
 const (
-	pooledFragments = 256
-	pooledSpans     = 64
+	pooledTraces = 256
+	pooledSpans  = 64 // the capacity for spans of one of them
 )
 
-// Tail is a span processor that holds the spans of a trace until its local root has ended, hands those of a sampled or
-// an interesting one to the next processor, and forgets the others. All methods are safe for concurrent use.
-type Tail struct {
-	sampler *Sampler
-	next    sdktrace.SpanProcessor
-	law     *controller // of the traces that are interesting
-	ticks   struct{ hold, linger uint64 }
+// tail is a span processor that holds the spans of a trace until its local root has ended. It
+// passes those of a sampled or an interesting trace to the next processor, and drops the others.
+// All methods that are exported are safe for concurrent use. See the life of a trace in the package
+// comment.
+type tail struct {
+	sampler    *Sampler
+	next       sdktrace.SpanProcessor
+	controller *controller // of the interesting traces
+	callees    *controller // of the traces that called services say they keep
+	look       peek.Spans
+	holdTicks  uint64 // how long a trace is held while a local root is open
+	lateTicks  uint64 // lateSpanWait
 
-	mu       sync.Mutex
-	live     map[trace.TraceID]*fragment
-	shelves  shelves
-	holding  queue // a local root is open
-	waiting  queue // only other spans are
-	finished queue // kept, and some spans still open
-	open     int   // fragments in finished
-	late     memo
-	pool     []*fragment
-	bytes    int64
-	limit    int64 // of bytes
-	floor    uint64
-	floors   []uint64 // the highest floor of each tick, for as long as a fragment waits
-	number   uint64   // of the running tick
-	stopped  bool
-	counts   TailCounts
+	registration
+
+	mu     sync.Mutex
+	traces map[trace.TraceID]*heldTrace
+	recent recentlyKept
+	pool   []*heldTrace
+
+	// Every held trace is in one of these.
+	rootOpen      queue // a local root has not ended
+	spansOpen     queue // all local roots have ended, and some other spans have not
+	settled       queue // committed, and nothing can change the threshold: see settle
+	keptOpen      queue // kept, and some spans have not ended
+	keptOpenCount int
+
+	// The memory limit, see memory.go.
+	undecided randomnessIndex
+	bytes     int64
+	limit     int64 // of bytes
+	floor     uint64
+	floors    []uint64 // the highest floor of each tick, for as long as a trace waits
+
+	tickNumber uint64 // of the current tick
+	stopped    bool
+	counts     TailCounts
 }
 
 // Processor returns a new tail in front of next; with HeadOnly, next itself.
 func (s *Sampler) Processor(next sdktrace.SpanProcessor) sdktrace.SpanProcessor {
+	if next == nil {
+		next = nopProcessor{}
+	}
 	if s.cfg.HeadOnly {
 		return next
 	}
 	return s.newTail(next)
 }
 
-func (s *Sampler) newTail(next sdktrace.SpanProcessor) *Tail {
-	t := &Tail{
-		sampler: s,
-		next:    next,
-		law:     newController(s.cfg.TailTracesPerSecond, tailBurstSeconds, 1, tailSets, s.now),
-		live:    make(map[trace.TraceID]*fragment),
-		limit:   s.cfg.HeldBytes,
+type nopProcessor struct{}
+
+func (nopProcessor) OnStart(context.Context, sdktrace.ReadWriteSpan) {}
+func (nopProcessor) OnEnd(sdktrace.ReadOnlySpan)                     {}
+func (nopProcessor) ForceFlush(context.Context) error                { return nil }
+func (nopProcessor) Shutdown(context.Context) error                  { return nil }
+
+func (s *Sampler) newTail(next sdktrace.SpanProcessor) *tail {
+	t := &tail{
+		sampler:    s,
+		next:       next,
+		controller: newController(s.cfg.TailTracesPerSecond, tailBurstSeconds, 1, tailSets, s.now),
+		callees:    newController(s.cfg.TailTracesPerSecond/2, tailBurstSeconds, 1, callerSets, s.now),
+		holdTicks:  uint64(s.cfg.hold() / tickInterval),
+		lateTicks:  uint64(lateSpanWait / tickInterval),
+		traces:     make(map[trace.TraceID]*heldTrace),
+		limit:      s.cfg.HeldBytes,
 	}
-	t.law.whole = true // an error more is worth more than a lower rate later
-	t.ticks.hold, t.ticks.linger = uint64(s.cfg.hold()/tickInterval), uint64(linger/tickInterval)
-	t.floors = make([]uint64, t.ticks.hold+t.ticks.linger+8)
+	t.controller.keepAll = true // one more error now is worth more than a higher rate later
+	t.callees.keepAll = true
+	t.floors = make([]uint64, t.holdTicks+t.lateTicks+8)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tails = append(s.tails, t)
@@ -86,199 +115,251 @@ func (s *Sampler) newTail(next sdktrace.SpanProcessor) *Tail {
 	return t
 }
 
-// OnStart opens a fragment for a local root and counts the spans that a fragment has to wait for.
-func (t *Tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
+// OnStart counts a span that the trace has to wait for. A local root begins a held trace if its
+// trace is not held yet.
+func (t *tail) OnStart(ctx context.Context, span sdktrace.ReadWriteSpan) {
 	t.next.OnStart(ctx, span)
 	sc := span.SpanContext()
-	root := isLocalRoot(span.Parent())
-	slow, counts := slowness(0), false
-	if root {
-		slow, counts = t.sampler.terms(span)
+	parent := span.Parent() // it locks the span
+	isRoot := isLocalRoot(&parent)
+	slow, eligible := slowness(0), false
+	var request *Request
+	if isRoot {
+		if !t.over.Load() {
+			t.register(span)
+		}
+		slow, eligible = t.sampler.criteria(span, parent.IsValid() && sc.IsSampled())
+		if request = claim(ctx, sc.SpanID()); request != nil && eligible {
+			request.remote = parent.IsValid()
+			request.tail.Store(t)
+		}
 	}
 
 	t.mu.Lock()
-	f := t.live[sc.TraceID()]
-	if f == nil {
-		if !root || t.stopped {
-			t.mu.Unlock()
-			return // a span that outlived its fragment
-		}
-		r := readState(sc.TraceState()).random(sc.TraceID())
-		if r < t.floor && !sc.IsSampled() {
-			t.mu.Unlock()
-			return // the floor has risen since ShouldSample
-		}
-		f = t.begin(sc.TraceID(), r)
+	h := t.traceOf(&sc, isRoot)
+	if h == nil {
+		t.mu.Unlock()
+		return
 	}
-	f.open++
-	f.sampled = f.sampled || sc.IsSampled()
-	if !f.kept {
-		t.charge(f, spanBytes)
+	h.open++
+	h.sampled = h.sampled || sc.IsSampled()
+	if !h.kept {
+		t.charge(h, spanBytes)
 	}
-	if root {
-		f.roots++
-		f.slow = shorter(f.slow, slow)
-		f.counts = f.counts || counts
-		if f.kept {
-			t.law.kept.Add(1) // another request of it
+	if isRoot {
+		h.name = span.Name()
+		h.slow = shorter(h.slow, slow)
+		if eligible {
+			h.eligible++
 		}
-		f.passed = max(f.passed, t.sampler.floor.atStart(sc.IsSampled()))
-		if f.queue == &t.waiting {
-			t.hold(f)
+		t.startRoot(h, sc.IsSampled())
+		if request != nil {
+			h.requests.add(request)
 		}
 	}
-	out := t.shrink()
+	evicted := t.evict()
 	t.mu.Unlock()
-	t.release(out)
+	t.release(evicted)
 }
 
-// OnEnd takes a span in and decides the fragment if it was the one to wait for.
-func (t *Tail) OnEnd(span sdktrace.ReadOnlySpan) {
-	o := observe(span)
+// traceOf returns the held trace that a starting span belongs to, or nil if its spans are not held:
+// it was decided before, or the floor has risen since ShouldSample.
+func (t *tail) traceOf(sc *trace.SpanContext, isRoot bool) *heldTrace {
+	if h := t.traces[sc.TraceID()]; h != nil {
+		return h
+	}
+	if !isRoot || t.stopped {
+		return nil
+	}
+	r := readState(sc.TraceState()).random(sc.TraceID())
+	if r < t.floor && !sc.IsSampled() {
+		return nil
+	}
+	return t.begin(sc.TraceID(), r)
+}
+
+// begin holds a trace.
+func (t *tail) begin(id trace.TraceID, r uint64) *heldTrace {
+	var h *heldTrace
+	if n := len(t.pool); n > 0 {
+		h, t.pool = t.pool[n-1], t.pool[:n-1]
+	} else {
+		h = &heldTrace{}
+	}
+	*h = heldTrace{
+		id: id, random: r, began: t.tickNumber, pastUntil: t.tickNumber,
+		root: -1, route: whole, callee: whole, told: whole, spans: h.spans,
+	}
+	t.traces[id] = h
+	t.sampler.noteActivity()
+	t.undecided.add(h)
+	t.awaitRoot(h)
+	t.charge(h, traceBytes)
+	return h
+}
+
+// startRoot notes that another local root of a held trace has started.
+func (t *tail) startRoot(h *heldTrace, sampled bool) {
+	h.openRoots++
+	if h.kept {
+		t.controller.kept.Add(1) // another request with this trace ID
+	}
+	h.pastFloor = max(h.pastFloor, t.sampler.floor.entryFloor(sampled))
+	if h.queue == &t.spansOpen {
+		t.awaitRoot(h)
+	}
+}
+
+// awaitRoot makes a trace wait for the end of a local root. tail.floors reaches back for one such
+// wait only, so the trace takes over the floors so far.
+func (t *tail) awaitRoot(h *heldTrace) {
+	h.pastFloor, h.pastUntil = t.highestFloor(h), t.tickNumber
+	h.leave()
+	t.rootOpen.push(h, t.tickNumber+t.holdTicks)
+}
+
+// OnEnd takes in a span, and decides the trace if it waited for this span. A span of a trace that
+// has been decided follows that decision.
+func (t *tail) OnEnd(span sdktrace.ReadOnlySpan) {
+	o := observe(span, &t.look)
 	t.mu.Lock()
-	f := t.live[o.id]
-	switch {
-	case f == nil:
-		threshold, kept := t.late.find(o.id)
-		if !kept && !o.sampled {
-			t.counts.Late++
-		}
+	h := t.traces[o.id]
+	if h != nil && o.isRoot {
+		o.request = h.requests.take(o.span)
+	}
+	if h == nil || h.kept {
+		threshold, kept := t.endLate(h, &o)
 		t.mu.Unlock()
+		o.request.tell(kept)
 		t.releaseLate(span, threshold, kept)
 		return
-	case f.kept:
-		f.open--
-		threshold, follows := f.threshold, t.follows(f)
-		if !follows && !o.sampled {
-			t.counts.Truncated++
-		}
-		if f.open <= 0 {
-			t.forget(f)
-		}
-		t.mu.Unlock()
-		t.releaseLate(span, threshold, follows)
-		return
 	}
-	t.take(f, span, &o)
-	out := t.decide(f, o.root).before(t.shrink())
+	t.add(h, span, &o)
+	decided := t.decide(h, o.isRoot)
+	o.request.tell(decided != nil && decided.kept)
+	out := decided.before(t.evict())
 	t.mu.Unlock()
 	t.release(out)
 }
 
-// take adds an ended span to its fragment.
-func (t *Tail) take(f *fragment, span sdktrace.ReadOnlySpan, o *observed) {
-	held := f.held()
-	f.open--
-	if o.root {
-		f.roots = max(f.roots-1, 0)
-		if f.slow.isSlow(o.duration) {
-			f.notice(isSlow)
+// add adds an ended span to its trace, within the limits for one trace.
+func (t *tail) add(h *heldTrace, span sdktrace.ReadOnlySpan, o *observed) {
+	ended := h.bytes - traceBytes - int64(h.open)*spanBytes // what the spans that have ended take
+	h.open--
+	if o.isRoot {
+		h.openRoots = max(h.openRoots-1, 0)
+		if h.slowFor(o.request).isSlow(o.duration) {
+			o.reason = max(o.reason, isSlow)
 		}
 	}
-	f.notice(o.reason)
+	if o.request == nil || !o.request.dropped {
+		h.notice(o.reason)
+	}
 	share := 1
 	switch {
-	case o.root:
+	case o.isRoot:
 		share = 3
 	case o.reason != notInteresting:
 		share = 2
 	}
-	if len(f.spans) >= share*maxSpans || held+o.bytes > int64(share)*min(maxBytes, t.limit/4) {
-		f.dropped++
+	if len(h.spans) >= share*maxSpans || ended+o.bytes > int64(share)*min(maxBytes, t.limit/4) {
+		h.truncated++
 		t.counts.Truncated++
-		t.charge(f, -spanBytes)
+		t.charge(h, -spanBytes)
 		return
 	}
-	t.charge(f, o.bytes-spanBytes)
-	if o.root {
-		f.root, f.name = len(f.spans), span.Name()
+	t.charge(h, o.bytes-spanBytes)
+	if o.isRoot {
+		h.root, h.name = len(h.spans), o.name
 	}
-	f.spans = append(f.spans, span)
+	h.spans = append(h.spans, span)
 }
 
-// decide ends a fragment whose outcome is known, or makes it wait.
-func (t *Tail) decide(f *fragment, rootEnded bool) *batch {
-	switch {
-	case f.reason != notInteresting && (rootEnded || f.roots == 0):
-		return t.keep(f)
-	case f.open <= 0 && f.roots == 0: // a span that outlived an earlier fragment may have ended in the place of the root
-		return t.letGo(f)
-	case f.roots == 0 && f.queue == &t.holding:
-		f.leave()
-		t.waiting.push(f, t.number+t.ticks.linger)
-	}
-	return nil
-}
-
-// begin makes a fragment.
-func (t *Tail) begin(id trace.TraceID, r uint64) *fragment {
-	var f *fragment
-	if n := len(t.pool); n > 0 {
-		f, t.pool = t.pool[n-1], t.pool[:n-1]
-	} else {
-		f = &fragment{}
-	}
-	*f = fragment{id: id, random: r, began: t.number, since: t.number, root: -1, spans: f.spans}
-	t.live[id] = f
-	t.sampler.stir()
-	t.shelves.put(f)
-	t.hold(f)
-	t.charge(f, fragmentBytes)
-	return f
-}
-
-// hold lets a fragment wait for the end of a local root. It takes the floors along that it has passed so far, which the
-// tail remembers for one such time only.
-func (t *Tail) hold(f *fragment) {
-	f.passed, f.since = max(f.passed, t.highestFloor(f.since)), t.number
-	f.leave()
-	t.holding.push(f, t.number+t.ticks.hold)
-}
-
-// held is what the ended spans of an undecided fragment take.
-func (f *fragment) held() int64 { return f.bytes - fragmentBytes - int64(f.open)*spanBytes }
-
-func (t *Tail) charge(f *fragment, bytes int64) {
-	f.bytes += bytes
-	t.bytes += bytes
-}
-
-// forget removes a fragment from everywhere. One without spans is used again.
-func (t *Tail) forget(f *fragment) {
-	delete(t.live, f.id)
-	t.shelves.remove(f)
-	if f.queue == &t.finished {
-		t.open--
-	}
-	f.leave()
-	t.charge(f, -f.bytes)
-	if f.kept {
-		t.late.add(f.id, f.threshold)
-	}
-	if len(t.pool) < pooledFragments {
-		*f = fragment{spans: f.spans[:0]}
-		if cap(f.spans) > pooledSpans {
-			f.spans = nil
+// endLate notes a span that ends after its trace was decided, and returns that decision. h is nil
+// if the trace is no longer held.
+func (t *tail) endLate(h *heldTrace, o *observed) (threshold uint64, kept bool) {
+	if h == nil {
+		threshold, kept = t.recent.find(o.id)
+		if !kept && !o.sampled {
+			t.counts.Late++
 		}
-		t.pool = append(t.pool, f)
+		return threshold, kept
+	}
+	h.open--
+	threshold, kept = h.threshold, t.keepsLateSpan(h)
+	if !kept && !o.sampled {
+		t.counts.Truncated++
+	}
+	if h.open <= 0 {
+		t.forget(h)
+	}
+	return threshold, kept
+}
+
+// keepsLateSpan reports whether a span that ends after its trace was kept is kept too. A caller may
+// send any number of requests with one trace ID, and one failure among them must not keep them all.
+func (t *tail) keepsLateSpan(h *heldTrace) bool {
+	h.lateSpans++
+	return !t.controller.rise.Load() || h.lateSpans <= maxSpans
+}
+
+// tick lowers the floor if there is room, and decides the traces that have waited long enough. It
+// returns the floor.
+func (t *tail) tick(now time.Duration) (floor uint64) {
+	t.controller.tick(now)
+	t.callees.tick(now)
+	t.mu.Lock()
+	t.tickNumber++
+	t.lowerFloor()
+	out := t.expire()
+	floor = t.floor
+	t.mu.Unlock()
+	t.release(out)
+	return floor
+}
+
+// forget stops holding a trace. A kept one is remembered for spans that end even later.
+func (t *tail) forget(h *heldTrace) {
+	delete(t.traces, h.id)
+	t.undecided.remove(h)
+	if h.queue == &t.keptOpen {
+		t.keptOpenCount--
+	}
+	h.leave()
+	t.charge(h, -h.bytes)
+	if h.kept {
+		t.recent.add(h.id, h.threshold)
+	}
+	if len(t.pool) < pooledTraces {
+		*h = heldTrace{spans: h.spans[:0]}
+		if cap(h.spans) > pooledSpans {
+			h.spans = nil
+		}
+		t.pool = append(t.pool, h)
 	}
 }
 
-func shorter(a, b slowness) slowness {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
-}
+// ForceFlush flushes the next processor. Decided traces have been passed on already. To decide the
+// others early would lose errors or bias the counts.
+func (t *tail) ForceFlush(ctx context.Context) error { return t.next.ForceFlush(ctx) }
 
-// ForceFlush flushes the next processor. What is decided has been handed on already; to decide the rest before its time
-// would lose errors or bend the weights.
-func (t *Tail) ForceFlush(ctx context.Context) error { return t.next.ForceFlush(ctx) }
-
-// Shutdown hands on what may be: the sampled spans, and what is known to be interesting. Then it shuts the next
-// processor down.
-func (t *Tail) Shutdown(ctx context.Context) error {
-	t.release(t.close())
+// Shutdown decides all held traces by what is known so far, and shuts down the next processor.
+func (t *tail) Shutdown(ctx context.Context) error {
+	t.release(t.decideAll())
+	t.unregister()
 	t.sampler.remove(t)
 	return t.next.Shutdown(ctx)
+}
+
+// remove removes a tail that has been shut down. Without any tail, undecided traces are dropped.
+func (s *Sampler) remove(t *tail) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	i := slices.Index(s.tails, t)
+	if i < 0 {
+		return
+	}
+	s.tails = slices.Delete(s.tails, i, i+1)
+	s.tailsOn.Store(len(s.tails) > 0)
+	s.retired.add(t.Counts())
 }

@@ -39,7 +39,8 @@ func TestTailKeepsErrors(t *testing.T) {
 
 func TestTailKeepsSlowMarkedAndPanicking(t *testing.T) {
 	inProcess(t, Config{SlowThreshold: 300 * time.Millisecond, Rules: []Rule{
-		{SpanName: "patient", SlowThreshold: time.Minute, Ratio: 0.5}, {SpanName: "stream", SlowThreshold: -1, Ratio: 0.5}, {SpanName: "hasty", SlowThreshold: time.Millisecond, Ratio: 0.5},
+		{SpanName: "patient", SlowThreshold: time.Minute, Ratio: 0.5}, {SpanName: "stream", SlowThreshold: -1,
+			Ratio: 0.5}, {SpanName: "hasty", SlowThreshold: time.Millisecond, Ratio: 0.5},
 	}}, func(t *testing.T, p *process) {
 		take := func(name string, d time.Duration) {
 			_, s := p.start(unsampled, name)
@@ -131,22 +132,23 @@ func TestAsyncErrorAfterTheRootsEnd(t *testing.T) {
 		ctx, root := p.start(unsampled, "root")
 		_, async := p.start(ctx, "async")
 		root.End()
-		time.Sleep(linger - time.Second)
+		time.Sleep(lateSpanWait - time.Second)
 		fail(async)
-		assert.Equal(t, []string{"root", "async"}, p.out.names(), "within the time it lingers")
+		assert.Equal(t, []string{"root", "async"}, p.out.names(), "within the time that it waits for late spans")
 
 		ctx, root = p.start(unsampled, "second root")
 		_, async = p.start(ctx, "too late")
 		root.End()
-		time.Sleep(linger + time.Second)
+		time.Sleep(lateSpanWait + time.Second)
 		fail(async)
 		assert.Len(t, p.out.names(), 2)
 
 		ctx, root = p.start(sampled, "sampled root")
 		_, async = p.start(ctx, "sampled async")
 		root.End()
-		time.Sleep(linger + time.Second)
-		assert.Equal(t, "ot=th:8", p.out.find(t, "sampled root").SpanContext().TraceState().String(), "it does not wait for ever")
+		time.Sleep(lateSpanWait + time.Second)
+		assert.Equal(t, "ot=th:8", p.out.find(t, "sampled root").SpanContext().TraceState().String(),
+			"it does not wait for ever")
 		async.End()
 		assert.Equal(t, "ot=th:8", p.out.find(t, "sampled async").SpanContext().TraceState().String())
 	})
@@ -175,7 +177,7 @@ func TestSeveralLocalRootsOfOneTrace(t *testing.T) {
 	})
 }
 
-func TestSpanThatOutlivesItsFragmentEndsInAnother(t *testing.T) {
+func TestSpanThatOutlivesItsHeldTraceEndsInAnother(t *testing.T) {
 	inProcess(t, Config{}, func(t *testing.T, p *process) {
 		caller := trace.ContextWithSpanContext(unsampled, trace.NewSpanContext(trace.SpanContextConfig{
 			TraceID: trace.TraceID{9, 9: 0x40}, SpanID: trace.SpanID{9}, Remote: true,
@@ -183,7 +185,7 @@ func TestSpanThatOutlivesItsFragmentEndsInAnother(t *testing.T) {
 		ctx, first := p.start(caller, "first")
 		_, child := p.start(ctx, "child of the first")
 		first.End()
-		time.Sleep(linger + time.Second)
+		time.Sleep(lateSpanWait + time.Second)
 		_, second := p.start(caller, "second")
 		child.End()
 		fail(second)

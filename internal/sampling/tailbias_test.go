@@ -30,8 +30,8 @@ type load struct {
 	callers func(s *service, id trace.TraceID, r uint64) context.Context // nil: requests begin here
 }
 
-// estimates runs a load and returns, per outcome, the relative errors of the estimated totals and the share of requests
-// that were exported.
+// estimates runs a load and returns, per outcome, the relative errors of the estimated totals and
+// the share of requests that were exported.
 func (l load) estimates(t *testing.T, runs int) (errors [outcomes]stats, exportedShare [outcomes]float64) {
 	var arrived, kept [outcomes]float64
 	for seed := range runs {
@@ -43,26 +43,27 @@ func (l load) estimates(t *testing.T, runs int) (errors [outcomes]stats, exporte
 				estimate[o] += count
 			}
 		})
-		run(newRandom(seedOf(seed)), s.clock, s.tick, []phase{{time.Duration(l.seconds) * time.Second, l.rates}}, func(a arrival) {
-			takes := time.Duration(s.random.ExpFloat64() * float64(200*time.Millisecond))
-			o := fine
-			switch x := s.random.Float64(); {
-			case x < 0.1:
-				o = failing
-			case x < 0.13:
-				o, takes = sluggish, time.Second+takes
-			}
-			if o != sluggish {
-				takes = min(takes, 990*time.Millisecond)
-			}
-			truth[o]++
-			arrived[o]++
-			ctx, id := context.Background(), s.traceID(a.r)
-			if l.callers != nil {
-				ctx = l.callers(s, id, a.r)
-			}
-			s.request(ctx, outcomeNames[a.op%2], id, takes, o == failing)
-		})
+		run(newRandom(seedOf(seed)), s.clock, s.tick, []phase{{time.Duration(l.seconds) * time.Second, l.rates}},
+			func(a arrival) {
+				takes := time.Duration(s.random.ExpFloat64() * float64(200*time.Millisecond))
+				o := fine
+				switch x := s.random.Float64(); {
+				case x < 0.1:
+					o = failing
+				case x < 0.13:
+					o, takes = sluggish, time.Second+takes
+				}
+				if o != sluggish {
+					takes = min(takes, 990*time.Millisecond)
+				}
+				truth[o]++
+				arrived[o]++
+				ctx, id := context.Background(), s.traceID(a.r)
+				if l.callers != nil {
+					ctx = l.callers(s, id, a.r)
+				}
+				s.request(ctx, outcomeNames[a.op%2], id, takes, o == failing)
+			})
 		s.finish(t)
 		for o := range outcomes {
 			errors[o].add(estimate[o]/truth[o] - 1)
@@ -70,7 +71,8 @@ func (l load) estimates(t *testing.T, runs int) (errors [outcomes]stats, exporte
 	}
 	for o := range outcomes {
 		exportedShare[o] = kept[o] / arrived[o]
-		t.Logf("%-5s: bias %+.4f ± %.4f, exported %.1f %%", outcomeNames[o], errors[o].mean(), errors[o].standardError(), 100*exportedShare[o])
+		t.Logf("%-5s: bias %+.4f ± %.4f, exported %.1f %%", outcomeNames[o], errors[o].mean(),
+			errors[o].standardError(), 100*exportedShare[o])
 	}
 	return errors, exportedShare
 }
@@ -131,7 +133,8 @@ func TestCountsBeyondTheTailsTarget(t *testing.T) {
 	assertUnbiased(t, "errors", &errors[failing], 0.06)
 }
 
-// TestCountsBehindCallers has callers of three kinds: sampled with a threshold, sampled without one, and unsampled.
+// TestCountsBehindCallers has callers of three kinds: sampled with a threshold, sampled without
+// one, and unsampled.
 func TestCountsBehindCallers(t *testing.T) {
 	upstream := newPoint(thresholdFor(0.1, standardDigits))
 	l := short()
@@ -150,8 +153,9 @@ func TestCountsBehindCallers(t *testing.T) {
 	assertUnbiased(t, "slow", &errors[sluggish], 0.06)
 }
 
-// TestFloorIsTheFirstExcluded has forty failing requests in flight and room for a dozen. With so few a threshold taken
-// from the lowest R that is still held, instead of one above the highest that is not, would count 8 % too many.
+// TestFloorIsTheFirstExcluded has forty failing requests in flight and room for a dozen. With so
+// few a threshold taken from the lowest R that is still held, instead of one above the highest that
+// is not, would count 8 % too many.
 func TestFloorIsTheFirstExcluded(t *testing.T) {
 	const inFlight, room = 40, 12
 	var total, held stats
@@ -163,7 +167,7 @@ func TestFloorIsTheFirstExcluded(t *testing.T) {
 			estimate += count
 			kept++
 		})
-		s.tail.limit = room * (fragmentBytes + spanBytes)
+		s.tail.limit = room * (traceBytes + spanBytes)
 		for range inFlight {
 			id := s.traceID(s.random.Uint64() & (whole - 1))
 			caller := trace.NewSpanContext(trace.SpanContextConfig{TraceID: id, SpanID: trace.SpanID{2}, Remote: true})
@@ -184,7 +188,8 @@ func TestRecordedSpansAreBounded(t *testing.T) {
 	s := newService(t, 1, Config{TracesPerSecond: 1, RecordedSpansPerSecond: limit}, func(sdktrace.ReadOnlySpan) {})
 	var recorded perSecond
 	run(newRandom(1), s.clock, s.tick, []phase{{30 * time.Second, []float64{2000, 3000}}}, func(a arrival) {
-		if s.request(context.Background(), outcomeNames[a.op], s.traceID(a.r), time.Millisecond, false) == sdktrace.RecordOnly {
+		if s.request(context.Background(), outcomeNames[a.op], s.traceID(a.r), time.Millisecond,
+			false) == sdktrace.RecordOnly {
 			recorded.add(a.at)
 		}
 	})
@@ -193,8 +198,9 @@ func TestRecordedSpansAreBounded(t *testing.T) {
 	assert.InDelta(t, limit, recorded.mean(2, 30), 0.1*limit)
 }
 
-// TestCountsOfFewLargeTraces has two traces per second of a hundred spans each, twice what may be recorded, and half of
-// them sampled: most of the time nothing but the trace itself can tell the floor.
+// TestCountsOfFewLargeTraces has two traces per second of a hundred spans each, twice what may be
+// recorded, and half of them sampled: most of the time nothing but the trace itself can tell the
+// floor.
 func TestCountsOfFewLargeTraces(t *testing.T) {
 	var errors stats
 	for seed := range runsOf(t, 60, 1000) {
@@ -206,7 +212,8 @@ func TestCountsOfFewLargeTraces(t *testing.T) {
 		})
 		run(newRandom(seedOf(seed)), s.clock, s.tick, []phase{{3 * time.Minute, []float64{2}}}, func(a arrival) {
 			truth++
-			if s.request(context.Background(), "job", s.traceID(a.r), 10*time.Millisecond, true) == sdktrace.RecordOnly {
+			if s.request(context.Background(), "job", s.traceID(a.r), 10*time.Millisecond,
+				true) == sdktrace.RecordOnly {
 				for range 99 {
 					s.floor.record()
 				}

@@ -15,23 +15,25 @@ import (
 )
 
 func TestTraceThatDoesNotEnd(t *testing.T) {
-	inProcess(t, Config{Rules: []Rule{{SpanName: "stream", SlowThreshold: -1, Ratio: 0.5}}}, func(t *testing.T, p *process) {
-		ctx, root := p.start(unsampled, "endless")
-		_, child := p.start(ctx, "child")
-		child.End()
-		ctx, stream := p.start(unsampled, "stream")
-		_, message := p.start(ctx, "message")
-		message.End()
-		time.Sleep(minHold + time.Second)
-		assert.Equal(t, []string{"child"}, p.out.names(), "after so long it is slow")
-		snap := p.Snapshot()
-		assert.Equal(t, 2, snap.HeldTraces)
-		assert.Equal(t, int64(fragmentBytes+fragmentBytes+spanBytes), snap.HeldBytes, "of the stream, nothing but its root")
-		root.End()
-		stream.End()
-		assert.Equal(t, []string{"child", "endless"}, p.out.names())
-		assert.Zero(t, p.Snapshot().HeldBytes)
-	})
+	inProcess(t, Config{Rules: []Rule{{SpanName: "stream", SlowThreshold: -1, Ratio: 0.5}}},
+		func(t *testing.T, p *process) {
+			ctx, root := p.start(unsampled, "endless")
+			_, child := p.start(ctx, "child")
+			child.End()
+			ctx, stream := p.start(unsampled, "stream")
+			_, message := p.start(ctx, "message")
+			message.End()
+			time.Sleep(minHold + time.Second)
+			assert.Equal(t, []string{"child"}, p.out.names(), "after so long it is slow")
+			snap := p.Snapshot()
+			assert.Equal(t, 2, snap.HeldTraces)
+			assert.Equal(t, int64(traceBytes+traceBytes+spanBytes), snap.HeldBytes,
+				"of the stream, nothing but its root")
+			root.End()
+			stream.End()
+			assert.Equal(t, []string{"child", "endless"}, p.out.names())
+			assert.Zero(t, p.Snapshot().HeldBytes)
+		})
 }
 
 // TestTraceThatFailsLate has traces whose duration is no reason to keep them, as streams have.
@@ -66,7 +68,8 @@ func TestTraceThatFailsLate(t *testing.T) {
 	})
 }
 
-// TestFloorsOfALongLife keeps one trace in the tail by ever new local roots, long after a floor that it has passed.
+// TestFloorsOfALongLife keeps one trace in the tail by ever new local roots, long after a floor
+// that it has passed.
 func TestFloorsOfALongLife(t *testing.T) {
 	inProcess(t, Config{HeldBytes: minHeldBytes}, func(t *testing.T, p *process) {
 		caller := func(r byte) context.Context {
@@ -100,7 +103,8 @@ func TestFloorsOfALongLife(t *testing.T) {
 	})
 }
 
-// TestSpansOfOneTraceAtTheLimitAndOnePastIt: spans that are alike reach the limit in bytes before the one in spans.
+// TestSpansOfOneTraceAtTheLimitAndOnePastIt: spans that are alike reach the limit in bytes before
+// the one in spans.
 func TestSpansOfOneTraceAtTheLimitAndOnePastIt(t *testing.T) {
 	held := func(children int) (kept int, truncated uint64) {
 		inProcess(t, Config{}, func(_ *testing.T, p *process) {
@@ -145,7 +149,8 @@ func TestSpansOfOneTraceAreLimited(t *testing.T) {
 	})
 }
 
-// TestTheRootIsHeldWhateverElseIs: without its local root a trace has no name, no reason and no count of what it lacks.
+// TestTheRootIsHeldWhateverElseIs: without its local root a trace has no name, no reason and no
+// count of what it lacks.
 func TestTheRootIsHeldWhateverElseIs(t *testing.T) {
 	inProcess(t, Config{}, func(t *testing.T, p *process) {
 		ctx, root := p.start(unsampled, "failed children", trace.WithAttributes(serverAttributes(1)...))

@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	// randomBits is the size of R and T (tracestate-probability-sampling.md, "Consistent sampling decision approach").
+	// randomBits is the size of R and T (tracestate-probability-sampling.md, "Consistent sampling
+	// decision approach").
 	randomBits = 56
 	// whole is 2^56: R and T are below it, and a threshold of whole would keep nothing.
 	whole = uint64(1) << randomBits
@@ -17,8 +18,8 @@ const (
 	hexDigits = randomBits / 4
 )
 
-// randomness is R as the trace ID gives it: its last 56 bits. Samplers are to presume that they are random, even when
-// the trace flag for it is not set.
+// randomness is R as the trace ID gives it: its last 56 bits. The specification tells samplers to
+// presume that they are random, even if the trace flag for it is not set.
 func randomness(id trace.TraceID) uint64 {
 	return binary.BigEndian.Uint64(id[8:]) & (whole - 1)
 }
@@ -28,15 +29,16 @@ func probability(threshold uint64) float64 {
 	return float64(whole-threshold) / float64(whole)
 }
 
-// adjustedCount is how many spans a span kept at threshold stands for.
+// adjustedCount is how many spans a span that was kept at this threshold represents.
 func adjustedCount(threshold uint64) float64 {
 	return float64(whole) / float64(whole-threshold)
 }
 
-// thresholdFor returns the threshold of p, rounded to digits hexadecimal digits after the leading ones, as the
-// specification advises: 4 digits, and one more for each leading f, which keep the relative error of p below 2^-12 down to 2^-40. The
-// rounded threshold is the one to decide with; then the count that it implies is exact. p above 1 counts as 1; the
-// result is at most the threshold of 2^-56.
+// thresholdFor returns the threshold of p, rounded to digits hexadecimal digits after the leading
+// ones. The specification advises 4 digits, and one more for each leading f, which keep the
+// relative error of p below 2^-12 down to 2^-40. The decision must use the rounded threshold; then
+// the count that it implies is exact. p above 1 counts as 1. The result is at most the threshold of
+// 2^-56.
 func thresholdFor(p float64, digits int) uint64 {
 	if !(p < 1) {
 		return 0
@@ -64,8 +66,9 @@ func thresholdFor(p float64, digits int) uint64 {
 // standardDigits is the precision that the specification recommends for th.
 const standardDigits = 4
 
-// encodeThreshold writes threshold as a th value: hexadecimal, left-aligned, without trailing zeros.
-func encodeThreshold(threshold uint64) string {
+// FormatThreshold returns threshold as a th value: hexadecimal, left-aligned, without trailing
+// zeros.
+func FormatThreshold(threshold uint64) string {
 	if threshold == 0 {
 		return "0"
 	}
@@ -82,8 +85,9 @@ func encodeRandomness(r uint64) string {
 	return string(buf[:])
 }
 
-// parseThreshold reads a th value: 1 to 14 lower-case hexadecimal digits, padded on the right with zeros.
-func parseThreshold(text string) (uint64, bool) {
+// ParseThreshold reads a th value: 1 to 14 lower-case hexadecimal digits, padded on the right with
+// zeros. ok is false if the value is malformed.
+func ParseThreshold(text string) (threshold uint64, ok bool) {
 	if text == "" || len(text) > hexDigits {
 		return 0, false
 	}

@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// restAfter is how long nothing must have begun for the sampler to rest: by then every threshold is at its lowest and
-// every budget at its highest, and what is remembered fades by the time that passes, not by ticks. A process that does
-// nothing is then not woken for it.
-const restAfter = time.Minute
+// pauseAfter is how long nothing must have begun for the sampler to stop ticking. By then every
+// threshold is at its lowest and every budget at its highest, and what is remembered fades with
+// time, not with ticks. So an idle process is not woken for it.
+const pauseAfter = time.Minute
 
 func (s *Sampler) run() {
 	defer close(s.done)
@@ -19,67 +19,68 @@ func (s *Sampler) run() {
 		case <-s.stop:
 			return
 		case <-ticker.C:
-			s.Tick()
+			s.tick()
 		}
 		quiet += tickInterval
-		if s.stirred.Swap(false) {
+		if s.active.Swap(false) {
 			quiet = 0
 		}
-		if quiet >= restAfter && !s.holds() {
+		if quiet >= pauseAfter && !s.holdsTraces() {
 			ticker.Stop()
-			s.rest()
+			s.pause()
 			ticker.Reset(tickInterval)
 			quiet = 0
 		}
 	}
 }
 
-// rest waits for something to begin.
-func (s *Sampler) rest() {
+// pause waits for something to begin.
+func (s *Sampler) pause() {
 	select {
-	case <-s.wake: // from before
+	case <-s.wake: // drains an earlier wake-up
 	default:
 	}
-	if s.stirred.Load() {
+	if s.active.Load() {
 		return
 	}
 	select {
 	case <-s.stop:
 	case <-s.wake:
-		s.Tick() // so that the next one looks at its own 200 ms and not at the rest
+		s.tick() // so that the next tick does not cover the whole pause
 	}
 }
 
-// stir says that something has begun for which ticks are wanted.
-func (s *Sampler) stir() {
-	if s.stirred.Load() {
+// noteActivity notes that something has begun that needs ticks.
+func (s *Sampler) noteActivity() {
+	if s.active.Load() {
 		return
 	}
-	s.stirred.Store(true)
+	s.active.Store(true)
 	select {
 	case s.wake <- struct{}{}:
 	default:
 	}
 }
 
-// holds reports whether a tail holds anything.
-func (s *Sampler) holds() bool {
-	return slices.ContainsFunc(s.currentTails(), func(t *Tail) bool {
+// holdsTraces reports whether a tail holds any trace.
+func (s *Sampler) holdsTraces() bool {
+	return slices.ContainsFunc(s.currentTails(), func(t *tail) bool {
 		t.mu.Lock()
 		defer t.mu.Unlock()
-		return len(t.live) > 0
+		return len(t.traces) > 0
 	})
 }
 
-func (s *Sampler) currentTails() []*Tail {
+func (s *Sampler) currentTails() []*tail {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.Clone(s.tails)
 }
 
-// Tick does what is due every 200 ms. Only a sampler with a Now of its own needs to be told.
-func (s *Sampler) Tick() {
+// tick is called every tickInterval.
+func (s *Sampler) tick() {
 	now := s.now()
+	s.routes.tick(now) // first, since the head divides the target by its rates
 	s.head.tick(now)
 	for i := range s.rules.list {
 		if limit := s.rules.list[i].limit; limit != nil {

@@ -11,7 +11,8 @@ const (
 	memberKey     = "ot"
 	thresholdKey  = "th"
 	randomnessKey = "rv"
-	// maxMemberLen is the longest value a tracestate member may have (W3C Trace Context, "value").
+	// maxMemberLen is the longest value of a tracestate member, in bytes (W3C Trace Context,
+	// "value").
 	maxMemberLen = 256
 )
 
@@ -21,10 +22,10 @@ type otState struct {
 	randomness    uint64
 	hasThreshold  bool // and it is well-formed
 	hasRandomness bool
-	mentionsTh    bool // there is a th sub-key, well-formed or not
+	mentionsTh    bool // there is a th, well-formed or not
 }
 
-// readState parses the ot member. What is malformed counts as absent.
+// readState parses the ot member. Malformed fields count as absent.
 func readState(ts trace.TraceState) (s otState) {
 	if ts.Len() == 0 {
 		return s
@@ -36,7 +37,7 @@ func readState(ts trace.TraceState) (s otState) {
 		switch {
 		case key == thresholdKey && !s.mentionsTh:
 			s.mentionsTh = true
-			s.threshold, s.hasThreshold = parseThreshold(text)
+			s.threshold, s.hasThreshold = ParseThreshold(text)
 		case key == randomnessKey && !s.hasRandomness:
 			s.randomness, s.hasRandomness = parseRandomness(text)
 		}
@@ -52,13 +53,13 @@ func (s otState) random(id trace.TraceID) uint64 {
 	return randomness(id)
 }
 
-// withThreshold returns ts with th set, every other member and sub-key preserved. A member that would grow beyond 256
-// characters loses its last foreign sub-keys.
+// withThreshold returns ts with th set. It preserves every other member and sub-key, except that a
+// member that would grow beyond maxMemberLen loses its last unknown sub-keys.
 func withThreshold(ts trace.TraceState, threshold uint64) trace.TraceState {
 	if ts.Len() == 0 || ts.Len() == 1 && onlyThreshold(ts.Get(memberKey)) {
 		return pointAt(threshold).state
 	}
-	return replaceFields(ts, thresholdKey+":"+encodeThreshold(threshold))
+	return replaceFields(ts, thresholdKey+":"+FormatThreshold(threshold))
 }
 
 // onlyThreshold reports whether an ot member holds nothing but a th.
@@ -66,7 +67,7 @@ func onlyThreshold(value string) bool {
 	return strings.HasPrefix(value, thresholdKey+":") && !strings.Contains(value, ";")
 }
 
-// withoutThreshold returns ts with th removed; the same value if it has none.
+// withoutThreshold returns ts without th. If ts has no th, it returns ts unchanged.
 func withoutThreshold(ts trace.TraceState) trace.TraceState {
 	if !readState(ts).mentionsTh {
 		return ts
@@ -74,11 +75,12 @@ func withoutThreshold(ts trace.TraceState) trace.TraceState {
 	return replaceFields(ts, "")
 }
 
-// replaceFields puts lead in front of the ot member, whose th sub-keys go.
+// replaceFields puts lead in front of the ot member and removes its th.
 func replaceFields(ts trace.TraceState, lead string) trace.TraceState {
 	var b strings.Builder
 	b.WriteString(lead)
-	// rv must survive whatever else has to go: without it the decisions downstream would not agree with ours.
+	// rv must stay whatever else has to be removed: without it, the decisions downstream would not
+	// agree with ours.
 	reserved := 0
 	if readState(ts).hasRandomness {
 		reserved = len(";") + len(randomnessKey) + len(":") + hexDigits
@@ -113,7 +115,7 @@ func replaceFields(ts trace.TraceState, lead string) trace.TraceState {
 	return replaced
 }
 
-// withMember returns ts with an ot member of our own making instead of the one it had.
+// withMember returns ts with value as its ot member.
 func withMember(ts trace.TraceState, value string) trace.TraceState {
 	replaced, err := ts.Insert(memberKey, value)
 	if err != nil {
@@ -122,8 +124,9 @@ func withMember(ts trace.TraceState, value string) trace.TraceState {
 	return replaced
 }
 
-// AdjustedCount says how many spans the span of sc stands for: 2^56/(2^56−T) with T from the th of its tracestate. It is
-// not ok if the span is not sampled, has no valid th, or its th contradicts its randomness.
+// AdjustedCount returns how many spans the span of sc represents: 2^56/(2^56−T), with T from the th
+// of its tracestate. ok is false if the span is not sampled, has no valid th, or its th contradicts
+// its randomness.
 func AdjustedCount(sc trace.SpanContext) (count float64, ok bool) {
 	state := readState(sc.TraceState())
 	if !sc.IsSampled() || !state.hasThreshold || state.random(sc.TraceID()) < state.threshold {

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-// simulation leaves a test out under the race detector, which has nothing to find in a single goroutine.
+// simulation leaves a test out under the race detector, which has nothing to find in a single
+// goroutine.
 func simulation(t *testing.T) {
 	t.Helper()
 	if raceDetector {
@@ -18,8 +19,9 @@ func simulation(t *testing.T) {
 	}
 }
 
-// runsOf is the number of runs of a statistical test: enough for its claim to be three standard errors, or with the
-// figures variable that of the long version. It lets the test run beside others.
+// runsOf is the number of runs of a statistical test: enough for its claim to be three standard
+// errors, or with the figures variable that of the long version. It lets the test run beside
+// others.
 func runsOf(t *testing.T, short, long int) int {
 	simulation(t)
 	t.Parallel()
@@ -35,8 +37,8 @@ func seedOf(run int) uint64 {
 	return first + uint64(run)
 }
 
-// TestTotalsAreUnbiased estimates how many requests there were from those that were kept, while the load rises and falls
-// a hundred-fold.
+// TestTotalsAreUnbiased estimates how many requests there were from those that were kept, while the
+// load rises and falls a hundred-fold.
 func TestTotalsAreUnbiased(t *testing.T) {
 	runs := runsOf(t, 3700, 37_000)
 	slow, fast := zipf(40, 20, 1.2), zipf(40, 1500, 1.2)
@@ -63,21 +65,23 @@ func TestTotalsAreUnbiased(t *testing.T) {
 		z.add((estimate - truth) / math.Sqrt(variance))
 	}
 	t.Logf("total: bias %+.4f ± %.4f, one run ± %.3f; rare operations: %+.4f ± %.4f; z: mean %+.3f, deviation %.3f",
-		total.mean(), total.standardError(), total.deviation(), rare.mean(), rare.standardError(), z.mean(), z.deviation())
+		total.mean(), total.standardError(), total.deviation(), rare.mean(), rare.standardError(), z.mean(),
+		z.deviation())
 	assertUnbiased(t, "total", &total, 0.006)
 	assertUnbiased(t, "rare operations", &rare, 0.02)
 	assert.InDelta(t, 1, z.deviation(), 0.15, "the variance formula is right")
 }
 
-// assertUnbiased holds a mean to be within three standard errors of zero, and the test to be sharp enough to notice a
-// bias of limit.
+// assertUnbiased holds a mean to be within three standard errors of zero, and the test to be sharp
+// enough to notice a bias of limit.
 func assertUnbiased(t *testing.T, what string, s *stats, limit float64) {
 	t.Helper()
 	assert.Less(t, math.Abs(s.mean()), 3*s.standardError()+1e-12, "%s: the mean is off by more than chance", what)
 	assert.Less(t, 3*s.standardError(), limit, "%s: too few runs to tell", what)
 }
 
-// TestVarianceBesideUniform compares the estimates of a steady load with those of uniform sampling of as many traces.
+// TestVarianceBesideUniform compares the estimates of a steady load with those of uniform sampling
+// of as many traces.
 func TestVarianceBesideUniform(t *testing.T) {
 	runs := runsOf(t, 150, 3000)
 	rates := zipf(40, 3000, 1.2)
@@ -105,8 +109,8 @@ func TestVarianceBesideUniform(t *testing.T) {
 	assert.Less(t, ratio, 2.0, "1/(1−fairness) bounds it")
 }
 
-// TestThresholdsIgnoreTheirOwnR plays one load twice, with the R of one trace changed, but for the bits that count arrivals: it must
-// meet the same threshold.
+// TestThresholdsIgnoreTheirOwnR plays one load twice, with the R of one trace changed, but for the
+// bits that count arrivals: it must meet the same threshold.
 func TestThresholdsIgnoreTheirOwnR(t *testing.T) {
 	phases := []phase{{time.Second, zipf(20, 50, 1)}, {2 * time.Second, zipf(20, 4000, 1)}}
 	for _, changed := range []int{1, 16, 60, 100, 500, 2000, 6000} {

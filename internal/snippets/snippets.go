@@ -1,5 +1,6 @@
-// Package snippets compiles the Go snippets of Markdown documents, for tests. A snippet looks like what a reader would
-// write: what it takes from its surroundings, and the variables that it leaves unused, this package adds.
+// Package snippets compiles the Go snippets of Markdown documents, for tests. A snippet looks like
+// what a reader would write: what it takes from its surroundings, and the variables that it leaves
+// unused, this package adds.
 package snippets
 
 import (
@@ -48,11 +49,13 @@ func Read(t testing.TB, file string) []Snippet {
 
 // Surroundings is what snippets refer to and do not declare.
 type Surroundings struct {
-	Imports      map[string]string // by the name with which the code calls the package; further to those of common packages
+	// by the name with which the code calls the package; further to those of common packages
+	Imports      map[string]string
 	Declarations map[string]string // by the name that the code uses, or by "heading/name" for one section only
 }
 
-// Module is what the snippets are compiled in: the requirements of a go.mod, with the library replaced by root.
+// Module is what the snippets are compiled in: the requirements of a go.mod, with the library
+// replaced by root.
 type Module struct{ GoMod, Root string }
 
 // Compile vets every snippet in a module of its own, which runs the type checker and does not link.
@@ -67,12 +70,14 @@ func (m Module) Compile(t testing.TB, code []Snippet, around Surroundings) {
 	m.prepare(t, dir)
 	output, err := m.Run(dir, "vet", "./...")
 	for i, s := range code { // by the place that a reader finds
-		output = strings.ReplaceAll(output, fmt.Sprintf("snippet%d/snippet.go", i), fmt.Sprintf("%s, %q", s.File, s.Heading))
+		output = strings.ReplaceAll(output, fmt.Sprintf("snippet%d/snippet.go", i),
+			fmt.Sprintf("%s, %q", s.File, s.Heading))
 	}
 	require.NoError(t, err, "%s", output)
 }
 
-// prepare makes dir a module that requires the library through a replace, with the versions that go.mod has chosen.
+// prepare makes dir a module that requires the library through a replace, with the versions that
+// go.mod has chosen.
 func (m Module) prepare(t testing.TB, dir string) {
 	t.Helper()
 	root, err := filepath.Abs(m.Root)
@@ -84,8 +89,9 @@ func (m Module) prepare(t testing.TB, dir string) {
 	lines := slices.DeleteFunc(strings.Split(requirements, "\n"), func(line string) bool {
 		return strings.Contains(line, library+" ")
 	})
-	write(t, filepath.Join(dir, "go.mod"), fmt.Sprintf("module example.com/snippets\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n%s",
-		library, library, root, strings.Join(lines, "\n")))
+	write(t, filepath.Join(dir, "go.mod"),
+		fmt.Sprintf("module example.com/snippets\n\ngo 1.26.0\n\nrequire %s v0.0.0\n\nreplace %s => %s\n%s",
+			library, library, root, strings.Join(lines, "\n")))
 	sums, err := os.ReadFile(strings.TrimSuffix(m.GoMod, ".mod") + ".sum")
 	require.NoError(t, err)
 	write(t, filepath.Join(dir, "go.sum"), string(sums))
@@ -109,16 +115,19 @@ func (m Module) Program(t testing.TB, dir string, s Snippet) {
 
 var packages = map[string]string{
 	"telemetry": library, "telemetrytest": library + "/telemetrytest",
-	"context": "context", "errors": "errors", "exec": "os/exec", "io": "io", "http": "net/http", "httptest": "net/http/httptest", "os": "os",
-	"regexp": "regexp", "signal": "os/signal", "slog": "log/slog", "syscall": "syscall", "testing": "testing", "time": "time",
-	"grpc": "google.golang.org/grpc", "otel": "go.opentelemetry.io/otel", "attribute": "go.opentelemetry.io/otel/attribute",
-	"codes": "go.opentelemetry.io/otel/codes", "metric": "go.opentelemetry.io/otel/metric",
+	"context": "context", "errors": "errors", "exec": "os/exec", "io": "io", "http": "net/http",
+	"httptest": "net/http/httptest", "os": "os",
+	"regexp": "regexp", "signal": "os/signal", "slog": "log/slog", "syscall": "syscall", "testing": "testing",
+	"time": "time",
+	"grpc": "google.golang.org/grpc", "otel": "go.opentelemetry.io/otel",
+	"attribute": "go.opentelemetry.io/otel/attribute",
+	"codes":     "go.opentelemetry.io/otel/codes", "metric": "go.opentelemetry.io/otel/metric",
 	"propagation": "go.opentelemetry.io/otel/propagation", "sdkmetric": "go.opentelemetry.io/otel/sdk/metric",
 	"trace": "go.opentelemetry.io/otel/trace",
 }
 
-// complete makes a file of a snippet: as it is if it is one, else with imports and what it refers to, as declarations or
-// as the body of a function.
+// complete makes a file of a snippet: as it is if it is one, else with imports and what it refers
+// to, as declarations or as the body of a function.
 func (around Surroundings) complete(t testing.TB, s Snippet) string {
 	t.Helper()
 	if strings.HasPrefix(s.Code, "package ") {
@@ -160,7 +169,8 @@ func (around Surroundings) declarations(s Snippet, body string) string {
 		if _, special := around.Declarations[s.Heading+"/"+plain]; special && section == "" {
 			continue
 		}
-		if section != "" && section != s.Heading || !mentions(body, plain) || regexp.MustCompile(`\bfunc `+plain+`\(`).MatchString(body) {
+		if section != "" && section != s.Heading || !mentions(body, plain) ||
+			regexp.MustCompile(`\bfunc `+plain+`\(`).MatchString(body) {
 			continue
 		}
 		names = append(names, name)

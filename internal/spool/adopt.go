@@ -10,26 +10,29 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 const (
-	// adoptEvery is how often a store looks for what others have left: a process
-	// that ends while this one runs, as in a rolling update.
+	// adoptEvery is how often a store looks for files of processes that have ended since it
+	// started, as in a rolling update.
 	adoptEvery = 30 * time.Second
-	// newborn is the age below which a subdirectory without a lock is being made.
-	newborn = time.Minute
+	// minAge is how old a subdirectory without a lock must be to count as abandoned: a younger one
+	// may still get its lock.
+	minAge = time.Minute
 	// maxSetAside is how many unreadable files are kept for a person to look at.
 	maxSetAside = 10
 
-	ownPrefix  = "p-"
-	tempPrefix = ".tmp-"
-	lockName   = "lock"
-	aside      = ".corrupt"
+	ownPrefix     = "p-"
+	tempPrefix    = ".tmp-"
+	lockName      = "lock"
+	corruptSuffix = ".corrupt"
 )
 
-// Adopt takes over what dead processes have left, makes a subdirectory where there
-// is none yet, and says that this process lives. It does nothing if it did so
-// within the last 30 s.
+// Adopt takes over what dead processes have left, makes the store's own subdirectory if there is
+// none yet, and refreshes its lock. It does nothing if it did so within the last 30 s.
 func (s *Store) Adopt(now time.Time) {
 	s.adopting.Lock()
 	defer s.adopting.Unlock()
@@ -38,11 +41,11 @@ func (s *Store) Adopt(now time.Time) {
 	}
 }
 
-// adoptNow is Adopt whenever it was last done. The caller holds adopting, or is the
-// only one who has the store.
+// adoptNow is Adopt without the limit of 30 s. The caller holds adopting, or has just made the
+// store.
 func (s *Store) adoptNow() {
 	s.adopted = time.Now()
-	own, closed, err := s.settleIn()
+	own, closed, err := s.ensureOwn()
 	if err != nil || closed {
 		if err != nil {
 			s.noteWriting(err)
@@ -58,15 +61,15 @@ func (s *Store) adoptNow() {
 			s.adoptDir(own, dir)
 		}
 	}
-	s.sayLeft(before)
+	s.reportLeft(before)
 	s.mu.Lock()
-	victims, _ := s.makeRoom(0, 0)
+	evicted, _ := s.makeRoom(0, 0)
 	s.mu.Unlock()
-	s.unlink(victims)
+	s.unlink(evicted)
 }
 
-// settleIn sees to it that the store has a subdirectory.
-func (s *Store) settleIn() (own string, closed bool, err error) {
+// ensureOwn makes and locks the store's own subdirectory if there is none, and refreshes its lock.
+func (s *Store) ensureOwn() (own string, closed bool, err error) {
 	s.mu.Lock()
 	own, held, closed := s.own, s.lock, s.closed
 	s.mu.Unlock()
@@ -80,7 +83,7 @@ func (s *Store) settleIn() (own string, closed bool, err error) {
 		held.release()
 		held = nil
 	}
-	if own != "" { // it may be back, or only its lock be gone
+	if own != "" { // it may be there again, or only its lock may be missing
 		held, _ = tryLock(filepath.Join(own, lockName))
 	}
 	if held == nil {
@@ -110,8 +113,8 @@ func makeOwn(root string) (string, *lock, error) {
 		if held != nil {
 			return dir, held, nil
 		}
-		// Another process has taken the lock of what looked dead to it, or there is
-		// no space for a file.
+		// Another process considered the directory dead and has taken its lock, or the disk is
+		// full.
 		lastErr = err
 		removeEmpty(dir)
 	}
@@ -121,12 +124,12 @@ func makeOwn(root string) (string, *lock, error) {
 	return "", nil, lastErr
 }
 
-// adoptDir moves the segments of a dead process to the own subdirectory.
+// adoptDir moves the segments of a dead process to the store's own subdirectory.
 func (s *Store) adoptDir(own, dir string) {
 	path := filepath.Join(dir, lockName)
 	if _, err := os.Lstat(path); err != nil {
 		info, err := os.Lstat(dir)
-		if err != nil || time.Since(info.ModTime()) < newborn {
+		if err != nil || time.Since(info.ModTime()) < minAge {
 			return
 		}
 	}
@@ -144,7 +147,7 @@ func (s *Store) adoptDir(own, dir string) {
 	held.release()
 }
 
-// adoptFile takes over a segment. What is not one of ours stays where it is.
+// adoptFile takes over a segment. A file without the name of a segment stays where it is.
 func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	path := filepath.Join(dir, entry.Name())
 	name, unfinished := strings.CutPrefix(entry.Name(), tempPrefix)
@@ -156,18 +159,18 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	if err != nil {
 		return
 	}
-	switch err := s.fit(path, info.Size(), unfinished); {
+	switch err := s.checkFile(path, info.Size(), unfinished); {
 	case errors.Is(err, errNewer), errors.Is(err, errOverBound):
 		s.left = append(s.left, fmt.Sprintf("%s: %v", path, err))
 		return
 	case isDamage(err):
 		if failed := s.setAside(path, err); failed != nil {
-			s.left = append(s.left, failed.Error()) // it is counted when a later look can move it
+			s.left = append(s.left, failed.Error()) // it is counted when a later Adopt can move it
 		} else if !unfinished {
-			s.lose(signal, items, err)
+			s.bookCorrupt(signal, items, err)
 		}
 		return
-	case err != nil: // too many open files, say: the next look may find it well
+	case err != nil: // such as too many open files: the next Adopt may succeed
 		return
 	}
 	to := filepath.Join(own, name)
@@ -178,8 +181,8 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 	defer s.mu.Unlock()
 	seg := &Segment{Signal: signal, Items: items, key: key, path: to, size: info.Size()}
 	if at, found := slices.BinarySearchFunc(s.segments[signal], seg, byAge); found {
-		// It never left the books: its directory was gone for a while, as with a
-		// volume that is mounted again.
+		// It is in the books already: its directory was missing for a while, as with a volume that
+		// is mounted again.
 		s.segments[signal][at].path = to
 		return
 	}
@@ -192,13 +195,13 @@ func (s *Store) adoptFile(own, dir string, entry os.DirEntry) {
 
 var errOverBound = errors.New("it is larger than the spool may be")
 
-// fit reports why a file of a dead process is not adopted. It reads the beginning of
-// a segment, so that a file that is no segment, or is too large, displaces no segment; the
-// checksum is looked at when it is sent.
-func (s *Store) fit(path string, size int64, unfinished bool) error {
-	head, err := readHead(path)
+// checkFile returns why a file of a dead process cannot be adopted. It reads the header, so that a
+// file that is not a segment, or is too large, displaces no segment. The checksum is verified when
+// the segment is sent.
+func (s *Store) checkFile(path string, size int64, unfinished bool) error {
+	head, err := readHeader(path)
 	if err == nil {
-		err = checkHead(head, size)
+		err = checkHeader(head, size)
 	}
 	switch {
 	case err != nil:
@@ -208,8 +211,7 @@ func (s *Store) fit(path string, size int64, unfinished bool) error {
 	case !unfinished:
 		return nil
 	}
-	// The process died between the first byte and the rename; the request may be
-	// complete all the same.
+	// The process died between the first byte and the rename. The request may still be complete.
 	data, err := readFile(path)
 	if err == nil {
 		_, err = Unmarshal(data)
@@ -217,8 +219,8 @@ func (s *Store) fit(path string, size int64, unfinished bool) error {
 	return err
 }
 
-// lose books items that were found and cannot be read.
-func (s *Store) lose(signal Signal, items int64, cause error) {
+// bookCorrupt counts items that were found and cannot be read.
+func (s *Store) bookCorrupt(signal signal.Signal, items int64, cause error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.books[signal]
@@ -227,32 +229,33 @@ func (s *Store) lose(signal Signal, items int64, cause error) {
 	b.LastError, b.LastErrorAt = fmt.Errorf("a spooled request cannot be read: %w", cause), time.Now()
 }
 
-// sayLeft says what is left where it is, when that has changed: for another version
-// of this library, for a process with a larger bound, or for a person.
-func (s *Store) sayLeft(before int) {
+// reportLeft reports what was not adopted, if that has changed: a file for another version of this
+// library, for a process with a larger bound, or for a person.
+func (s *Store) reportLeft(before int) {
 	if n := len(s.left); n > 0 && n != before {
-		s.notice(fmt.Sprintf("%d files of the spool are left where they are, such as %s", n, s.left[0]))
+		s.notice(lines.SpoolFilesLeft(n, s.left[0]))
 	}
 }
 
-// setAside keeps an unreadable file where no process sends it. The error says that the file is where it was.
+// setAside moves an unreadable file to a place from which no process sends it. After an error, the
+// file is where it was.
 func (s *Store) setAside(path string, cause error) error {
-	to := filepath.Join(s.root, strings.TrimPrefix(filepath.Base(path), tempPrefix)+aside)
+	to := filepath.Join(s.root, strings.TrimPrefix(filepath.Base(path), tempPrefix)+corruptSuffix)
 	switch err := os.Rename(path, to); {
 	case errors.Is(err, fs.ErrNotExist):
-		s.notice(fmt.Sprintf("a file of the spool is gone: %v", cause))
+		s.notice(lines.SpoolFileGone(cause))
 		return nil
 	case err != nil:
-		return fmt.Errorf("a file of the spool is unreadable (%w) and cannot be set aside: %w", cause, err)
+		return fmt.Errorf("a spool file is unreadable (%w) and cannot be moved: %w", cause, err)
 	}
 	s.mu.Lock()
 	s.corrupt++
 	s.mu.Unlock()
-	s.notice(fmt.Sprintf("a file of the spool is unreadable and set aside as %s: %v", to, cause))
+	s.notice(lines.SpoolFileSetAside(to, cause))
 
 	entries, _ := os.ReadDir(s.root) // sorted, so oldest first
 	entries = slices.DeleteFunc(entries, func(e os.DirEntry) bool {
-		name, ok := strings.CutSuffix(e.Name(), aside)
+		name, ok := strings.CutSuffix(e.Name(), corruptSuffix)
 		_, _, _, ours := parseName(name)
 		return !ok || !ours
 	})
@@ -262,7 +265,7 @@ func (s *Store) setAside(path string, cause error) error {
 	return nil
 }
 
-// removeEmpty removes a subdirectory that holds at most a lock.
+// removeEmpty removes a subdirectory that holds nothing, or only a lock.
 func removeEmpty(dir string) {
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) > 1 || len(entries) == 1 && entries[0].Name() != lockName {

@@ -9,19 +9,19 @@ import (
 	"time"
 )
 
-// staleAfter is how long a lock is honored without a refresh. The store
-// refreshes its own every adoptEvery.
+// staleAfter is how long a lock is honored without a refresh. The store refreshes its own every
+// adoptEvery.
 const staleAfter = 10 * adoptEvery
 
-// lock is a file that its holder touches now and then: here the system does not
-// release locks when a process dies.
+// lock is a file that its holder touches regularly, because this system does not release locks when
+// a process dies.
 type lock struct{ path string }
 
-// tryLock takes the lock at path, and returns nil without an error if a process
-// that may be living has it.
+// tryLock takes the lock at path. It returns nil without an error if a process that may be living
+// has it.
 func tryLock(path string) (*lock, error) {
 	if info, err := os.Stat(path); err == nil && time.Since(info.ModTime()) > staleAfter {
-		// Of several that see it stale, one can rename it.
+		// Of several processes that find it stale, only one can rename it.
 		if os.Rename(path, path+".stale") == nil {
 			_ = os.Remove(path + ".stale")
 		}
@@ -37,15 +37,15 @@ func tryLock(path string) (*lock, error) {
 	return &lock{path}, nil
 }
 
-// refresh says that the holder lives, and reports whether the lock is still in its
-// place, which a cleaner of temporary directories may have removed.
+// refresh shows that the holder lives, and reports whether the lock still exists: a cleaner of
+// temporary directories may have removed it.
 func (l *lock) refresh() bool {
 	now := time.Now()
 	return os.Chtimes(l.path, now, now) == nil
 }
 
-// release gives the lock up: it is stale at once.
+// release makes the lock stale at once.
 func (l *lock) release() {
-	long := time.Unix(0, 0)
-	_ = os.Chtimes(l.path, long, long)
+	stale := time.Unix(0, 0)
+	_ = os.Chtimes(l.path, stale, stale)
 }

@@ -8,12 +8,11 @@ import (
 	"syscall"
 )
 
-// lock holds a subdirectory for as long as the process lives: the system releases
-// it however the process ends. It excludes other stores of this process, too.
+// lock holds a subdirectory for as long as the process lives: the system releases it at any end of
+// the process. It excludes other stores of this process, too.
 type lock struct{ file *os.File }
 
-// tryLock takes the lock at path, and returns nil without an error if a living
-// process has it.
+// tryLock takes the lock at path. It returns nil without an error if a living process has it.
 func tryLock(path string) (*lock, error) {
 	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
@@ -34,8 +33,8 @@ func tryLock(path string) (*lock, error) {
 	return l, nil
 }
 
-// refresh reports whether the lock is still in its place, which a cleaner of
-// temporary directories may have removed.
+// refresh reports whether the lock still exists: a cleaner of temporary directories may have
+// removed it.
 func (l *lock) refresh() bool {
 	mine, err := l.file.Stat()
 	if err != nil {
@@ -45,5 +44,5 @@ func (l *lock) refresh() bool {
 	return err == nil && os.SameFile(mine, there)
 }
 
-// release gives the lock up. The file stays.
+// release releases the lock. The file stays.
 func (l *lock) release() { _ = l.file.Close() }

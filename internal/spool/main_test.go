@@ -12,13 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
 
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // request returns one whose body is text, which must be longer than its items.
-func request(signal spool.Signal, items int64, text string) spool.Request {
+func request(signal signal.Signal, items int64, text string) spool.Request {
 	var b bytes.Buffer
 	zw := gzip.NewWriter(&b)
 	_, _ = zw.Write([]byte(text))
@@ -26,7 +27,7 @@ func request(signal spool.Signal, items int64, text string) spool.Request {
 	return spool.Request{Signal: signal, Items: items, Plain: int64(len(text)), Gzip: b.Bytes()}
 }
 
-func sized(items int64) spool.Request { return request(spool.Traces, items, strings.Repeat("x", 100)) }
+func sized(items int64) spool.Request { return request(signal.Traces, items, strings.Repeat("x", 100)) }
 
 // sizeOf is the size of a request's file.
 func sizeOf(r spool.Request) int64 { return int64(len(spool.Marshal(r))) }
@@ -43,7 +44,7 @@ func open(t *testing.T, cfg spool.Config) *spool.Store {
 }
 
 // drain claims and settles everything of a signal, and returns the bodies in order.
-func drain(t *testing.T, s *spool.Store, signal spool.Signal) []string {
+func drain(t *testing.T, s *spool.Store, signal signal.Signal) []string {
 	t.Helper()
 	var bodies []string
 	for {
@@ -66,9 +67,10 @@ func drain(t *testing.T, s *spool.Store, signal spool.Signal) []string {
 // balanced checks the identity of the books of every signal.
 func balanced(t *testing.T, s *spool.Store) {
 	t.Helper()
-	for _, signal := range []spool.Signal{spool.Traces, spool.Metrics, spool.Logs} {
+	for _, signal := range []signal.Signal{signal.Traces, signal.Metrics, signal.Logs} {
 		b := s.Snapshot(signal)
-		require.Equal(t, b.Recovered+b.Added, b.Held+b.Exported+b.Rejected+b.Failed+b.Full+b.TooLarge+b.Corrupt, "%+v", b)
+		require.Equal(t, b.Recovered+b.Added, b.Held+b.Exported+b.Rejected+b.Failed+b.Full+b.TooLarge+b.Corrupt, "%+v",
+			b)
 	}
 }
 
@@ -85,8 +87,8 @@ func files(t *testing.T, dir string) []string {
 	return paths
 }
 
-// abandon leaves a directory as a process does that is killed: its files stay, and
-// the system takes its locks.
+// abandon leaves a directory as a process does that is killed: its files stay, and the system takes
+// its locks.
 func abandon(t *testing.T, dir string, requests ...spool.Request) {
 	t.Helper()
 	s, err := spool.Open(spool.Config{Dir: dir, MaxBytes: 1 << 20})

@@ -8,17 +8,20 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
-// Segment is one request on disk. The exported fields do not change, except those
-// that belong to the caller that has claimed it.
+// Segment is one request on disk. The exported fields do not change, except those that belong to
+// the caller that has claimed it.
 type Segment struct {
-	Signal Signal
+	Signal signal.Signal
 	Items  int64
 
-	// Relapses and NotBefore are the claimer's: how often the server refused it for
-	// the moment although it took others, and when to try next.
-	Relapses  int
+	// Failures and NotBefore belong to the claimer: how often the segment failed while others
+	// succeeded, and when to try it next.
+	Failures  int
 	NotBefore time.Time
 
 	key     string
@@ -34,14 +37,16 @@ type Result struct {
 	Err                          error // may be set although everything was exported
 }
 
-// ErrUnreadable is the error of [Store.Load] for a segment that is given up.
+// ErrUnreadable is the error of [Store.Load] for a segment that has been removed.
 var ErrUnreadable = errors.New("the segment cannot be read")
 
-// Claim returns the oldest segment of a signal that is due, or the skip-th after
-// it, beginning anew where there are fewer. It is the caller's until Release,
-// Settle or Replace. If there is none, it returns a channel that is closed when
-// one comes, and how long until one is due, zero if none will be.
-func (s *Store) Claim(signal Signal, skip int, now time.Time) (seg *Segment, came <-chan struct{}, wait time.Duration) {
+// Claim returns the oldest segment of a signal that is due, or the skip-th after it, modulo their
+// number. It belongs to the caller until Release, Settle or Replace. If there is none, Claim
+// returns a channel that is closed when one arrives, and how long until one is due, zero if none
+// will be.
+func (s *Store) Claim(
+	signal signal.Signal, skip int, now time.Time,
+) (seg *Segment, came <-chan struct{}, wait time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	seg, due, wait := s.pick(signal, skip, now)
@@ -54,9 +59,9 @@ func (s *Store) Claim(signal Signal, skip int, now time.Time) (seg *Segment, cam
 	return seg, s.waiting[signal], wait
 }
 
-// pick returns the skip-th segment that is due, or how many are and how long until
-// the next one is. The caller holds the lock.
-func (s *Store) pick(signal Signal, skip int, now time.Time) (_ *Segment, due int, wait time.Duration) {
+// pick returns the skip-th segment that is due. If there is none, it returns how many are due, and
+// how long until the next one is. The caller holds the lock.
+func (s *Store) pick(signal signal.Signal, skip int, now time.Time) (_ *Segment, due int, wait time.Duration) {
 	for _, seg := range s.segments[signal] {
 		rest := seg.NotBefore.Sub(now)
 		switch {
@@ -73,8 +78,8 @@ func (s *Store) pick(signal Signal, skip int, now time.Time) (_ *Segment, due in
 	return nil, due, wait
 }
 
-// Load reads a claimed segment. After ErrUnreadable it is gone: set aside, and
-// booked. Any other error may pass.
+// Load reads a claimed segment. With ErrUnreadable, the segment has been set aside and counted, and
+// no longer exists. Any other error may be temporary.
 func (s *Store) Load(seg *Segment) (Request, error) {
 	path := s.pathOf(seg)
 	data, err := readFile(path)
@@ -95,7 +100,7 @@ func (s *Store) Load(seg *Segment) (Request, error) {
 		return Request{}, fmt.Errorf("%w: it made room for newer ones", ErrUnreadable)
 	}
 	if failed := s.setAside(path, err); failed != nil {
-		s.notice(failed.Error())
+		s.notice(lines.SpoolFileDamaged(failed))
 	}
 	s.remove(seg, func(b *Books) {
 		b.Corrupt += seg.Items
@@ -124,11 +129,11 @@ func (s *Store) Release(seg *Segment) {
 	seg.claimed = false
 }
 
-// Settle removes a claimed segment and books what became of it; what the result
-// does not name has failed.
+// Settle removes a claimed segment and books its result. Items that the result does not count have
+// failed.
 func (s *Store) Settle(seg *Segment, result Result) {
 	if err := os.Remove(s.pathOf(seg)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		s.notice(fmt.Sprintf("a spooled request is settled and cannot be removed, the next process will send it again: %v", err))
+		s.notice(lines.SpoolFileSent(err))
 	}
 	now := time.Now()
 	s.remove(seg, func(b *Books) {
@@ -151,8 +156,8 @@ func (s *Store) Settle(seg *Segment, result Result) {
 	})
 }
 
-// Replace puts two requests in the place of a claimed segment, which between them
-// have its items. After an error the segment is as before.
+// Replace replaces a claimed segment with two requests, which together have its items. After an
+// error the segment is as before.
 func (s *Store) Replace(seg *Segment, a, b Request) error {
 	if a.Items+b.Items != seg.Items || a.Items <= 0 || b.Items <= 0 {
 		return errHeader
@@ -176,13 +181,13 @@ func (s *Store) Replace(seg *Segment, a, b Request) error {
 	return nil
 }
 
-// remove takes a claimed segment, whose file is gone, out of list and books.
+// remove takes a claimed segment, whose file was removed, out of the list and the books.
 func (s *Store) remove(seg *Segment, book func(*Books)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := &s.books[seg.Signal]
 	if seg.evicted {
-		b.Full -= seg.Items // it was on its way already
+		b.Full -= seg.Items // it was being sent already
 	} else {
 		s.drop(seg)
 		b.Held -= seg.Items
@@ -200,28 +205,28 @@ func (s *Store) drop(seg *Segment) {
 	}
 }
 
-// makeRoom takes the oldest segments, of whatever signal, out of the lists until so
-// much more fits in, and reports whether it does. The caller holds the lock, and
-// unlinks the segments after it.
-func (s *Store) makeRoom(bytes int64, files int) (victims []*Segment, ok bool) {
+// makeRoom takes the oldest segments of all signals out of the lists until that many bytes and
+// files more fit in, and reports whether they do. The caller holds the lock, and unlinks the
+// evicted segments after releasing it.
+func (s *Store) makeRoom(bytes int64, files int) (evicted []*Segment, ok bool) {
 	for s.bytes+bytes > s.cfg.MaxBytes || s.count+files > s.maxFiles() {
-		// One that is claimed may be delivered yet, so it is the last to go.
+		// A claimed one may still be delivered, so it is the last to be evicted.
 		oldest := cmp.Or(s.oldest(false), s.oldest(true))
 		if oldest == nil {
-			return victims, false
+			return evicted, false
 		}
 		s.drop(oldest)
 		oldest.evicted = true
 		b := &s.books[oldest.Signal]
 		b.Held -= oldest.Items
 		b.Full += oldest.Items
-		victims = append(victims, oldest)
+		evicted = append(evicted, oldest)
 	}
-	return victims, true
+	return evicted, true
 }
 
-// oldest returns the oldest segment of all signals that is claimed, or not. The
-// caller holds the lock.
+// oldest returns the oldest segment of all signals that is claimed, or not. The caller holds the
+// lock.
 func (s *Store) oldest(claimed bool) *Segment {
 	var oldest *Segment
 	for _, list := range s.segments {
@@ -235,15 +240,15 @@ func (s *Store) oldest(claimed bool) *Segment {
 
 func (s *Store) unlink(segments []*Segment) {
 	if len(segments) > 0 {
-		s.notice("the spool is full, its oldest requests are dropped")
+		s.notice(lines.SpoolFull())
 	}
 	for _, seg := range segments {
 		if err := os.Remove(seg.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			s.notice(fmt.Sprintf("the spool is full and its oldest file cannot be removed: %v", err))
+			s.notice(lines.SpoolFullAndStuck(err))
 		}
 	}
 }
 
-// maxFiles bounds the memory of the lists and what the file system's blocks add
-// to the bytes, where requests are very small.
+// maxFiles bounds the memory of the lists if requests are very small, and the space that is lost
+// because files fill whole blocks.
 func (s *Store) maxFiles() int { return int(max(s.cfg.MaxBytes/4096, 64)) }

@@ -1,16 +1,3 @@
-// Package spool keeps OTLP requests on disk until they can be delivered, across
-// crashes of the process. It knows files, not networks: internal/delivery fills
-// and empties it.
-//
-// A directory is shared by any number of processes. Each has a subdirectory of its
-// own, which it holds by a lock that ends with the process; what a dead process
-// has left is adopted by a living one. A file is one request: a header, checked by
-// a checksum, and the gzipped Export…ServiceRequest, the same for HTTP and gRPC:
-//
-//	<dir>/p-<random>/<time>-<random>-<signal>-<items>.otlp
-//
-// Nothing else of a request is kept: no header, no credential, no address. What
-// cannot be read is set aside as <dir>/….corrupt, of which the newest ten are kept.
 package spool
 
 import (
@@ -25,60 +12,30 @@ import (
 	"strconv"
 
 	"github.com/klauspost/compress/gzip"
+
+	"github.com/fleetotel/telemetry/internal/signal"
 )
-
-// Signal is one of the three kinds of telemetry.
-type Signal uint8
-
-// The signals, as they are written on disk.
-const (
-	Traces  Signal = 1
-	Metrics Signal = 2
-	Logs    Signal = 3
-
-	signals = 4 // for arrays by signal
-)
-
-var signalNames = [signals]string{"", "traces", "metrics", "logs"}
-
-// String returns the signal's name as in the path of its OTLP/HTTP endpoint.
-func (s Signal) String() string {
-	if s >= signals {
-		return ""
-	}
-	return signalNames[s]
-}
-
-// ParseSignal returns the signal of a name, and false if there is none.
-func ParseSignal(name string) (Signal, bool) {
-	for s := Traces; s <= Logs; s++ {
-		if signalNames[s] == name {
-			return s, true
-		}
-	}
-	return 0, false
-}
 
 // Request is one OTLP request as it is kept.
 type Request struct {
-	Signal Signal
+	Signal signal.Signal
 	Items  int64  // spans, data points, log records; at least 1
 	Plain  int64  // size of the encoded request in bytes, at most MaxPlain
 	Gzip   []byte // the encoded request, compressed
 }
 
-// MaxPlain is the largest encoded request that is kept, in bytes: far above what
-// a collector takes (4 MiB over gRPC, 20 MiB over HTTP, unless configured
-// otherwise), and what reading a segment may cost in memory.
+// MaxPlain is the size of the largest encoded request that is kept, in bytes. It is far above what
+// a collector accepts by default (4 MiB over gRPC, 20 MiB over HTTP), and bounds the memory that
+// reading a segment may take.
 const MaxPlain = 64 << 20
 
-// maxRatio is more than deflate can shrink anything by (1,032), so that a header
-// cannot ask for memory that the file does not fill.
+// maxRatio is more than deflate can compress anything by (1,032), so that a header cannot ask for
+// memory that the file does not fill.
 const maxRatio = 1100
 
-// The header is, in little endian: magic and format version, signal, three bytes
-// of zero, items, size of the plain request, size of the compressed one, and the
-// checksum of all that and of the compressed request.
+// The header is, in little endian: magic and format version, signal, three bytes of zero, items,
+// size of the plain request, size of the compressed one, and the checksum of all that and of the
+// compressed request.
 const (
 	magic      = "FTS1"
 	family     = "FTS" // of all versions
@@ -86,15 +43,15 @@ const (
 	crcAt      = 32
 )
 
-// maxFile is more than a segment file has: what deflate cannot shrink it makes
-// larger by five bytes in 64 KiB.
+// maxFile is more than the size of any segment file: what deflate cannot compress grows by five
+// bytes in 64 KiB.
 const maxFile = headerSize + MaxPlain + MaxPlain>>10 + 4096
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
 	errTorn     = errors.New("the file is shorter or longer than its header says")
-	errForeign  = errors.New("the file is no segment")
+	errForeign  = errors.New("the file is not a segment")
 	errNewer    = errors.New("the file is of another version of this library")
 	errHuge     = errors.New("the file is larger than a segment can be")
 	errChecksum = errors.New("the checksum does not match")
@@ -114,7 +71,7 @@ func Marshal(r Request) []byte {
 	return data
 }
 
-// isDamage reports whether a file, and not the reading of it, is at fault.
+// isDamage reports whether the file is damaged, as opposed to an error in reading it.
 func isDamage(err error) bool {
 	for _, damage := range []error{errTorn, errForeign, errHuge, errChecksum, errHeader} {
 		if errors.Is(err, damage) {
@@ -124,8 +81,8 @@ func isDamage(err error) bool {
 	return false
 }
 
-// checkHead looks at the beginning of a segment file of the given size.
-func checkHead(head []byte, size int64) error {
+// checkHeader checks the beginning of a segment file of the given size.
+func checkHeader(head []byte, size int64) error {
 	switch {
 	case len(head) >= len(magic) && string(head[:len(family)]) == family && string(head[:len(magic)]) != magic:
 		return errNewer
@@ -141,19 +98,17 @@ func checkHead(head []byte, size int64) error {
 	return nil
 }
 
-// Unmarshal parses the content of a segment file, which may be anything. The
-// request shares data.
+// Unmarshal parses the content of a segment file, which may be anything. The request shares data.
 func Unmarshal(data []byte) (Request, error) {
-	if err := checkHead(data, int64(len(data))); err != nil {
+	if err := checkHeader(data, int64(len(data))); err != nil {
 		return Request{}, err
 	}
 	if binary.LittleEndian.Uint32(data[crcAt:]) != checksum(data) {
 		return Request{}, errChecksum
 	}
 	items, plain := binary.LittleEndian.Uint64(data[8:]), binary.LittleEndian.Uint64(data[16:])
-	r := Request{Signal: Signal(data[4]), Items: int64(items), Plain: int64(plain), Gzip: data[headerSize:]}
-	// An item takes at least a byte on the wire, so a count beyond that would only
-	// spoil the books.
+	r := Request{Signal: signal.Signal(data[4]), Items: int64(items), Plain: int64(plain), Gzip: data[headerSize:]}
+	// An item has at least one byte on the wire, so a larger count is wrong.
 	if r.Signal.String() == "" || items == 0 || items > plain || plain > MaxPlain ||
 		plain > maxRatio*uint64(len(r.Gzip)) || data[5]|data[6]|data[7] != 0 {
 		return Request{}, errHeader
@@ -165,7 +120,7 @@ func checksum(data []byte) uint32 {
 	return crc32.Update(crc32.Checksum(data[:crcAt], castagnoli), castagnoli, data[headerSize:])
 }
 
-// readFile reads a segment file, or as much of one as its head is worth.
+// readFile reads a segment file, or only its header if that is invalid.
 func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -177,7 +132,7 @@ func readFile(path string) ([]byte, error) {
 		return nil, err
 	}
 	head, err := io.ReadAll(io.LimitReader(f, headerSize))
-	if err != nil || checkHead(head, info.Size()) != nil {
+	if err != nil || checkHeader(head, info.Size()) != nil {
 		return head, err
 	}
 	data := bytes.NewBuffer(make([]byte, 0, info.Size()+bytes.MinRead))
@@ -186,8 +141,8 @@ func readFile(path string) ([]byte, error) {
 	return data.Bytes(), err
 }
 
-// readHead reads the beginning of a segment file.
-func readHead(path string) ([]byte, error) {
+// readHeader reads the beginning of a segment file.
+func readHeader(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -213,23 +168,21 @@ func (r Request) Body() ([]byte, error) {
 	return body, nil
 }
 
-// Names sort by age: the time of writing in nanoseconds, a random part that keeps
-// processes apart, a or b for the halves of a split request; then what a start
-// must know without reading the file.
+// Names sort by age. They have the time of writing in nanoseconds, a random part that differs
+// between processes, and a or b for the halves of a split request. Then follows what a starting
+// process needs to know without reading the file.
 var namePattern = regexp.MustCompile(`^([0-9a-f]{16}-[0-9a-f]{8}[ab]{0,40})-(traces|metrics|logs)-([1-9][0-9]{0,7})\.otlp$`)
 
 func nameOf(key string, r Request) string {
 	return fmt.Sprintf("%s-%s-%d.otlp", key, r.Signal, r.Items)
 }
 
-// parseName returns what the name of a segment says, and false for every other
-// name.
-func parseName(name string) (key string, signal Signal, items int64, ok bool) {
+// parseName returns the parts of the name of a segment, and false for any other name.
+func parseName(name string) (key string, of signal.Signal, items int64, ok bool) {
 	m := namePattern.FindStringSubmatch(name)
 	if m == nil {
 		return "", 0, 0, false
 	}
-	signal, _ = ParseSignal(m[2])
 	items, err := strconv.ParseInt(m[3], 10, 64)
-	return m[1], signal, items, err == nil
+	return m[1], signal.Named(m[2]), items, err == nil
 }

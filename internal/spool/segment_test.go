@@ -8,24 +8,20 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
 func TestSegmentRoundTrip(t *testing.T) {
-	for _, signal := range []spool.Signal{spool.Traces, spool.Metrics, spool.Logs} {
-		want := request(signal, 3, "hello hello")
+	for _, of := range signal.All() {
+		want := request(of, 3, "hello hello")
 		got, err := spool.Unmarshal(spool.Marshal(want))
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 		body, err := got.Body()
 		require.NoError(t, err)
 		require.Equal(t, "hello hello", string(body))
-		parsed, ok := spool.ParseSignal(signal.String())
-		require.True(t, ok)
-		require.Equal(t, signal, parsed)
 	}
-	_, ok := spool.ParseSignal("")
-	require.False(t, ok)
 }
 
 // forge makes a file whose checksum is right.
@@ -56,7 +52,7 @@ func TestHeadersThatContradictThemselves(t *testing.T) {
 }
 
 func TestBodyMustHaveItsSize(t *testing.T) {
-	r := request(spool.Traces, 1, strings.Repeat("x", 100))
+	r := request(signal.Traces, 1, strings.Repeat("x", 100))
 	for _, plain := range []int64{99, 101} {
 		r.Plain = plain
 		_, err := r.Body()
@@ -67,16 +63,17 @@ func TestBodyMustHaveItsSize(t *testing.T) {
 	require.Error(t, err)
 }
 
-// FuzzUnmarshal feeds the parser with anything: it must not panic, must accept
-// nothing but what Marshal writes, and what it accepts must be bounded.
+// FuzzUnmarshal feeds the parser with anything: it must not panic, must accept nothing but what
+// Marshal writes, and what it accepts must be bounded.
 func FuzzUnmarshal(f *testing.F) {
 	f.Add([]byte{})
 	f.Add(spool.Marshal(sized(1)))
-	f.Add(spool.Marshal(request(spool.Logs, 7, "a longer body than that")))
+	f.Add(spool.Marshal(request(signal.Logs, 7, "a longer body than that")))
 	f.Add(forge(func(h []byte) { h[8] = 101 }))
 	f.Add(forge(func(h []byte) { binary.LittleEndian.PutUint64(h[16:], spool.MaxPlain) }))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		for _, data := range [][]byte{data, spool.Marshal(spool.Request{Signal: spool.Traces, Items: 1, Plain: int64(len(data)), Gzip: data})} {
+		for _, data := range [][]byte{data,
+			spool.Marshal(spool.Request{Signal: signal.Traces, Items: 1, Plain: int64(len(data)), Gzip: data})} {
 			r, err := spool.Unmarshal(data)
 			if err != nil {
 				continue

@@ -11,21 +11,23 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 // Config says where a store is and how much it holds.
 type Config struct {
 	// Dir is the spool's directory. It is made, with mode 0700, if it is missing.
 	Dir string
-	// MaxBytes bounds the files of this store, those it has adopted included; the
-	// oldest are removed for new ones. Processes that share a directory have this
-	// bound each.
+	// MaxBytes bounds the files of this store, including those it has adopted. The oldest are
+	// removed to make room for new ones. Each process that shares a directory has this bound.
 	MaxBytes int64
-	// OnNotice, if set, is called when the spool gets into trouble, out of it, or
-	// sets a file aside. It must not block.
-	OnNotice func(message string)
-	// Write makes the file path with mode 0600 and writes data to it. Nil means to do
-	// so; tests let it fail as disks do.
+	// OnNotice, if set, is called when the spool cannot be written, when it can be written again,
+	// and when a file is set aside. It must not block.
+	OnNotice func(lines.Line)
+	// Write makes the file path with mode 0600 and writes data to it. Nil means the default; tests
+	// make it fail like a disk.
 	Write func(path string, data []byte) error
 }
 
@@ -43,8 +45,8 @@ type Books struct {
 	TooLarge  int64 // one item that the server finds too large
 	Corrupt   int64 // in files that cannot be read
 
-	// WriteErrors counts requests, not items, that could not be written; they are
-	// tried again from memory.
+	// WriteErrors counts requests, not items, that could not be written; they are tried again from
+	// memory.
 	WriteErrors int64
 
 	LastSuccess time.Time // when items were last sent from disk; zero if never
@@ -52,49 +54,48 @@ type Books struct {
 	LastErrorAt time.Time
 }
 
-// Lost is what will not arrive any more.
+// Lost is how many items will not be delivered.
 func (b Books) Lost() int64 {
 	return b.Rejected + b.Failed + b.Full + b.TooLarge + b.Corrupt
 }
 
-// Store is the spool of one process. All methods are safe for concurrent use; it
-// owns no goroutine. A store whose directory cannot be used refuses to write and
-// looks again at the next [Store.Adopt]. Snapshot never waits for a disk.
+// Store is the spool of one process. All methods are safe for concurrent use; it owns no goroutine.
+// A store whose directory cannot be used refuses to write and tries again at the next
+// [Store.Adopt]. Snapshot never waits for a disk.
 type Store struct {
 	cfg   Config
 	root  string
 	write func(string, []byte) error
 
-	adopting sync.Mutex // held by the one Adopt that runs
+	adopting sync.Mutex // held by a running Adopt
 	adopted  time.Time  // guarded by adopting
 	left     []string   // files that are not adopted, guarded by adopting
 
 	mu       sync.Mutex
 	own      string // own subdirectory; "" while there is none
 	lock     *lock
-	trouble  error // why nothing can be written, or was not last time; nil if it can
+	trouble  error // why nothing can be written, or the last write failed; nil if writing works
 	closed   bool
-	clock    int64                  // of the last key, in nanoseconds
-	segments [signals][]*Segment    // oldest first
-	waiting  [signals]chan struct{} // closed and replaced when a segment comes
-	bytes    int64                  // of all segments, and reserved for those being written
-	count    int                    // the same in files
-	corrupt  int64                  // files set aside
-	books    [signals]Books
+	clock    int64                       // of the last key, in nanoseconds
+	segments [signal.Count][]*Segment    // oldest first
+	waiting  [signal.Count]chan struct{} // closed and replaced when a segment comes
+	bytes    int64                       // of all segments, and reserved for those being written
+	count    int                         // the same in files
+	corrupt  int64                       // files set aside
+	books    [signal.Count]Books
 }
 
 // ErrTooLarge is the error of a request that may fit in smaller parts.
-var ErrTooLarge = errors.New("the request is larger than the spool takes")
+var ErrTooLarge = errors.New("the request is larger than the spool allows")
 
 var (
 	errClosed  = errors.New("the spool is closed")
-	errNoPlace = errors.New("the spool's directory is gone")
+	errNoPlace = errors.New("the spool's directory does not exist any more")
 	errNoRoom  = errors.New("the spool is full of requests that are being written")
 )
 
-// Open returns the store of a directory, having adopted what dead processes left
-// there. The store is never nil; the error says why nothing can be written for the
-// time being.
+// Open returns the store of a directory, after adopting what dead processes left there. The store
+// is never nil. The error says why nothing can be written yet.
 func Open(cfg Config) (*Store, error) {
 	s := &Store{cfg: cfg, write: cfg.Write}
 	if s.write == nil {
@@ -114,8 +115,8 @@ func Open(cfg Config) (*Store, error) {
 	return s, s.trouble
 }
 
-// Close gives the subdirectory up. What is held stays on disk for the next
-// process; the books stay readable.
+// Close releases the subdirectory. What is held stays on disk for the next process. The books stay
+// readable.
 func (s *Store) Close() {
 	s.adopting.Lock()
 	defer s.adopting.Unlock()
@@ -130,8 +131,7 @@ func (s *Store) Close() {
 	}
 }
 
-// Put keeps a request. When it returns nil, the request survives the process,
-// however that ends.
+// Put keeps a request. If it returns nil, the request survives the process, also kill -9.
 func (s *Store) Put(r Request) error {
 	if r.Plain > MaxPlain {
 		return ErrTooLarge
@@ -153,8 +153,8 @@ func (s *Store) Put(r Request) error {
 	return nil
 }
 
-// put writes a request under the given key, or a new one, and returns its segment,
-// which is not in the lists yet.
+// put writes a request under the given key, or a new one, and returns its segment, which is not in
+// the lists yet.
 func (s *Store) put(r Request, key string) (*Segment, error) {
 	data := Marshal(r)
 	seg := &Segment{Signal: r.Signal, Items: r.Items, key: key, size: int64(len(data))}
@@ -174,10 +174,10 @@ func (s *Store) put(r Request, key string) (*Segment, error) {
 	return seg, err
 }
 
-// reserve gives a segment its place, and removes the oldest ones for it.
+// reserve reserves space and a path for a segment, and removes the oldest segments to make room.
 func (s *Store) reserve(seg *Segment, r Request) error {
-	var victims []*Segment
-	defer func() { s.unlink(victims) }()
+	var evicted []*Segment
+	defer func() { s.unlink(evicted) }()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -189,7 +189,7 @@ func (s *Store) reserve(seg *Segment, r Request) error {
 		return ErrTooLarge
 	}
 	var ok bool
-	if victims, ok = s.makeRoom(seg.size, 1); !ok {
+	if evicted, ok = s.makeRoom(seg.size, 1); !ok {
 		return errNoRoom
 	}
 	s.bytes += seg.size
@@ -209,8 +209,8 @@ func (s *Store) unreserve(seg *Segment) {
 	s.count--
 }
 
-// insert puts a segment that is on disk into its list, and wakes who waits for
-// one. The caller holds the lock.
+// insert puts a segment that is on disk into its list, and wakes the callers that wait for one. The
+// caller holds the lock.
 func (s *Store) insert(seg *Segment) {
 	list := s.segments[seg.Signal]
 	at, _ := slices.BinarySearchFunc(list, seg, byAge)
@@ -221,7 +221,7 @@ func (s *Store) insert(seg *Segment) {
 
 func byAge(a, b *Segment) int { return cmp.Compare(a.key, b.key) }
 
-// noteWriting says when writing begins to fail, and when it works again.
+// noteWriting reports when writing begins to fail, and when it works again.
 func (s *Store) noteWriting(err error) {
 	s.mu.Lock()
 	before := s.trouble
@@ -234,32 +234,31 @@ func (s *Store) noteWriting(err error) {
 	s.mu.Unlock()
 	switch {
 	case err != nil && before == nil:
-		s.notice(fmt.Sprintf("the spool cannot be written, what cannot be delivered is kept in memory only: %v", err))
+		s.notice(lines.SpoolUnwritable(err))
 	case err == nil && before != nil:
-		s.notice("the spool can be written again")
+		s.notice(lines.SpoolWritable())
 	}
 }
 
-func (s *Store) notice(message string) {
+func (s *Store) notice(line lines.Line) {
 	if s.cfg.OnNotice != nil {
-		s.cfg.OnNotice(message)
+		s.cfg.OnNotice(line)
 	}
 }
 
 // Snapshot returns the books of one signal at this moment.
-func (s *Store) Snapshot(signal Signal) Books {
+func (s *Store) Snapshot(signal signal.Signal) Books {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.books[signal]
 }
 
-// writeFile makes a file without waiting for the device. What is written survives
-// the process, kill -9 included, because the system has it; what a crash of the
-// whole machine takes is the last half minute or so, which the checksum then shows
-// as torn. An fsync for each request would narrow that window at ten times the
-// cost (3.8 ms against 0.4 ms for 70 KiB on the disk of a virtual machine), and at
-// the expense of the service: file systems make every other writer on the disk
-// wait for the same journal.
+// writeFile makes a file without waiting for the device. What is written survives the process, kill
+// -9 included, because the operating system has it. A crash of the whole machine may lose the last
+// half minute or so, which the checksum then shows. An fsync for each request would narrow that
+// window at ten times the cost (3.8 ms against 0.4 ms for 70 KiB on the disk of a virtual machine),
+// and it would slow the service down: file systems make every other writer on the disk wait for the
+// same journal.
 func writeFile(path string, data []byte) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

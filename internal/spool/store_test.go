@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetotel/telemetry/internal/lines"
+	"github.com/fleetotel/telemetry/internal/signal"
 	"github.com/fleetotel/telemetry/internal/spool"
 )
 
@@ -21,17 +23,17 @@ func TestOldestComesFirst(t *testing.T) {
 	var want []string
 	for i := range 20 {
 		want = append(want, fmt.Sprint("request ", i))
-		require.NoError(t, s.Put(request(spool.Logs, 1, want[i])))
-		require.NoError(t, s.Put(request(spool.Metrics, 2, "other")))
+		require.NoError(t, s.Put(request(signal.Logs, 1, want[i])))
+		require.NoError(t, s.Put(request(signal.Metrics, 2, "other")))
 	}
 	balanced(t, s)
-	require.EqualValues(t, 20, s.Snapshot(spool.Logs).Held)
-	require.EqualValues(t, 40, s.Snapshot(spool.Metrics).Held)
-	require.Equal(t, want, drain(t, s, spool.Logs))
-	require.Len(t, drain(t, s, spool.Metrics), 20)
+	require.EqualValues(t, 20, s.Snapshot(signal.Logs).Held)
+	require.EqualValues(t, 40, s.Snapshot(signal.Metrics).Held)
+	require.Equal(t, want, drain(t, s, signal.Logs))
+	require.Len(t, drain(t, s, signal.Metrics), 20)
 	balanced(t, s)
 	require.Empty(t, files(t, dir), "what is sent is removed")
-	require.EqualValues(t, 20, s.Snapshot(spool.Logs).Exported)
+	require.EqualValues(t, 20, s.Snapshot(signal.Logs).Exported)
 }
 
 func TestFilesArePrivate(t *testing.T) {
@@ -69,17 +71,17 @@ func TestMaxBytesAtTheBoundAndOnePastIt(t *testing.T) {
 				used, _ := s.Usage()
 				require.LessOrEqual(t, used, tt.maxBytes)
 			}
-			b := s.Snapshot(spool.Traces)
+			b := s.Snapshot(signal.Traces)
 			require.Equal(t, []int64{tt.held, tt.full}, []int64{b.Held, b.Full})
 			require.Len(t, files(t, dir), tt.left)
 			balanced(t, s)
-			require.Len(t, drain(t, s, spool.Traces), tt.left)
+			require.Len(t, drain(t, s, signal.Traces), tt.left)
 			balanced(t, s)
 		})
 	}
 	s := open(t, spool.Config{Dir: t.TempDir(), MaxBytes: one - 1})
 	require.Error(t, s.Put(sized(1)), "a request that never fits is refused")
-	require.EqualValues(t, 1, s.Snapshot(spool.Traces).WriteErrors)
+	require.EqualValues(t, 1, s.Snapshot(signal.Traces).WriteErrors)
 	balanced(t, s)
 }
 
@@ -87,7 +89,7 @@ func TestManySmallFilesAreBounded(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, spool.Config{Dir: dir, MaxBytes: 100_000, Write: quickly})
 	for range 100 {
-		require.NoError(t, s.Put(request(spool.Traces, 1, "tiny")))
+		require.NoError(t, s.Put(request(signal.Traces, 1, "tiny")))
 	}
 	require.Len(t, files(t, dir), 64)
 	balanced(t, s)
@@ -98,43 +100,43 @@ func quickly(path string, data []byte) error { return os.WriteFile(path, data, 0
 func TestRoomIsMadeAmongAllSignalsOldestFirst(t *testing.T) {
 	one := sizeOf(sized(1))
 	s := open(t, spool.Config{Dir: t.TempDir(), MaxBytes: 3 * one})
-	for _, signal := range []spool.Signal{spool.Logs, spool.Traces, spool.Metrics} {
+	for _, signal := range []signal.Signal{signal.Logs, signal.Traces, signal.Metrics} {
 		r := sized(1)
 		r.Signal = signal
 		require.NoError(t, s.Put(r))
 	}
-	seg, _, _ := s.Claim(spool.Logs, 0, time.Now())
+	seg, _, _ := s.Claim(signal.Logs, 0, time.Now())
 	require.NotNil(t, seg)
 	require.NoError(t, s.Put(sized(1)))
-	require.EqualValues(t, 1, s.Snapshot(spool.Traces).Full, "the oldest that is not on its way")
-	require.EqualValues(t, 1, s.Snapshot(spool.Logs).Held)
+	require.EqualValues(t, 1, s.Snapshot(signal.Traces).Full, "the oldest that is not on its way")
+	require.EqualValues(t, 1, s.Snapshot(signal.Logs).Held)
 	s.Release(seg)
 	balanced(t, s)
 }
 
-// The last resort is the segment that is on its way; should it arrive, it is not
-// counted as dropped.
+// The last resort is the segment that is on its way; should it arrive, it is not counted as
+// dropped.
 func TestSegmentOnItsWayIsTheLastToGo(t *testing.T) {
 	for name, deliver := range map[string]bool{"delivered": true, "given back": false} {
 		t.Run(name, func(t *testing.T) {
 			s := open(t, spool.Config{Dir: t.TempDir(), MaxBytes: sizeOf(sized(1))})
 			require.NoError(t, s.Put(sized(3)))
-			seg, _, _ := s.Claim(spool.Traces, 0, time.Now())
+			seg, _, _ := s.Claim(signal.Traces, 0, time.Now())
 			require.NoError(t, s.Put(sized(5)))
 			balanced(t, s)
-			require.EqualValues(t, 3, s.Snapshot(spool.Traces).Full)
+			require.EqualValues(t, 3, s.Snapshot(signal.Traces).Full)
 			_, err := s.Load(seg)
 			require.ErrorIs(t, err, spool.ErrUnreadable)
-			require.Zero(t, s.Snapshot(spool.Traces).Corrupt)
+			require.Zero(t, s.Snapshot(signal.Traces).Corrupt)
 			if deliver {
 				s.Settle(seg, spool.Result{Exported: 3})
-				require.EqualValues(t, 3, s.Snapshot(spool.Traces).Exported)
-				require.Zero(t, s.Snapshot(spool.Traces).Full)
+				require.EqualValues(t, 3, s.Snapshot(signal.Traces).Exported)
+				require.Zero(t, s.Snapshot(signal.Traces).Full)
 			} else {
 				s.Release(seg)
 			}
 			balanced(t, s)
-			require.Len(t, drain(t, s, spool.Traces), 1)
+			require.Len(t, drain(t, s, signal.Traces), 1)
 			balanced(t, s)
 		})
 	}
@@ -145,14 +147,15 @@ func TestDiskFullIsSaidOnceAndPasses(t *testing.T) {
 		full  error
 		said  []string
 		dir   = t.TempDir()
-		store = open(t, spool.Config{Dir: dir, OnNotice: func(m string) { said = append(said, m) }, Write: func(path string, data []byte) error {
-			if full != nil {
-				// As a disk does: some of it is written.
-				_ = os.WriteFile(path, data[:len(data)/2], 0o600)
-				return full
-			}
-			return quickly(path, data)
-		}})
+		store = open(t, spool.Config{Dir: dir, OnNotice: func(m lines.Line) { said = append(said, m.Text()) },
+			Write: func(path string, data []byte) error {
+				if full != nil {
+					// As a disk does: some of it is written.
+					_ = os.WriteFile(path, data[:len(data)/2], 0o600)
+					return full
+				}
+				return quickly(path, data)
+			}})
 	)
 	require.NoError(t, store.Put(sized(1)))
 	full = &os.PathError{Op: "write", Path: "x", Err: syscall.ENOSPC}
@@ -162,7 +165,7 @@ func TestDiskFullIsSaidOnceAndPasses(t *testing.T) {
 	require.Len(t, files(t, dir), 1, "nothing half-written stays")
 	full = nil
 	require.NoError(t, store.Put(sized(1)))
-	b := store.Snapshot(spool.Traces)
+	b := store.Snapshot(signal.Traces)
 	require.EqualValues(t, 5, b.WriteErrors)
 	require.EqualValues(t, 2, b.Held)
 	require.Len(t, said, 2)
@@ -178,11 +181,12 @@ func TestUnusableDirectory(t *testing.T) {
 	file := filepath.Join(parent, "file")
 	require.NoError(t, os.WriteFile(file, nil, 0o600))
 	var said []string
-	s, err := spool.Open(spool.Config{Dir: filepath.Join(file, "spool"), MaxBytes: 1000, OnNotice: func(m string) { said = append(said, m) }})
+	s, err := spool.Open(spool.Config{Dir: filepath.Join(file, "spool"), MaxBytes: 1000,
+		OnNotice: func(m lines.Line) { said = append(said, m.Text()) }})
 	require.Error(t, err)
 	defer s.Close()
 	require.Error(t, s.Put(sized(3)))
-	require.EqualValues(t, 1, s.Snapshot(spool.Traces).WriteErrors)
+	require.EqualValues(t, 1, s.Snapshot(signal.Traces).WriteErrors)
 	require.Len(t, said, 1)
 	balanced(t, s)
 
@@ -204,8 +208,8 @@ func TestDirectoryIsRemovedMeanwhile(t *testing.T) {
 	require.Error(t, s.Put(sized(2)))
 	s.Adopt(time.Now().Add(time.Minute))
 	require.NoError(t, s.Put(sized(4)))
-	require.Len(t, drain(t, s, spool.Traces), 1)
-	b := s.Snapshot(spool.Traces)
+	require.Len(t, drain(t, s, signal.Traces), 1)
+	b := s.Snapshot(signal.Traces)
 	require.Equal(t, []int64{4, 1, 0}, []int64{b.Exported, b.Corrupt, b.Held})
 	_, aside := s.Usage()
 	require.Zero(t, aside, "there is nothing to set aside")
@@ -228,9 +232,9 @@ func TestSettle(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			s := open(t, spool.Config{Dir: t.TempDir()})
 			require.NoError(t, s.Put(sized(10)))
-			seg, _, _ := s.Claim(spool.Traces, 0, time.Now())
+			seg, _, _ := s.Claim(signal.Traces, 0, time.Now())
 			s.Settle(seg, tt.result)
-			got := s.Snapshot(spool.Traces)
+			got := s.Snapshot(signal.Traces)
 			got.LastSuccess = time.Time{}
 			tt.want.Added = 10
 			require.Equal(t, tt.want, got)
@@ -241,7 +245,7 @@ func TestSettle(t *testing.T) {
 func TestClaim(t *testing.T) {
 	s := open(t, spool.Config{Dir: t.TempDir()})
 	now := time.Now()
-	seg, came, wait := s.Claim(spool.Traces, 0, now)
+	seg, came, wait := s.Claim(signal.Traces, 0, now)
 	require.Nil(t, seg)
 	require.Zero(t, wait)
 	for i := range 3 {
@@ -249,26 +253,26 @@ func TestClaim(t *testing.T) {
 	}
 	<-came
 	items := func(skip int) int64 {
-		seg, _, _ := s.Claim(spool.Traces, skip, now)
+		seg, _, _ := s.Claim(signal.Traces, skip, now)
 		require.NotNil(t, seg)
 		defer s.Release(seg)
 		return seg.Items
 	}
 	require.Equal(t, []int64{1, 2, 3, 1, 2}, []int64{items(0), items(1), items(2), items(3), items(4)})
 
-	first, _, _ := s.Claim(spool.Traces, 0, now)
+	first, _, _ := s.Claim(signal.Traces, 0, now)
 	require.EqualValues(t, 2, items(0), "no other caller gets a claimed segment")
 	first.NotBefore = now.Add(time.Minute)
 	s.Release(first)
 	require.EqualValues(t, 2, items(0), "a postponed one does not hold up the others")
 	for range 2 {
-		seg, _, _ := s.Claim(spool.Traces, 0, now)
+		seg, _, _ := s.Claim(signal.Traces, 0, now)
 		s.Settle(seg, spool.Result{Exported: seg.Items})
 	}
-	seg, _, wait = s.Claim(spool.Traces, 0, now)
+	seg, _, wait = s.Claim(signal.Traces, 0, now)
 	require.Nil(t, seg)
 	require.Equal(t, time.Minute, wait)
-	seg, _, _ = s.Claim(spool.Traces, 0, now.Add(time.Minute))
+	seg, _, _ = s.Claim(signal.Traces, 0, now.Add(time.Minute))
 	require.NotNil(t, seg)
 }
 
@@ -282,19 +286,19 @@ func TestReplaceKeepsThePlace(t *testing.T) {
 		}
 		return quickly(path, data)
 	}})
-	require.NoError(t, s.Put(request(spool.Traces, 4, "large")))
-	require.NoError(t, s.Put(request(spool.Traces, 1, "next")))
-	seg, _, _ := s.Claim(spool.Traces, 0, time.Now())
-	a, b := request(spool.Traces, 2, "left"), request(spool.Traces, 2, "right")
-	require.Error(t, s.Replace(seg, a, request(spool.Traces, 3, "right")), "items must not appear or vanish")
+	require.NoError(t, s.Put(request(signal.Traces, 4, "large")))
+	require.NoError(t, s.Put(request(signal.Traces, 1, "next")))
+	seg, _, _ := s.Claim(signal.Traces, 0, time.Now())
+	a, b := request(signal.Traces, 2, "left"), request(signal.Traces, 2, "right")
+	require.Error(t, s.Replace(seg, a, request(signal.Traces, 3, "right")), "items must not appear or vanish")
 	fail = errors.New("disk full")
 	require.ErrorIs(t, s.Replace(seg, a, b), fail)
 	require.Len(t, files(t, dir), 2)
 	balanced(t, s)
 	require.NoError(t, s.Replace(seg, a, b))
 	balanced(t, s)
-	require.EqualValues(t, 5, s.Snapshot(spool.Traces).Held)
-	require.Equal(t, []string{"left", "right", "next"}, drain(t, s, spool.Traces))
+	require.EqualValues(t, 5, s.Snapshot(signal.Traces).Held)
+	require.Equal(t, []string{"left", "right", "next"}, drain(t, s, signal.Traces))
 	balanced(t, s)
 	used, _ := s.Usage()
 	require.Zero(t, used)
@@ -317,7 +321,7 @@ func TestStoreConcurrentSafe(t *testing.T) {
 		})
 		wg.Go(func() {
 			for range 50 {
-				if seg, _, _ := s.Claim(spool.Traces, 1, time.Now()); seg != nil {
+				if seg, _, _ := s.Claim(signal.Traces, 1, time.Now()); seg != nil {
 					_, _ = s.Load(seg)
 					s.Settle(seg, spool.Result{Exported: 1})
 				}
@@ -327,7 +331,7 @@ func TestStoreConcurrentSafe(t *testing.T) {
 	}
 	wg.Wait()
 	balanced(t, s)
-	b := s.Snapshot(spool.Traces)
+	b := s.Snapshot(signal.Traces)
 	require.Len(t, files(t, dir), int(b.Held))
 	require.Zero(t, b.Corrupt)
 }
@@ -346,7 +350,7 @@ func TestClosedStore(t *testing.T) {
 
 func TestUnreasonableRequestsAreRefused(t *testing.T) {
 	s := open(t, spool.Config{Dir: t.TempDir()})
-	require.Error(t, s.Put(request(spool.Traces, 0, "x")))
+	require.Error(t, s.Put(request(signal.Traces, 0, "x")))
 	r := sized(1)
 	r.Plain = spool.MaxPlain + 1
 	require.Error(t, s.Put(r))

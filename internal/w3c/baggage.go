@@ -8,15 +8,15 @@ import (
 	"go.opentelemetry.io/otel/baggage"
 )
 
-// The limits of baggage (W3C Baggage §3.3.2): what a receiver has to take. Beyond them, the next service drops all of it,
-// or refuses the request for the size of its header.
+// The limits of baggage (W3C Baggage §3.3.2) are what every receiver must accept. Beyond them, the
+// next service may drop all of it, or refuse the request for the size of its header.
 const (
-	MaxBaggageMembers = 64
-	MaxBaggageBytes   = 8192
+	maxBaggageMembers = 64
+	maxBaggageBytes   = 8192
 )
 
-// BoundBaggage returns bag with as many whole members as may go out, in the order of their keys, and the keys of those
-// that are left out.
+// BoundBaggage returns bag with as many whole members as the limits allow, in the order of their
+// keys, and the keys of the members that are left out.
 func BoundBaggage(bag baggage.Baggage) (bounded baggage.Baggage, left []string) {
 	if bag.Len() == 0 || surelyFits(bag) {
 		return bag, nil
@@ -29,7 +29,7 @@ func BoundBaggage(bag baggage.Baggage) (bounded baggage.Baggage, left []string) 
 		if text == "" { // a key that cannot be written
 			continue
 		}
-		if len(kept) == MaxBaggageMembers || size+len(text) > MaxBaggageBytes {
+		if len(kept) == maxBaggageMembers || size+len(text) > maxBaggageBytes {
 			left = append(left, m.Key())
 			continue
 		}
@@ -40,15 +40,16 @@ func BoundBaggage(bag baggage.Baggage) (bounded baggage.Baggage, left []string) 
 		return bag, nil
 	}
 	bounded, err := baggage.New(kept...)
-	if err != nil { // of members that were in a baggage already
+	if err != nil { // cannot happen: the members were in a baggage already
 		return baggage.Baggage{}, left
 	}
 	return bounded, left
 }
 
-// surelyFits spares most baggage its encoding: percent-encoding makes three bytes of one at most.
+// surelyFits reports whether bag is within the limits even if percent-encoding made three bytes of
+// each one. It saves most baggage from being encoded twice.
 func surelyFits(bag baggage.Baggage) bool {
-	if bag.Len() > MaxBaggageMembers {
+	if bag.Len() > maxBaggageMembers {
 		return false
 	}
 	size := 0
@@ -58,10 +59,11 @@ func surelyFits(bag baggage.Baggage) bool {
 		}
 		size += len(m.Key()) + len("=,") + 3*len(m.Value())
 	}
-	return size <= MaxBaggageBytes
+	return size <= maxBaggageBytes
 }
 
-// OwnBaggage is bag with texts of its own: those of received members are parts of the whole header.
+// OwnBaggage returns bag with copies of its texts. Those of received members keep the whole header
+// in memory.
 func OwnBaggage(bag baggage.Baggage) baggage.Baggage {
 	members := bag.Members()
 	own := members[:0]

@@ -39,11 +39,13 @@ func TestBoundBaggage(t *testing.T) {
 		kept  int
 		left  []string
 	}{
-		"none":                         {nil, 0, nil},
-		"64 members":                   {values(64, 10), 64, nil},
-		"65 members":                   {values(65, 10), 64, []string{"k064"}},
-		"8,192 bytes":                  {map[string]string{"a": strings.Repeat("v", 4093), "b": strings.Repeat("v", 4094)}, 2, nil},
-		"8,193 bytes":                  {map[string]string{"a": strings.Repeat("v", 4094), "b": strings.Repeat("v", 4094)}, 1, []string{"b"}},
+		"none":       {nil, 0, nil},
+		"64 members": {values(64, 10), 64, nil},
+		"65 members": {values(65, 10), 64, []string{"k064"}},
+		"8,192 bytes": {map[string]string{"a": strings.Repeat("v", 4093),
+			"b": strings.Repeat("v", 4094)}, 2, nil},
+		"8,193 bytes": {map[string]string{"a": strings.Repeat("v", 4094),
+			"b": strings.Repeat("v", 4094)}, 1, []string{"b"}},
 		"a small one behind a large":   {map[string]string{"a": strings.Repeat("v", 9000), "b": "1"}, 1, []string{"a"}},
 		"what grows by its encoding":   {map[string]string{"a": strings.Repeat("\u00fc", 1400)}, 0, []string{"a"}},
 		"a key that cannot be written": {map[string]string{"\u00fc": "1", "b": "2"}, 2, nil},

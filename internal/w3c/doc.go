@@ -1,2 +1,3 @@
-// Package w3c has what W3C Trace Context and W3C Baggage ask for beyond what OpenTelemetry's propagators do.
+// Package w3c implements what W3C Trace Context and W3C Baggage require beyond OpenTelemetry's
+// propagators.
 package w3c

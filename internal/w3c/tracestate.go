@@ -7,19 +7,20 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// The limits of a tracestate (W3C Trace Context §3.3.1.1, §3.3.1.5): what comes in may have this many members, and what
-// this package puts together for going out has at most this many bytes besides.
+// The limits of a tracestate (W3C Trace Context §3.3.1.1, §3.3.1.5). A received one may have
+// maxMembers members. One that this package puts together has at most maxOutgoingBytes bytes, too.
 const (
 	maxMembers       = 32
 	maxOutgoingBytes = 512
-	largeMember      = 128 // members beyond this size go first when there is no room
+	largeMember      = 128 // larger members are removed first
 )
 
-// vendorKey is the member of OpenTelemetry itself, which samplers write.
+// vendorKey is the key of OpenTelemetry's own member, which samplers write.
 const vendorKey = "ot"
 
-// Beside is the part of a received tracestate that [trace.TraceState] refuses: it knows the keys of Level 1, and Level 2
-// allows more. It is kept beside the span context, for the trace that it came with.
+// Beside is the part of a received tracestate that [trace.TraceState] refuses, because it knows the
+// keys of Level 1 only and Level 2 allows more. It is kept beside the span context, for the trace
+// that it came with.
 type Beside struct {
 	traceID  trace.TraceID
 	received []member // all members, in their order
@@ -32,20 +33,21 @@ type member struct {
 
 func (m member) len() int { return len(m.key) + len("=") + len(m.value) }
 
-// SplitTraceState takes a list apart that trace.ParseTraceState refuses. Of members with the same key the first counts
-// (§3.3.1.3.1 leaves the others to the receiver). It is not ok if the list breaks the grammar of Level 2 or has more than
-// 32 members. The result is nil if all members fit into the state.
+// SplitTraceState takes apart a list that trace.ParseTraceState refuses. If members have the same
+// key, the first counts (§3.3.1.3.1 leaves the choice to the receiver). ok is false if the list
+// breaks the grammar of Level 2 or has more than 32 members. beside is nil if all members fit into
+// the state.
 func SplitTraceState(list string, id trace.TraceID) (state trace.TraceState, beside *Beside, ok bool) {
 	received, ok := members(list)
 	if !ok {
 		return trace.TraceState{}, nil, false
 	}
 	var known strings.Builder
-	some := false
+	anyBeside := false
 	for i := range received {
 		m := &received[i]
 		if _, err := trace.ParseTraceState(m.key + "=" + m.value); err != nil {
-			m.beside, some = true, true
+			m.beside, anyBeside = true, true
 			continue
 		}
 		if known.Len() > 0 {
@@ -57,17 +59,17 @@ func SplitTraceState(list string, id trace.TraceID) (state trace.TraceState, bes
 	if err != nil {
 		return trace.TraceState{}, nil, false
 	}
-	if some {
+	if anyBeside {
 		beside = &Beside{traceID: id, received: received}
 	}
 	return state, beside, true
 }
 
-// members are those of a list, each key once.
+// members returns the members of a list, each key once.
 func members(list string) (all []member, ok bool) {
 	count := 0
 	for text := range strings.SplitSeq(list, ",") {
-		text = strings.Trim(text, " \t")
+		text = trimOWS(text)
 		if text == "" {
 			continue
 		}
@@ -82,7 +84,8 @@ func members(list string) (all []member, ok bool) {
 	return all, true
 }
 
-// validKey tells a key of Level 2 (§3.3.1.3.1): key = ( lcalpha / DIGIT ) 0*255 ( keychar ).
+// validKey reports whether a key is valid in Level 2 (§3.3.1.3.1): key = ( lcalpha / DIGIT ) 0*255
+// ( keychar ).
 func validKey(key string) bool {
 	if key == "" || len(key) > 256 || !isAlphanumeric(key[0]) {
 		return false
@@ -94,14 +97,15 @@ func validKey(key string) bool {
 
 func isAlphanumeric(c byte) bool { return c >= 'a' && c <= 'z' || c >= '0' && c <= '9' }
 
-// validValue tells a value (§3.3.1.3.2); white space behind it is gone.
+// validValue reports whether a value is valid (§3.3.1.3.2). White space after it is removed before.
 func validValue(value string) bool {
 	return value != "" && len(value) <= 256 &&
 		strings.IndexFunc(value, func(c rune) bool { return c < ' ' || c > '~' || c == ',' || c == '=' }) < 0
 }
 
-// Merged is the tracestate that goes out with the span context sc: its own, with the members that were kept beside it at
-// their old places, and OpenTelemetry's own in front. It is not ok if nothing was kept for this trace.
+// Merged returns the tracestate to send with the span context sc: its own members, with those that
+// were kept beside it at their old places, and OpenTelemetry's own in front. ok is false if nothing
+// was kept for this trace.
 func (b *Beside) Merged(sc trace.SpanContext) (list string, ok bool) {
 	if b == nil || sc.TraceID() != b.traceID {
 		return "", false
@@ -117,7 +121,7 @@ func (b *Beside) Merged(sc trace.SpanContext) (list string, ok bool) {
 		rest = rest[upTo:]
 	}
 	sc.TraceState().Walk(func(key, value string) bool {
-		// What is new or has changed was put in front; what has not is where it was.
+		// New and changed members were put in front; the others are where they were.
 		if i := slices.Index(rest, member{key: key, value: value}); i >= 0 {
 			pass(i)
 			rest = rest[1:]
@@ -132,12 +136,10 @@ func (b *Beside) Merged(sc trace.SpanContext) (list string, ok bool) {
 	return written(bounded(all)), true
 }
 
-// bounded removes members as §3.3.1.5 asks: large ones first, then those at the end, which are the oldest. OpenTelemetry's
-// own, in front, is the last to go.
+// bounded removes members as §3.3.1.5 asks: large ones first, then those at the end, which are the
+// oldest. OpenTelemetry's own, in front, is removed last.
 func bounded(all []member) []member {
-	for len(all) > maxMembers {
-		all = all[:len(all)-1]
-	}
+	all = all[:min(len(all), maxMembers)]
 	size := len(all) - 1
 	for _, m := range all {
 		size += m.len()
@@ -156,6 +158,7 @@ func bounded(all []member) []member {
 	return all
 }
 
+// written is the list as the header has it.
 func written(all []member) string {
 	var b strings.Builder
 	for i, m := range all {

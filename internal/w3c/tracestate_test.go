@@ -32,14 +32,17 @@ func TestMergedKeepsTheOrder(t *testing.T) {
 		known    string // what the span context has, and is exported
 		sent     string
 	}{
-		"unchanged":                   {"a=1,x@=2,b=3,y@=4,c=5", nil, "a=1,b=3,c=5", "a=1,x@=2,b=3,y@=4,c=5"},
-		"kept ones alone":             {"x@=2,y@=4", nil, "", "x@=2,y@=4"},
-		"kept ones at both ends":      {"x@=2,a=1,y@=4", nil, "a=1", "x@=2,a=1,y@=4"},
-		"a new one goes in front":     {"x@=2,a=1,y@=4", insert("ot", "th:8"), "ot=th:8,a=1", "ot=th:8,x@=2,a=1,y@=4"},
-		"a changed one moves there":   {"a=1,x@=2,b=3,y@=4,c=5", insert("b", "6"), "b=6,a=1,c=5", "b=6,a=1,x@=2,y@=4,c=5"},
-		"ours stays in front of it":   {"ot=th:8,x@=2,a=1", insert("a", "6"), "a=6,ot=th:8", "ot=th:8,a=6,x@=2"},
-		"one that is gone":            {"a=1,x@=2,b=3", func(_ *testing.T, s trace.TraceState) trace.TraceState { return s.Delete("a") }, "b=3", "x@=2,b=3"},
-		"all are gone":                {"a=1,x@=2", func(*testing.T, trace.TraceState) trace.TraceState { return trace.TraceState{} }, "", "x@=2"},
+		"unchanged":               {"a=1,x@=2,b=3,y@=4,c=5", nil, "a=1,b=3,c=5", "a=1,x@=2,b=3,y@=4,c=5"},
+		"kept ones alone":         {"x@=2,y@=4", nil, "", "x@=2,y@=4"},
+		"kept ones at both ends":  {"x@=2,a=1,y@=4", nil, "a=1", "x@=2,a=1,y@=4"},
+		"a new one goes in front": {"x@=2,a=1,y@=4", insert("ot", "th:8"), "ot=th:8,a=1", "ot=th:8,x@=2,a=1,y@=4"},
+		"a changed one moves there": {"a=1,x@=2,b=3,y@=4,c=5", insert("b", "6"), "b=6,a=1,c=5",
+			"b=6,a=1,x@=2,y@=4,c=5"},
+		"ours stays in front of it": {"ot=th:8,x@=2,a=1", insert("a", "6"), "a=6,ot=th:8", "ot=th:8,a=6,x@=2"},
+		"one that is gone": {"a=1,x@=2,b=3",
+			func(_ *testing.T, s trace.TraceState) trace.TraceState { return s.Delete("a") }, "b=3", "x@=2,b=3"},
+		"all are gone": {"a=1,x@=2",
+			func(*testing.T, trace.TraceState) trace.TraceState { return trace.TraceState{} }, "", "x@=2"},
 		"a new one beyond 32 members": {numbered(32), insert("ot", "th:8"), "ot=th:8", "ot=th:8," + numbered(31)},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -65,14 +68,16 @@ func TestMergedAtTheBoundAndOnePastIt(t *testing.T) {
 	four := strings.Join([]string{sized("a@", 102), sized("b@", 102), sized("c@", 102), sized("d@", 102)}, ",")
 	ours := "ot=" + strings.Repeat("v", 200)
 	for name, tc := range map[string]struct{ received, sent string }{
-		"512 bytes":                         {four + "," + sized("e@", 100), four + "," + sized("e@", 100)},
-		"513 bytes":                         {four + "," + sized("e@", 101), four},
-		"513 bytes when one is gone":        {four + "," + sized("e@", 101) + "," + sized("f@", 10), four},
-		"512 bytes when one is gone":        {four + "," + sized("e@", 100) + "," + sized("f@", 10), four + "," + sized("e@", 100)},
-		"129 bytes go first":                {sized("z@", 129) + "," + four, four},
-		"128 bytes go in their turn":        {sized("z@", 128) + "," + four, sized("z@", 128) + "," + four[:3*103-1]},
-		"ours stays, however large":         {four + "," + sized("e@", 102) + "," + ours, ours + "," + four[:3*103-1]},
-		"ours stays, among large ones, too": {sized("a@", 256) + "," + sized("b@", 256) + "," + ours, ours + "," + sized("a@", 256)},
+		"512 bytes":                  {four + "," + sized("e@", 100), four + "," + sized("e@", 100)},
+		"513 bytes":                  {four + "," + sized("e@", 101), four},
+		"513 bytes when one is gone": {four + "," + sized("e@", 101) + "," + sized("f@", 10), four},
+		"512 bytes when one is gone": {four + "," + sized("e@", 100) + "," + sized("f@", 10),
+			four + "," + sized("e@", 100)},
+		"129 bytes go first":         {sized("z@", 129) + "," + four, four},
+		"128 bytes go in their turn": {sized("z@", 128) + "," + four, sized("z@", 128) + "," + four[:3*103-1]},
+		"ours stays, however large":  {four + "," + sized("e@", 102) + "," + ours, ours + "," + four[:3*103-1]},
+		"ours stays, among large ones, too": {sized("a@", 256) + "," + sized("b@", 256) + "," + ours,
+			ours + "," + sized("a@", 256)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			state, beside, ok := w3c.SplitTraceState(tc.received, traceID)
@@ -102,7 +107,8 @@ func TestNothingKeptMergesNothing(t *testing.T) {
 }
 
 func TestSplitTraceStateRefuses(t *testing.T) {
-	for _, list := range []string{"x@=1,@a=1", "x@=1,a =1", "x@=1,A=1", "x@=1,\u00e4=1", "x@=1,a=\u00e4", "x@=1,a=\x7f", "x@=1,a=\x1f", "x@=1,a", "x@=1,a=", "x@=1,=1", "x@=1,a=b=c",
+	for _, list := range []string{"x@=1,@a=1", "x@=1,a =1", "x@=1,A=1", "x@=1,\u00e4=1", "x@=1,a=\u00e4", "x@=1,a=\x7f",
+		"x@=1,a=\x1f", "x@=1,a", "x@=1,a=", "x@=1,=1", "x@=1,a=b=c",
 		"x@=1," + strings.Repeat("k", 257) + "=1", "x@=1,a=" + strings.Repeat("v", 257), numbered(32) + ",z=1"} {
 		_, _, ok := w3c.SplitTraceState(list, traceID)
 		require.False(t, ok, "%q", list)
