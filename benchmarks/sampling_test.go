@@ -52,7 +52,8 @@ func jaeger(tb testing.TB, strategy any) sdktrace.Sampler {
 func perOperation() any {
 	var list []map[string]any
 	for i := range operations {
-		list = append(list, map[string]any{"operation": name(i), "probabilisticSampling": map[string]any{"samplingRate": 0.01}})
+		list = append(list, map[string]any{"operation": name(i),
+			"probabilisticSampling": map[string]any{"samplingRate": 0.01}})
 	}
 	return map[string]any{"strategyType": "PROBABILISTIC", "operationSampling": map[string]any{
 		"defaultSamplingProbability": 0.01, "defaultLowerBoundTracesPerSecond": 0.1, "perOperationStrategies": list,
@@ -60,7 +61,8 @@ func perOperation() any {
 }
 
 func rateLimiting() any {
-	return map[string]any{"strategyType": "RATE_LIMITING", "rateLimitingSampling": map[string]any{"maxTracesPerSecond": 50}}
+	return map[string]any{"strategyType": "RATE_LIMITING",
+		"rateLimitingSampling": map[string]any{"maxTracesPerSecond": 50}}
 }
 
 func name(i int) string { return fmt.Sprintf("GET /api/v1/operation-%d", i) }
@@ -129,7 +131,8 @@ func BenchmarkSampler(b *testing.B) {
 	}
 }
 
-// TestSamplerCost takes turns and reports the best of many short rounds, which is what a quiet machine would show.
+// TestSamplerCost takes turns and reports the best of many short rounds, which is what a quiet
+// machine would show.
 //
 //	cd benchmarks && GOWORK=off go test -run SamplerCost -v
 func TestSamplerCost(t *testing.T) {

@@ -46,7 +46,8 @@ var collectorBinary = sync.OnceValues(func() (string, error) {
 	return file, command(".", "GOWORK=off", "go build -o "+file+" ./collector")
 })
 
-// shopBinary builds the shop with the very command of the Dockerfile, but for the place of the result.
+// shopBinary builds the shop with the very command of the Dockerfile, but for the place of the
+// result.
 var shopBinary = sync.OnceValues(func() (string, error) {
 	build, err := dockerfileBuild()
 	if err != nil {

@@ -26,8 +26,8 @@ var (
 // useTracestate is the gate that gateway.yaml asks for.
 const useTracestate = "--feature-gates=+processor.tailsamplingprocessor.usetracestate"
 
-// collector is a real OpenTelemetry Collector in a process of its own. It can be stopped and started again: its addresses
-// and its disk stay the same.
+// collector is a real OpenTelemetry Collector in a process of its own. It can be stopped and
+// started again: its addresses and its disk stay the same.
 type collector struct {
 	grpc, http string // host:port
 	dir        string // its queue, and what the backend writes
@@ -42,7 +42,8 @@ type collector struct {
 	cpu    time.Duration // of the processes that have ended
 }
 
-// newCollector prepares a collector; start starts it. args are flags, env what its configuration reads.
+// newCollector prepares a collector; start starts it. args are flags, env what its configuration
+// reads.
 func newCollector(t *testing.T, name string, args, env []string) *collector {
 	t.Helper()
 	c := &collector{
@@ -71,8 +72,8 @@ func newCollector(t *testing.T, name string, args, env []string) *collector {
 	return c
 }
 
-// newTiers prepares the tiers of deploy/ with a backend that writes to disk: agent → gateway → backend. More variables
-// for the gateway may follow; the last value of one wins.
+// newTiers prepares the tiers of deploy/ with a backend that writes to disk: agent → gateway →
+// backend. More variables for the gateway may follow; the last value of one wins.
 func newTiers(t *testing.T, gatewayEnv ...string) (agent, gateway, backend *collector) {
 	t.Helper()
 	backend = newCollector(t, "backend", []string{"--config", backendConfig}, nil)
@@ -80,7 +81,8 @@ func newTiers(t *testing.T, gatewayEnv ...string) (agent, gateway, backend *coll
 		append([]string{"BACKEND_ENDPOINT=http://" + backend.http}, gatewayEnv...))
 	host, port, err := net.SplitHostPort(gateway.grpc)
 	require.NoError(t, err)
-	agent = newCollector(t, "agent", []string{"--config", agentConfig}, []string{"GATEWAY_HOST=" + host, "GATEWAY_PORT=" + port})
+	agent = newCollector(t, "agent", []string{"--config", agentConfig},
+		[]string{"GATEWAY_HOST=" + host, "GATEWAY_PORT=" + port})
 	return agent, gateway, backend
 }
 
@@ -109,7 +111,8 @@ func (c *collector) start() {
 	}, time.Minute, 50*time.Millisecond, "the %s does not start", c.name)
 }
 
-// stop ends the process by a signal and waits until it is gone. After SIGTERM it must have ended well.
+// stop ends the process by a signal and waits until it is gone. After SIGTERM it must have ended
+// well.
 func (c *collector) stop(signal syscall.Signal) {
 	c.t.Helper()
 	cmd := c.cmd

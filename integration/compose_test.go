@@ -14,12 +14,14 @@ import (
 
 func composeProject(t *testing.T, env ...string) (*types.Project, error) {
 	t.Helper()
-	options, err := cli.NewProjectOptions([]string{filepath.Join(repository, "deploy", "compose.yaml")}, cli.WithEnv(env))
+	options, err := cli.NewProjectOptions([]string{filepath.Join(repository, "deploy", "compose.yaml")},
+		cli.WithEnv(env))
 	require.NoError(t, err)
 	return options.LoadProject(context.Background())
 }
 
-// The compose file is valid by the Compose specification, and each service of the shop calls somebody who is there.
+// The compose file is valid by the Compose specification, and each service of the shop calls
+// somebody who is there.
 func TestComposeFile(t *testing.T) {
 	project, err := composeProject(t, "POSTGRES_PASSWORD=secret")
 	require.NoError(t, err)
@@ -30,7 +32,8 @@ func TestComposeFile(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, repository, s.Build.Context)
 		require.Equal(t, "deploy/Dockerfile", s.Build.Dockerfile)
-		require.True(t, slices.ContainsFunc(stages, func(stage stage) bool { return stage.Name == s.Build.Target }), s.Build.Target)
+		require.True(t, slices.ContainsFunc(stages, func(stage stage) bool { return stage.Name == s.Build.Target }),
+			s.Build.Target)
 		require.Equal(t, name, s.Build.Target)
 		require.True(t, s.ReadOnly)
 		require.Equal(t, []string{"ALL"}, []string(s.CapDrop))

@@ -57,8 +57,8 @@ func requests[T any](t *testing.T, file string, decode func([]byte) (T, error)) 
 	}
 }
 
-// spans are what a backend has written, each span once, and how many were there twice or more: a sender that gets no
-// answer sends again.
+// spans are what a backend has written, each span once, and how many were there twice or more: a
+// sender that gets no answer sends again.
 func (c *collector) spans() (once map[spanKey]span, repeated int) {
 	once = make(map[spanKey]span)
 	for _, request := range c.traces() {
@@ -78,8 +78,8 @@ func (c *collector) spans() (once map[spanKey]span, repeated int) {
 	return once, repeated
 }
 
-// records counts the log records that a backend has written, each once. Nothing but its whole content tells one from
-// another.
+// records counts the log records that a backend has written, each once. Nothing but its whole
+// content tells one from another.
 func (c *collector) records() (once, repeated int) {
 	seen := make(map[string]bool)
 	marshaler := plog.ProtoMarshaler{}

@@ -53,7 +53,8 @@ var rendered = sync.OnceValues(func() (*manifests, error) {
 	return m, nil
 })
 
-// decode takes no field that the type of the kind does not have, and no kind that is not known here.
+// decode takes no field that the type of the kind does not have, and no kind that is not known
+// here.
 func (m *manifests) decode(kind string, text []byte) error {
 	switch kind {
 	case "Namespace":
@@ -138,7 +139,8 @@ func (m *manifests) workload(t *testing.T, name string) workload {
 
 func (w workload) container() corev1.Container { return w.template.Spec.Containers[0] }
 
-// env is the value of a variable of the first container; what comes from elsewhere is given as fieldPath or secret key.
+// env is the value of a variable of the first container; what comes from elsewhere is given as
+// fieldPath or secret key.
 func (w workload) env() map[string]string {
 	all := make(map[string]string)
 	for _, e := range w.container().Env {
@@ -154,7 +156,8 @@ func (w workload) env() map[string]string {
 	return all
 }
 
-// Every file of deploy/kubernetes is part of what is applied, and every YAML document in it is one that Kubernetes knows.
+// Every file of deploy/kubernetes is part of what is applied, and every YAML document in it is one
+// that Kubernetes knows.
 func TestManifestsAreAllApplied(t *testing.T) {
 	m := render(t)
 	require.Equal(t, len(services), len(m.shop()))
@@ -175,7 +178,8 @@ func TestManifestsAreAllApplied(t *testing.T) {
 	}
 }
 
-// The collectors' configurations reach the cluster as they are in deploy/collector, and are valid there.
+// The collectors' configurations reach the cluster as they are in deploy/collector, and are valid
+// there.
 func TestConfigMapsHoldTheValidatedConfigurations(t *testing.T) {
 	m := render(t)
 	found := 0

@@ -21,8 +21,8 @@ var dns = workload{
 	template:   corev1.PodTemplateSpec{ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{"k8s-app": "kube-dns"}}},
 }
 
-// Every call that a workload's configuration names passes the policies on both sides, and so do name resolution and
-// telemetry.
+// Every call that a workload's configuration names passes the policies on both sides, and so do
+// name resolution and telemetry.
 func TestNetworkPoliciesAllowWhatIsConfigured(t *testing.T) {
 	m := render(t)
 	calls := 0
@@ -35,7 +35,8 @@ func TestNetworkPoliciesAllowWhatIsConfigured(t *testing.T) {
 			}
 			to, found := m.serving(t, w.Namespace, host)
 			require.True(t, found, "%s of %s: nobody is %s", name, w.Name, host)
-			require.True(t, m.allowed(t, w, to, port, corev1.ProtocolTCP), "%s of %s: the policies forbid it", name, w.Name)
+			require.True(t, m.allowed(t, w, to, port, corev1.ProtocolTCP), "%s of %s: the policies forbid it", name,
+				w.Name)
 			calls++
 		}
 	}
@@ -101,8 +102,8 @@ func (m *manifests) allowed(t *testing.T, from, to workload, port int, protocol 
 	return m.allowedOut(t, from, to, port, protocol) && m.allowedIn(t, from, to, port, protocol)
 }
 
-// allowedOut is what NetworkPolicy says: a pod that no policy selects may do everything, any other what one of its
-// policies allows.
+// allowedOut is what NetworkPolicy says: a pod that no policy selects may do everything, any other
+// what one of its policies allows.
 func (m *manifests) allowedOut(t *testing.T, from, to workload, port int, protocol corev1.Protocol) bool {
 	t.Helper()
 	policies := m.policiesOf(t, from, networkingv1.PolicyTypeEgress)
@@ -123,7 +124,8 @@ func (m *manifests) allowedIn(t *testing.T, from, to workload, port int, protoco
 	})
 }
 
-func (m *manifests) policiesOf(t *testing.T, w workload, direction networkingv1.PolicyType) (found []networkingv1.NetworkPolicy) {
+func (m *manifests) policiesOf(t *testing.T, w workload,
+	direction networkingv1.PolicyType) (found []networkingv1.NetworkPolicy) {
 	t.Helper()
 	for _, p := range m.policies {
 		if p.Namespace == w.Namespace && slices.Contains(p.Spec.PolicyTypes, direction) &&

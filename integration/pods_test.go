@@ -31,7 +31,7 @@ func TestServicesHaveTheTimeToStop(t *testing.T) {
 
 // The variables of the downward API are exactly those that the library's resource detection reads.
 func TestServicesSayWhereTheyRun(t *testing.T) {
-	source, err := os.ReadFile(filepath.Join(repository, "resource.go"))
+	source, err := os.ReadFile(filepath.Join(repository, "internal", "settings", "table.go"))
 	require.NoError(t, err)
 	read := regexp.MustCompile(`\{"(K8S_[A-Z_]+)",`).FindAllStringSubmatch(string(source), -1)
 	require.NotEmpty(t, read)
@@ -76,7 +76,8 @@ func TestServicesAreProbedAndLimited(t *testing.T) {
 			requireProbedPort(t, c, probe.ProbeHandler)
 		}
 	}
-	// What serves gRPC is asked in gRPC, and the others over HTTP at the paths that the shop's README names.
+	// What serves gRPC is asked in gRPC, and the others over HTTP at the paths that the shop's
+	// README names.
 	for _, name := range services {
 		ready := m.workload(t, name).container().ReadinessProbe
 		if name == "payment" || name == "inventory" {
@@ -104,8 +105,8 @@ func requireProbedPort(t *testing.T, c corev1.Container, probe corev1.ProbeHandl
 	require.True(t, slices.ContainsFunc(c.Ports, isPort), "%s is probed at a port that it does not have", c.Name)
 }
 
-// No process can become root, write to its image or gain a right; the one that starts as root may only give a directory
-// away.
+// No process can become root, write to its image or gain a right; the one that starts as root may
+// only give a directory away.
 func TestPodsAreConfined(t *testing.T) {
 	for _, w := range render(t).workloads() {
 		pod := w.template.Spec

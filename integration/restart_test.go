@@ -14,8 +14,8 @@ import (
 // arrival is how long telemetry may take through all tiers once the shop has ended.
 const arrival = 90 * time.Second
 
-// Each tier is restarted in the middle of the load, in the way that it promises to survive, and every span and log record
-// that the services say they have delivered is on the backend's disk.
+// Each tier is restarted in the middle of the load, in the way that it promises to survive, and
+// every span and log record that the services say they have delivered is on the backend's disk.
 func TestRestartsInTheMiddleOfTheLoadLoseNothing(t *testing.T) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
@@ -29,10 +29,11 @@ func TestRestartsInTheMiddleOfTheLoadLoseNothing(t *testing.T) {
 
 			time.Sleep(duration / 5)
 			agent.restart(syscall.SIGTERM)
-			// The gateway holds traces in memory until it has decided about them. SIGTERM decides them.
+			// The gateway holds traces in memory until it has decided about them. SIGTERM decides
+			// them.
 			gateway.stop(syscall.SIGTERM)
-			// Every service exports in this time, and the agent can but keep it. What it has answered is on its disk, so
-			// it may be killed.
+			// Every service exports in this time, and the agent can but keep it. What it has
+			// answered is on its disk, so it may be killed.
 			time.Sleep(duration / 5)
 			agent.restart(syscall.SIGKILL)
 			gateway.start()
@@ -50,8 +51,8 @@ func TestRestartsInTheMiddleOfTheLoadLoseNothing(t *testing.T) {
 			}, arrival, time.Second, "of %d spans and %d records", wantSpans, wantRecords)
 			require.Len(t, spans, wantSpans)
 			require.Equal(t, wantRecords, records)
-			t.Logf("%d requests; on disk %d spans (%d of them twice) and %d log records (%d twice)", report.Load.Browsed+report.Load.Ordered,
-				len(spans), repeatedSpans, records, repeatedRecords)
+			t.Logf("%d requests; on disk %d spans (%d of them twice) and %d log records (%d twice)",
+				report.Load.Browsed+report.Load.Ordered, len(spans), repeatedSpans, records, repeatedRecords)
 
 			requireWholeOrders(t, spans, report.Load.Ordered)
 		})
@@ -64,8 +65,8 @@ func (c *collector) restart(signal syscall.Signal) {
 	c.start()
 }
 
-// requireWholeOrders checks that each order is one trace: no parent is missing, all services that take part are in it,
-// and the fulfilment of what was paid is linked to it.
+// requireWholeOrders checks that each order is one trace: no parent is missing, all services that
+// take part are in it, and the fulfilment of what was paid is linked to it.
 func requireWholeOrders(t *testing.T, spans map[spanKey]span, orders int) {
 	t.Helper()
 	inTrace := make(map[[16]byte]map[string]int)
@@ -80,7 +81,8 @@ func requireWholeOrders(t *testing.T, spans map[spanKey]span, orders int) {
 		if s.ParentSpanID().IsEmpty() {
 			roots[id] = s.Name()
 		} else {
-			require.Contains(t, spans, spanKey{s.TraceID(), s.ParentSpanID()}, "the parent of %s of %s", s.Name(), s.service)
+			require.Contains(t, spans, spanKey{s.TraceID(), s.ParentSpanID()}, "the parent of %s of %s", s.Name(),
+				s.service)
 		}
 		if s.service == "fulfilment" && s.Kind() == ptrace.SpanKindConsumer {
 			require.Equal(t, 1, s.Links().Len())
@@ -95,7 +97,8 @@ func requireWholeOrders(t *testing.T, spans map[spanKey]span, orders int) {
 			continue
 		}
 		placed++
-		require.Subset(t, slices.Collect(maps.Keys(inTrace[id])), []string{"storefront", "checkout", "payment", "inventory"})
+		require.Subset(t, slices.Collect(maps.Keys(inTrace[id])),
+			[]string{"storefront", "checkout", "payment", "inventory"})
 	}
 	require.Equal(t, orders, placed)
 	require.NotEmpty(t, linked)

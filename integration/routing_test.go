@@ -10,7 +10,8 @@ import (
 	"go.opentelemetry.io/collector/pdata/ptrace"
 )
 
-// A gateway can decide about a trace only if all of its spans come to it, whichever agent they come through.
+// A gateway can decide about a trace only if all of its spans come to it, whichever agent they come
+// through.
 func TestAgentsSendEachTraceToOneGateway(t *testing.T) {
 	gateways := []*collector{
 		newCollector(t, "gateway 1", []string{"--config", backendConfig}, nil),

@@ -42,11 +42,13 @@ var kinds = []kind{
 	{name: "ordinary, a tenth", th: "e666", threshold: tenth, duration: 20 * time.Millisecond},
 	{name: "error", th: "0", status: ptrace.StatusCodeError, duration: 20 * time.Millisecond},
 	{name: "slow", th: "0", duration: slow},
-	{name: "error of a tenth", th: "e666", threshold: tenth, status: ptrace.StatusCodeError, duration: 20 * time.Millisecond},
+	{name: "error of a tenth", th: "e666", threshold: tenth, status: ptrace.StatusCodeError,
+		duration: 20 * time.Millisecond},
 }
 
-// The gateway keeps whole traces with errors and slow ones, thins the others, and no weight is wrong after it: what it
-// keeps is exactly what the randomness of the trace id says, and leaves with the threshold that applied.
+// The gateway keeps whole traces with errors and slow ones, thins the others, and no weight is
+// wrong after it: what it keeps is exactly what the randomness of the trace id says, and leaves
+// with the threshold that applied.
 func TestGatewayThinsConsistently(t *testing.T) {
 	const perKind = 4000
 	kept := thinned(t, perKind, useTracestate)
@@ -70,14 +72,16 @@ func TestGatewayThinsConsistently(t *testing.T) {
 		}
 	}
 	for _, k := range kinds {
-		// Two standard deviations: sqrt((1-p)/(p n)) is 4.7 % for a tenth of 4,000. The seed is fixed.
+		// Two standard deviations: sqrt((1-p)/(p n)) is 4.7 % for a tenth of 4,000. The seed is
+		// fixed.
 		require.InEpsilon(t, perKind, estimates[k.name], 0.1, k.name)
 	}
 	require.InDelta(t, perKind, estimates["error"], 0.5, "all errors are kept, with a weight of 1")
 	require.InDelta(t, perKind, estimates["slow"], 0.5, "all slow requests are kept, with a weight of 1")
 }
 
-// This is why deploy/ starts the gateways with the gate: without it, what is thinned keeps its weight of 1.
+// This is why deploy/ starts the gateways with the gate: without it, what is thinned keeps its
+// weight of 1.
 func TestGatewayWithoutItsGateIsWrong(t *testing.T) {
 	const perKind = 4000
 	estimate := 0.0
@@ -94,7 +98,8 @@ type keptTrace struct {
 	spans []span
 }
 
-// thinned sends traces of each kind, of three spans each, to a gateway that keeps a quarter, and returns what came out.
+// thinned sends traces of each kind, of three spans each, to a gateway that keeps a quarter, and
+// returns what came out.
 func thinned(t *testing.T, perKind int, gates ...string) (kept map[pcommon.TraceID]*keptTrace) {
 	t.Helper()
 	_, gateway, backend := newTiers(t, "TAIL_SAMPLING_PERCENTAGE=25", "TAIL_SAMPLING_DECISION_WAIT=1s")
@@ -120,7 +125,8 @@ func thinned(t *testing.T, perKind int, gates ...string) (kept map[pcommon.Trace
 	}
 	export(t, gateway.grpc, request)
 
-	// Errors and slow traces all arrive, and then nothing does for a while: the rest has been decided too.
+	// Errors and slow traces all arrive, and then nothing does for a while: the rest has been
+	// decided too.
 	previous := -1
 	require.Eventually(t, func() bool {
 		spans, _ := backend.spans()
@@ -140,7 +146,8 @@ func thinned(t *testing.T, perKind int, gates ...string) (kept map[pcommon.Trace
 	return kept
 }
 
-// addTrace adds a trace: an ordinary root with ordinary children, the last of which makes the trace what it is.
+// addTrace adds a trace: an ordinary root with ordinary children, the last of which makes the trace
+// what it is.
 func addTrace(request ptrace.Traces, k kind, id pcommon.TraceID, spans int) {
 	rs := request.ResourceSpans().AppendEmpty()
 	rs.Resource().Attributes().PutStr("service.name", k.name)
@@ -202,7 +209,8 @@ func weight(t *testing.T, s span) float64 {
 	state, err := trace.ParseTraceState(s.TraceState().AsRaw())
 	require.NoError(t, err)
 	count, ok := telemetry.AdjustedCount(trace.NewSpanContext(trace.SpanContextConfig{
-		TraceID: trace.TraceID(s.TraceID()), SpanID: trace.SpanID(s.SpanID()), TraceFlags: trace.FlagsSampled, TraceState: state,
+		TraceID: trace.TraceID(s.TraceID()), SpanID: trace.SpanID(s.SpanID()), TraceFlags: trace.FlagsSampled,
+		TraceState: state,
 	}))
 	require.True(t, ok)
 	return count

@@ -54,7 +54,8 @@ func startShop(t *testing.T, duration time.Duration, rate string, env ...string)
 	return s
 }
 
-// wait waits until the shop has ended by itself, its services having been stopped by SIGTERM one after the other.
+// wait waits until the shop has ended by itself, its services having been stopped by SIGTERM one
+// after the other.
 func (s *shop) wait() report {
 	s.t.Helper()
 	err := s.cmd.Wait()

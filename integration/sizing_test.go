@@ -23,8 +23,9 @@ import (
 
 var sizingSpans = flag.Int("spans", 30_000, "how many spans TestSizing sends through the tiers")
 
-// TestSizing measures what deploy/README.md reckons with, on the shop's own telemetry: bytes on the wire, and the
-// processor time of the agent and the gateway. It fails if something is lost on the way.
+// TestSizing measures what deploy/README.md reckons with, on the shop's own telemetry: bytes on the
+// wire, and the processor time of the agent and the gateway. It fails if something is lost on the
+// way.
 //
 //	go test -run TestSizing -v . -args -spans 300000
 func TestSizing(t *testing.T) {
@@ -64,7 +65,8 @@ func TestSizing(t *testing.T) {
 	}
 }
 
-// replay sends the requests again and again, each time as other traces, until there are enough spans.
+// replay sends the requests again and again, each time as other traces, until there are enough
+// spans.
 func replay(t *testing.T, agent *collector, requests []ptrace.Traces, spans int) (sent int) {
 	t.Helper()
 	random := rand.New(rand.NewPCG(3, 4))

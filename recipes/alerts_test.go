@@ -22,7 +22,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// prometheusNames are the metrics that a service sends about its own telemetry, as Prometheus names what comes over OTLP.
+// prometheusNames are the metrics that a service sends about its own telemetry, as Prometheus names
+// what comes over OTLP.
 func prometheusNames(t *testing.T) map[string]bool {
 	t.Helper()
 	c := otlptest.New(t)
@@ -48,7 +49,8 @@ func prometheusNames(t *testing.T) map[string]bool {
 	return names
 }
 
-// requireKnown parses an expression and holds each metric in it against the names that services send.
+// requireKnown parses an expression and holds each metric in it against the names that services
+// send.
 func requireKnown(t *testing.T, names map[string]bool, expression string) {
 	t.Helper()
 	parsed, err := parser.NewParser(parser.Options{}).ParseExpr(expression)

@@ -36,7 +36,8 @@ func TestRatiosAreTakenWithinARound(t *testing.T) {
 func TestParseBenchmarks(t *testing.T) {
 	found := parseBenchmarks([]byte(strings.Join([]string{
 		"goos: linux",
-		"BenchmarkOnEnd/taken/1/stock-2         \t     100\t       99.5 ns/op\t         1.000 taken/op\t       1 B/op\t       0 allocs/op",
+		"BenchmarkOnEnd/taken/1/stock-2         \t     100\t       99.5 ns/op\t         1.000 taken/op\t       1 " +
+			"B/op\t       0 allocs/op",
 		"BenchmarkOnEmit/full/2/ours \t 7\t 3 ns/op\t 600 B/op\t 2 allocs/op",
 		"PASS",
 	}, "\n")))

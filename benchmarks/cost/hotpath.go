@@ -20,8 +20,8 @@ const batchPackage = "github.com/fleetotel/telemetry/internal/batch"
 // figures are one line of a Go benchmark.
 type figures struct{ nanos, bytes, allocs float64 }
 
-// hotPath runs the benchmarks of package batch round by round, and prints stock beside ours. A benchmark's own -count
-// would repeat one side before it begins with the other.
+// hotPath runs the benchmarks of package batch round by round, and prints stock beside ours. A
+// benchmark's own -count would repeat one side before it begins with the other.
 func hotPath(out io.Writer, s settings) error {
 	dir, err := os.MkdirTemp("", "cost-")
 	if err != nil {
@@ -34,8 +34,8 @@ func hotPath(out io.Writer, s settings) error {
 	}
 	all := map[string][]figures{}
 	for range s.rounds {
-		cmd := exec.Command(binary, "-test.run=^$", "-test.bench=^Benchmark(OnEnd|OnEmit)$/^(taken|full)$", "-test.benchmem",
-			"-test.benchtime="+s.bench.String())
+		cmd := exec.Command(binary, "-test.run=^$", "-test.bench=^Benchmark(OnEnd|OnEmit)$/^(taken|full)$",
+			"-test.benchmem", "-test.benchtime="+s.bench.String())
 		output, err := cmd.CombinedOutput()
 		if err != nil {
 			return fmt.Errorf("benchmarks of %s: %w\n%s", batchPackage, err, output)
@@ -47,7 +47,8 @@ func hotPath(out io.Writer, s settings) error {
 	return hotPathTable(out, all)
 }
 
-// parseBenchmarks reads lines such as "BenchmarkOnEnd/taken/1/stock-2  100  99.1 ns/op  1.0 taken/op  0 B/op  0 allocs/op".
+// parseBenchmarks reads lines such as "BenchmarkOnEnd/taken/1/stock-2 100 99.1 ns/op 1.0 taken/op 0
+// B/op 0 allocs/op".
 func parseBenchmarks(output []byte) map[string]figures {
 	found := map[string]figures{}
 	lines := bufio.NewScanner(bytes.NewReader(output))
@@ -99,16 +100,18 @@ func hotPathTable(out io.Writer, all map[string][]figures) error {
 					return fmt.Errorf("no benchmark %s", prefix)
 				}
 				memory := func(name string) string {
-					return fmt.Sprintf("%.0f, %.0f", report.Median(pick(name, func(f figures) float64 { return f.bytes })),
+					return fmt.Sprintf("%.0f, %.0f",
+						report.Median(pick(name, func(f figures) float64 { return f.bytes })),
 						report.Median(pick(name, func(f figures) float64 { return f.allocs })))
 				}
-				table.Row(call, mode, goroutines, fmt.Sprintf("%.0f", report.Median(stock)), fmt.Sprintf("%.0f", report.Median(ours)),
+				table.Row(call, mode, goroutines, fmt.Sprintf("%.0f", report.Median(stock)),
+					fmt.Sprintf("%.0f", report.Median(ours)),
 					strconv.FormatFloat(ratio(ours, stock), 'f', 2, 64), memory(prefix+"stock"), memory(prefix+"ours"))
 			}
 		}
 	}
 	table.Write(out)
-	fmt.Fprintln(out, "\nThe call that ends a span, or emits a record, with queue and batch of 8,192 and 1,024 on both sides. taken: the item"+
-		"\nfinds a place; full: the exporter hangs and the item is dropped.")
+	fmt.Fprintln(out, "\nThe call that ends a span, or emits a record, with queue and batch of 8,192 and 1,024 on "+
+		"both sides. taken: the item\nfinds a place; full: the exporter hangs and the item is dropped.")
 	return nil
 }

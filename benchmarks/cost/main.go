@@ -1,12 +1,13 @@
-// Command cost measures what a span and a log record cost the process that makes them: processor time from Start to the
-// wire, allocations, bytes on the wire, and the part of it that the service's own goroutine pays (OnEnd and OnEmit).
+// Command cost measures what a span and a log record cost the process that makes them: processor
+// time from Start to the wire, allocations, bytes on the wire, and the part of it that the
+// service's own goroutine pays (OnEnd and OnEmit).
 //
 //	go run -C benchmarks ./cost
 //	go run -C benchmarks ./cost -items 20000 -rounds 2 -bench 20ms
 //
-// Every pipeline runs in a process of its own and sends to a collector in another one. The pipelines take turns in each
-// round, so that a disturbance of the machine meets all of them; figures are medians over the rounds, and ratios are
-// taken within a round.
+// Every pipeline runs in a process of its own and sends to a collector in another one. The
+// pipelines take turns in each round, so that a disturbance of the machine meets all of them;
+// figures are medians over the rounds, and ratios are taken within a round.
 package main
 
 import (
@@ -90,7 +91,8 @@ func exportCost(out io.Writer, s settings) (err error) {
 		return err
 	}
 	var table report.Table
-	table.Row("item", "protocol", "pipeline", "CPU µs", "ours ÷ it", "of which export", "ours ÷ it", "allocs", "bytes", "bytes on the wire")
+	table.Row("item", "protocol", "pipeline", "CPU µs", "ours ÷ it", "of which export", "ours ÷ it", "allocs", "bytes",
+		"bytes on the wire")
 	for _, signal := range s.signals {
 		for _, protocol := range s.protocols {
 			m, err := measure(collector, at, s, signal, protocol)
@@ -114,7 +116,8 @@ throws them away. "ours ÷ it" is below 1 where this library is cheaper.
 `
 
 // measure runs all pipelines in turn, round by round.
-func measure(collector *child.Process, at sink.Arrived, s settings, signal string, protocol telemetry.Protocol) (measured, error) {
+func measure(collector *child.Process, at sink.Arrived, s settings, signal string,
+	protocol telemetry.Protocol) (measured, error) {
 	m := measured{}
 	endpoint := at.HTTP
 	if protocol == telemetry.ProtocolGRPC {
@@ -127,7 +130,8 @@ func measure(collector *child.Process, at sink.Arrived, s settings, signal strin
 				return m, err
 			}
 			r, err := runSide(order{
-				Config: side.Config{Side: name, Protocol: protocol, Endpoint: endpoint, Gzip: s.gzip, SpansAndLogs: true},
+				Config: side.Config{Side: name, Protocol: protocol, Endpoint: endpoint, Gzip: s.gzip,
+					SpansAndLogs: true},
 				Signal: signal, Items: s.items,
 			})
 			if err != nil {
@@ -137,7 +141,8 @@ func measure(collector *child.Process, at sink.Arrived, s settings, signal strin
 				return m, err
 			}
 			if want := int64(s.items); name != side.Null && arrived.Items() != want {
-				return m, fmt.Errorf("%s delivered %d of %d: the figures would not be per exported item", name, arrived.Items(), want)
+				return m, fmt.Errorf("%s delivered %d of %d: the figures would not be per exported item", name,
+					arrived.Items(), want)
 			}
 			m[name] = append(m[name], r.perItem(s.items, arrived.Bytes))
 		}

@@ -16,8 +16,8 @@ import (
 
 const (
 	sideRole = "side"
-	// burst is how many items are made before everything is flushed: half of the smallest queue, so that no pipeline
-	// loses any, and a whole number of batches for each.
+	// burst is how many items are made before everything is flushed: half of the smallest queue, so
+	// that no pipeline loses any, and a whole number of batches for each.
 	burst = 1024
 )
 
@@ -46,8 +46,8 @@ func serveSide(p *child.Pipe) error {
 	return p.Send(r)
 }
 
-// run makes the items in bursts. The first one, which connects and fills the pools, is not measured; its items are part
-// of the number that has to arrive.
+// run makes the items in bursts. The first one, which connects and fills the pools, is not
+// measured; its items are part of the number that has to arrive.
 func (o order) run(ctx context.Context) (r result, err error) {
 	s, err := side.New(ctx, o.Config)
 	if err != nil {

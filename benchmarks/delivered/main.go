@@ -1,6 +1,7 @@
-// Command delivered measures which share of the spans and log records that a service offers arrives at a collector that
-// takes its time to answer: this library's pipeline, the SDK's with its defaults, and the SDK's with this library's queue
-// and batch size, one after the other in each row.
+// Command delivered measures which share of the spans and log records that a service offers arrives
+// at a collector that takes its time to answer: this library's pipeline, the SDK's with its
+// defaults, and the SDK's with this library's queue and batch size, one after the other in each
+// row.
 //
 //	go run -C benchmarks ./delivered
 //	go run -C benchmarks ./delivered -rates 20000 -delays 50ms -duration 1s -protocols http -signals spans
@@ -83,7 +84,8 @@ func run(out io.Writer, args []string) (err error) {
 		return err
 	}
 	var table report.Table
-	table.Row("signal", "protocol", "offered/s", "collector delay", "stock", "stock, 8192 + 1024", "ours", "ours: lost, by Health", "machine busy")
+	table.Row("signal", "protocol", "offered/s", "collector delay", "stock", "stock, 8192 + 1024", "ours",
+		"ours: lost, by Health", "machine busy")
 	honest := true
 	for _, signal := range s.signals {
 		for _, protocol := range s.protocols {
@@ -113,7 +115,8 @@ Shares are of the items offered in that run. * the machine was busy for 95 % or 
 "machine busy" is of our run, by everybody on the machine; "late" is how far the load generator fell behind in it at worst.`
 
 // measureRow runs the three sides, one after the other.
-func measureRow(collector *child.Process, at sink.Arrived, s settings, signal string, protocol telemetry.Protocol, rate int, delay time.Duration) (row, error) {
+func measureRow(collector *child.Process, at sink.Arrived, s settings, signal string, protocol telemetry.Protocol,
+	rate int, delay time.Duration) (row, error) {
 	r := row{signal: signal, protocol: protocol, rate: rate, delay: delay}
 	for i, name := range []string{side.Stock, side.Tuned, side.Ours} {
 		var arrived sink.Arrived

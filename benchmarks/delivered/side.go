@@ -33,7 +33,8 @@ type result struct {
 	Books    string // what is wrong with them, if anything
 }
 
-// run offers the load, and then gives the pipeline time to deliver what it holds, as a service's shutdown does.
+// run offers the load, and then gives the pipeline time to deliver what it holds, as a service's
+// shutdown does.
 func (o order) run(ctx context.Context) (r result, err error) {
 	s, err := side.New(ctx, o.Config)
 	if err != nil {
@@ -109,8 +110,9 @@ type row struct {
 
 func (r row) ours() sideRun { return r.runs[2] }
 
-// honest says that our side's Health agrees with the collector: every item offered is either there or counted as lost.
-// A collector that answers too late to be believed has more than was counted as exported, never less.
+// honest says that our side's Health agrees with the collector: every item offered is either there
+// or counted as lost. A collector that answers too late to be believed has more than was counted as
+// exported, never less.
 func (r row) honest() bool {
 	ours := r.ours()
 	return ours.Books == "" && ours.Exported+ours.Lost == ours.Offered.Items && ours.arrived >= ours.Exported
@@ -125,7 +127,8 @@ func (r row) cells() []string {
 	}
 	lost := ours.lost()
 	if !r.honest() {
-		lost += fmt.Sprintf(" (!) exported %d, arrived %d, offered %d %s", ours.Exported, ours.arrived, ours.Offered.Items, ours.Books)
+		lost += fmt.Sprintf(" (!) exported %d, arrived %d, offered %d %s", ours.Exported, ours.arrived,
+			ours.Offered.Items, ours.Books)
 	}
 	machine := fmt.Sprintf("%.0f %%", 100*ours.Busy)
 	if late := ours.Offered.Late; late >= 20*time.Millisecond {

@@ -22,7 +22,8 @@ func TestRow(t *testing.T) {
 	ours.Offered.Late = 33 * time.Millisecond
 	require.True(t, r.honest())
 	require.Equal(t, []string{
-		"spans", "grpc", "20,000", "50ms", "43.0 %", "74.0 % *", "99.0 %", "900 queue_full, 100 failed", "50 %, 33 ms late",
+		"spans", "grpc", "20,000", "50ms", "43.0 %", "74.0 % *", "99.0 %", "900 queue_full, 100 failed",
+		"50 %, 33 ms late",
 	}, r.cells())
 }
 

@@ -30,7 +30,8 @@ type program struct {
 func buildAll(dir string) ([]program, error) {
 	const root = "github.com/fleetotel/telemetry/"
 	var all []program
-	for _, p := range []struct{ name, pkg string }{{"stock", root + "benchmarks/edge/stock"}, {"ours", root + "examples/edge-agent"}} {
+	for _, p := range []struct{ name, pkg string }{{"stock", root + "benchmarks/edge/stock"},
+		{"ours", root + "examples/edge-agent"}} {
 		path := filepath.Join(dir, p.name)
 		if said, err := exec.Command("go", "build", "-o", path, p.pkg).CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build %s (run this with go run -C benchmarks ./edge): %w: %s", p.pkg, err, said)

@@ -1,6 +1,6 @@
-// Command edge measures what an agent on a small machine costs: examples/edge-agent beside the same agent with the stock
-// SDK, each built as a program of its own and run as a process of its own, at the same time, once with a collector and
-// once with nobody listening.
+// Command edge measures what an agent on a small machine costs: examples/edge-agent beside the same
+// agent with the stock SDK, each built as a program of its own and run as a process of its own, at
+// the same time, once with a collector and once with nobody listening.
 //
 //	go run -C benchmarks ./edge
 //	go run -C benchmarks ./edge -duration 10m
@@ -39,7 +39,8 @@ type settings struct {
 func parse(args []string) (s settings, err error) {
 	flags := flag.NewFlagSet("edge", flag.ContinueOnError)
 	flags.DurationVar(&s.duration, "duration", 40*time.Second, "how long the agents run; the figure is for 10m")
-	flags.DurationVar(&s.scan, "scan", time.Minute, "the time between two scans: a span, and with -full 0 two log records or more")
+	flags.DurationVar(&s.scan, "scan", time.Minute,
+		"the time between two scans: a span, and with -full 0 two log records or more")
 	flags.Float64Var(&s.full, "full", 0.9, "the share of a file system above which its use is logged; 0: at each scan")
 	flags.StringVar(&s.memoryLimit, "gomemlimit", "32MiB", "GOMEMLIMIT of the agents")
 	if err := flags.Parse(args); err != nil {
@@ -116,7 +117,8 @@ func closedPort() (string, error) {
 	return "http://" + l.Addr().String(), l.Close()
 }
 
-// measure takes samples of all agents at the same moments: at the beginning, when all have started, and at each quarter.
+// measure takes samples of all agents at the same moments: at the beginning, when all have started,
+// and at each quarter.
 func measure(agents []*agent, d time.Duration) {
 	began := time.Now()
 	for _, due := range []time.Duration{time.Second, d / 4, d / 2, 3 * d / 4, d} {
@@ -129,7 +131,8 @@ func measure(agents []*agent, d time.Duration) {
 
 func print(out io.Writer, agents []*agent, s settings) {
 	var table report.Table
-	table.Row("agent", "collector", "RSS after 1 s", "at 1/4", "at 1/2", "at 3/4", "at the end", "of it anonymous", "live heap", "Go runtime", "processor time", "program", "on disk")
+	table.Row("agent", "collector", "RSS after 1 s", "at 1/4", "at 1/2", "at 3/4", "at the end", "of it anonymous",
+		"live heap", "Go runtime", "processor time", "program", "on disk")
 	for _, a := range agents {
 		row := []string{a.program.name, a.collector}
 		for _, u := range a.samples {
@@ -140,10 +143,13 @@ func print(out io.Writer, agents []*agent, s settings) {
 		if a.program.ours {
 			disk = fmt.Sprintf("%.1f KiB, %d files", float64(a.held.bytes)/1024, a.held.files)
 		}
-		table.Row(append(row, report.MiB(a.samples[len(a.samples)-1].Anonymous), report.MiB(int64(heap.Live)), report.MiB(int64(heap.Runtime)),
+		table.Row(append(row, report.MiB(a.samples[len(a.samples)-1].Anonymous), report.MiB(int64(heap.Live)),
+			report.MiB(int64(heap.Runtime)),
 			fmt.Sprintf("%.3f s", a.cpu.Seconds()), report.MiB(a.program.size), disk)...)
 	}
 	table.Write(out)
-	fmt.Fprintf(out, "\n%v with GOMEMLIMIT=%s, a scan every %v. Live heap is what the last garbage collection found in use, Go runtime what\n"+
-		"GOMEMLIMIT counts; the rest of RSS is mostly the pages of the program's file. On disk is the spool at the end, before the\nsignal to stop.\n", s.duration, s.memoryLimit, s.scan)
+	fmt.Fprintf(out, "\n%v with GOMEMLIMIT=%s, a scan every %v. Live heap is what the last garbage collection found "+
+		"in use, Go runtime what\n"+
+		"GOMEMLIMIT counts; the rest of RSS is mostly the pages of the program's file. On disk is the spool at the "+
+		"end, before the\nsignal to stop.\n", s.duration, s.memoryLimit, s.scan)
 }

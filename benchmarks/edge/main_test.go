@@ -26,7 +26,8 @@ func TestAgentsAreMeasured(t *testing.T) {
 		require.True(t, strings.HasPrefix(lines[2+i], want), "%s", &out)
 		cells := strings.Split(lines[2+i], "|")
 		for _, column := range []int{3, 4, 5, 6, 7, 8, 10, 11, 12} { // 9 is known after the first garbage collection
-			require.False(t, strings.HasPrefix(strings.TrimSpace(cells[column]), "0.0 "), "column %d was not read: %s", column, lines[2+i])
+			require.False(t, strings.HasPrefix(strings.TrimSpace(cells[column]), "0.0 "), "column %d was not read: %s",
+				column, lines[2+i])
 		}
 	}
 }

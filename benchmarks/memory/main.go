@@ -1,11 +1,12 @@
-// Command memory measures what the pipelines hold in memory when a collector does not answer: at a full queue, with
-// ordinary and with large items, and over a long absence of the collector under a steady load.
+// Command memory measures what the pipelines hold in memory when a collector does not answer: at a
+// full queue, with ordinary and with large items, and over a long absence of the collector under a
+// steady load.
 //
 //	go run -C benchmarks ./memory
 //	go run -C benchmarks ./memory -away 10m
 //
-// Every pipeline runs in a process of its own. It exits with 1 if this library's memory grows while the collector is
-// away, or if its books do not balance.
+// Every pipeline runs in a process of its own. It exits with 1 if this library's memory grows while
+// the collector is away, or if its books do not balance.
 package main
 
 import (
@@ -111,12 +112,15 @@ func fullQueues(out io.Writer, s settings) (err error) {
 				held = report.Count(last.Held) + " spans"
 			}
 			first := r.Samples[0]
-			table.Row(label(name), fmt.Sprintf("%d B", size), growth(first.Heap, last.Heap), growth(first.RSS, last.RSS), held)
+			table.Row(label(name), fmt.Sprintf("%d B", size), growth(first.Heap, last.Heap),
+				growth(first.RSS, last.RSS), held)
 		}
 	}
 	table.Write(out)
-	fmt.Fprintf(out, "\nBefore, and after %s spans were offered to a collector that does not answer: live heap after a collection, and resident\n"+
-		"memory. This library's queue is bounded in bytes, too: 32 MiB of items by default, those in flight included. The encoded\n"+
+	fmt.Fprintf(out, "\nBefore, and after %s spans were offered to a collector that does not answer: live heap after "+
+		"a collection, and resident\n"+
+		"memory. This library's queue is bounded in bytes, too: 32 MiB of items by default, those in flight "+
+		"included. The encoded\n"+
 		"and the compressed form of the requests in flight come on top of it, on all sides.\n", report.Count(fillItems))
 	return nil
 }
@@ -157,7 +161,8 @@ func absences(out io.Writer, s settings) error {
 
 	var table report.Table
 	var errs []error
-	table.Row("pipeline", "protocol", "RSS at start", "at 1/4", "at 1/2", "at 3/4", "at the end", "heap, first → second half", "growth", "lost, by Health")
+	table.Row("pipeline", "protocol", "RSS at start", "at 1/4", "at 1/2", "at 3/4", "at the end",
+		"heap, first → second half", "growth", "lost, by Health")
 	for _, a := range all {
 		if a.err != nil {
 			return fmt.Errorf("%s: %w", a.side, a.err)
@@ -170,8 +175,10 @@ func absences(out io.Writer, s settings) error {
 		table.Row(append([]string{label(a.side), report.Short(a.protocol)}, append(a.result.cells(), lost)...)...)
 	}
 	table.Write(out)
-	fmt.Fprintf(out, "\n%d spans/s for %s with the collector's port closed. Heap is the largest live heap seen after a garbage collection in\n"+
-		"each half; flat is a growth of less than %s or a tenth. Only after this library's queue is full, at 1,000/s after 16 s,\ncan it be flat.\n", s.rate, s.away, report.MiB(slack))
+	fmt.Fprintf(out, "\n%d spans/s for %s with the collector's port closed. Heap is the largest live heap seen after "+
+		"a garbage collection in\n"+
+		"each half; flat is a growth of less than %s or a tenth. Only after this library's queue is full, at 1,000/s "+
+		"after 16 s,\ncan it be flat.\n", s.rate, s.away, report.MiB(slack))
 	return errors.Join(errs...)
 }
 

@@ -26,7 +26,8 @@ const (
 	slack = 2 << 20
 )
 
-// order is what the process under test has to do: fill its queue, or offer a load while the collector is away.
+// order is what the process under test has to do: fill its queue, or offer a load while the
+// collector is away.
 type order struct {
 	side.Config
 	Fill, FillBytes int
@@ -71,7 +72,8 @@ func (o order) run(ctx context.Context) (r result, err error) {
 		runtime.GC()
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
-		r.Samples = append(r.Samples, sample{time.Since(start), int64(m.HeapAlloc), usage.RSS(), s.Health().Traces.Queued})
+		r.Samples = append(r.Samples, sample{time.Since(start), int64(m.HeapAlloc), usage.RSS(),
+			s.Health().Traces.Queued})
 	}
 	take()
 	if o.Fill > 0 {
@@ -173,7 +175,8 @@ func (r result) judge() error {
 	var errs []error
 	if !r.flat() {
 		first, second := r.halves()
-		errs = append(errs, fmt.Errorf("the heap grows: %s in the first half, %s in the second", report.MiB(first), report.MiB(second)))
+		errs = append(errs, fmt.Errorf("the heap grows: %s in the first half, %s in the second", report.MiB(first),
+			report.MiB(second)))
 	}
 	if r.Books != "" {
 		errs = append(errs, errors.New(r.Books))
@@ -188,7 +191,7 @@ func (r result) cells() []string {
 		verdict = "grows"
 	}
 	return []string{
-		report.MiB(r.Samples[0].RSS), report.MiB(r.at(0.25).RSS), report.MiB(r.at(0.5).RSS), report.MiB(r.at(0.75).RSS), report.MiB(r.at(1).RSS),
-		growth(first, second), verdict,
+		report.MiB(r.Samples[0].RSS), report.MiB(r.at(0.25).RSS), report.MiB(r.at(0.5).RSS), report.MiB(r.at(0.75).RSS),
+		report.MiB(r.at(1).RSS), growth(first, second), verdict,
 	}
 }

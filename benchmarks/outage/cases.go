@@ -26,7 +26,8 @@ type fault struct {
 	name string
 	// play makes the collector fail, until ctx ends, and heals it.
 	play func(ctx context.Context, c *otlptest.Collector) error
-	// refuses says that requests reach the collector and are not taken, which must then have been seen.
+	// refuses says that requests reach the collector and are not taken, which must then have been
+	// seen.
 	refuses bool
 	// twice says over which protocols a request may be taken although its answer is lost.
 	twice map[telemetry.Protocol]bool
@@ -48,7 +49,8 @@ func faults(s settings) []fault {
 			return errors.Join(err, c.Up())
 		}, false, map[telemetry.Protocol]bool{telemetry.ProtocolHTTP: true, telemetry.ProtocolGRPC: true}},
 		{"cut mid-request", cutNowAndThen, true, map[telemetry.Protocol]bool{telemetry.ProtocolGRPC: true}},
-		{"503", during(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable}), true, nil},
+		{"503", during(otlptest.Fault{HTTPStatus: http.StatusServiceUnavailable, GRPCCode: codes.Unavailable}), true,
+			nil},
 		{fmt.Sprintf("429, Retry-After %s", s.retryAfter), during(otlptest.Fault{
 			HTTPStatus: http.StatusTooManyRequests, GRPCCode: codes.ResourceExhausted, RetryAfter: s.retryAfter,
 		}), true, nil},
@@ -179,10 +181,12 @@ func (r *result) judge() error {
 			errs = append(errs, fmt.Errorf("%d %s arrived twice", t.twice, signal))
 		}
 	}
-	for signal, h := range map[string]telemetry.SignalHealth{"traces": r.health.Traces, "metrics": r.health.Metrics, "logs": r.health.Logs} {
+	for signal, h := range map[string]telemetry.SignalHealth{"traces": r.health.Traces, "metrics": r.health.Metrics,
+		"logs": r.health.Logs} {
 		errs = append(errs, report.Identity(signal, h))
 		if h.Lost() > 0 || h.Queued > 0 {
-			errs = append(errs, fmt.Errorf("%s, by Health: %d lost, %d still queued: %w", signal, h.Lost(), h.Queued, h.LastError))
+			errs = append(errs, fmt.Errorf("%s, by Health: %d lost, %d still queued: %w", signal, h.Lost(), h.Queued,
+				h.LastError))
 		}
 	}
 	return errors.Join(errs...)
@@ -191,7 +195,8 @@ func (r *result) judge() error {
 func (r *result) cells() []string {
 	arrived := func(t tally) string { return report.Count(t.different) + "/" + report.Count(r.offered) }
 	books, verdict := "balance", "complete"
-	for signal, h := range map[string]telemetry.SignalHealth{"traces": r.health.Traces, "metrics": r.health.Metrics, "logs": r.health.Logs} {
+	for signal, h := range map[string]telemetry.SignalHealth{"traces": r.health.Traces, "metrics": r.health.Metrics,
+		"logs": r.health.Logs} {
 		if report.Identity(signal, h) != nil {
 			books = "WRONG"
 		}
@@ -201,7 +206,8 @@ func (r *result) cells() []string {
 	}
 	return []string{
 		r.fault.name, report.Short(r.protocol),
-		arrived(r.spans), strconv.FormatInt(r.spans.twice, 10), arrived(r.records), strconv.FormatInt(r.records.twice, 10),
+		arrived(r.spans), strconv.FormatInt(r.spans.twice, 10), arrived(r.records),
+		strconv.FormatInt(r.records.twice, 10),
 		r.drained.Round(10 * time.Millisecond).String(), books, verdict,
 	}
 }

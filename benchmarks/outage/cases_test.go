@@ -10,14 +10,16 @@ import (
 )
 
 func TestCountTellsMissingFromDoubled(t *testing.T) {
-	require.Equal(t, tally{different: 3, twice: 2}, count([]string{"a", "b", "a", "c", "a"}, func(s string) string { return s }))
+	require.Equal(t, tally{different: 3, twice: 2},
+		count([]string{"a", "b", "a", "c", "a"}, func(s string) string { return s }))
 }
 
 func TestJudge(t *testing.T) {
 	sound := func() *result {
 		return &result{
-			fault: fault{twice: map[telemetry.Protocol]bool{telemetry.ProtocolGRPC: true}}, protocol: telemetry.ProtocolHTTP,
-			offered: 10, spans: tally{10, 0}, records: tally{10, 0},
+			fault:    fault{twice: map[telemetry.Protocol]bool{telemetry.ProtocolGRPC: true}},
+			protocol: telemetry.ProtocolHTTP,
+			offered:  10, spans: tally{10, 0}, records: tally{10, 0},
 			health: telemetry.Health{Traces: telemetry.SignalHealth{Accepted: 10, Exported: 10}},
 		}
 	}

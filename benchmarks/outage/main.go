@@ -1,11 +1,13 @@
-// Command outage is the real-time proof that nothing is lost: 1,000 spans and 1,000 log records a second for 15 s, while
-// the collector is down for 10 s, cuts connections in mid-request, answers 503 or 429, or takes 2 s for every request;
-// over HTTP and over gRPC. All cases run at the same time, each with a collector and a guard of its own.
+// Command outage is the real-time proof that nothing is lost: 1,000 spans and 1,000 log records a
+// second for 15 s, while the collector is down for 10 s, cuts connections in mid-request, answers
+// 503 or 429, or takes 2 s for every request; over HTTP and over gRPC. All cases run at the same
+// time, each with a collector and a guard of its own.
 //
 //	go run -C benchmarks ./outage
 //	go run -C benchmarks ./outage -duration 3s -outage 2s -slow 500ms -retry-after 1s
 //
-// It exits with 1 if anything was lost, if something arrived twice that need not have, or if the books do not balance.
+// It exits with 1 if anything was lost, if something arrived twice that need not have, or if the
+// books do not balance.
 package main
 
 import (
@@ -45,7 +47,8 @@ func parse(args []string) (s settings, err error) {
 	flags := flag.NewFlagSet("outage", flag.ContinueOnError)
 	flags.IntVar(&s.rate, "rate", 1000, "spans, and as many log records, per second")
 	flags.DurationVar(&s.duration, "duration", 15*time.Second, "how long they are offered")
-	flags.DurationVar(&s.outage, "outage", 10*time.Second, "how long the collector fails; it begins after a tenth of the duration")
+	flags.DurationVar(&s.outage, "outage", 10*time.Second,
+		"how long the collector fails; it begins after a tenth of the duration")
 	flags.DurationVar(&s.slow, "slow", 2*time.Second, "how long the slow collector takes to answer")
 	flags.DurationVar(&s.retryAfter, "retry-after", 2*time.Second, "what the 429 asks for")
 	flags.StringVar(&s.only, "only", "", "only the cases whose name contains this")
@@ -62,7 +65,8 @@ func parse(args []string) (s settings, err error) {
 	return s, nil
 }
 
-// shortestOutage is one and a half times what a batch of the default size takes to fill, or to leave unfilled.
+// shortestOutage is one and a half times what a batch of the default size takes to fill, or to
+// leave unfilled.
 func shortestOutage(rate int) time.Duration {
 	const batch, scheduleDelay = 1024, 3 * time.Second
 	return min(batch*time.Second/time.Duration(max(rate, 1)), scheduleDelay) * 3 / 2
@@ -90,7 +94,8 @@ func run(out io.Writer, args []string) error {
 	wg.Wait()
 
 	var table report.Table
-	table.Row("collector", "protocol", "spans arrived/offered", "twice", "records arrived/offered", "twice", "delivered after", "books", "verdict")
+	table.Row("collector", "protocol", "spans arrived/offered", "twice", "records arrived/offered", "twice",
+		"delivered after", "books", "verdict")
 	var errs []error
 	for _, r := range results {
 		table.Row(r.cells()...)

@@ -1,10 +1,10 @@
-// Command redaction measures the price of redaction: the processor time of an exported span or log record with its default,
-// divided by that without.
+// Command redaction measures the price of redaction: the processor time of an exported span or log
+// record with its default, divided by that without.
 //
 //	go run -C benchmarks ./redaction
 //
-// Both pipelines live in one process, apart from the collector's, and take turns burst by burst, so that whatever else the
-// machine does meets both alike.
+// Both pipelines live in one process, apart from the collector's, and take turns burst by burst, so
+// that whatever else the machine does meets both alike.
 package main
 
 import (
@@ -74,7 +74,8 @@ func run(ctx context.Context, out io.Writer, args []string) (err error) {
 		return fmt.Errorf("%d of %d items arrived: the figures would not be per exported item", arrived.Items(), want)
 	}
 	table.Write(out)
-	fmt.Fprintf(out, "\nPer item with five attributes, from Start to the answer of the collector, over HTTP with gzip; %d bursts of %d.\n", *bursts, burst)
+	fmt.Fprintf(out, "\nPer item with five attributes, from Start to the answer of the collector, over HTTP with "+
+		"gzip; %d bursts of %d.\n", *bursts, burst)
 	return nil
 }
 
@@ -88,7 +89,8 @@ type pipeline struct {
 func measure(ctx context.Context, signal, endpoint string, bursts int) (off, on time.Duration, err error) {
 	var both [2]pipeline
 	for i, name := range []string{side.Bare, side.Ours} {
-		s, err := side.New(ctx, side.Config{Side: name, Protocol: telemetry.ProtocolHTTP, Endpoint: endpoint, Gzip: true})
+		s, err := side.New(ctx, side.Config{Side: name, Protocol: telemetry.ProtocolHTTP, Endpoint: endpoint,
+			Gzip: true})
 		if err != nil {
 			return 0, 0, err
 		}

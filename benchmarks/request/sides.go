@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
+	"sync/atomic"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
@@ -18,26 +20,40 @@ import (
 // side is one way to serve the same request.
 type side struct {
 	name    string
-	against *string // the side that it is compared with; nil: it is not printed
+	against string // the name of the side that it is compared with; "": it is not printed
 	handler http.Handler
+
+	paced    bool          // everything is sampled
+	flush    func() error  // exports what is held; nil without spans
+	exported *atomic.Int64 // spans; nil without spans
 }
+
+// spansOfRequest are the server's span and its child.
+const spansOfRequest = 2
 
 func (s side) index(sides []side) int {
 	for i := range sides {
-		if sides[i].name == *s.against {
+		if sides[i].name == s.against {
 			return i
 		}
 	}
 	return 0
 }
 
+// plain is the index of the handler without telemetry that got the same requests in the same way.
+func (s side) plain(sides []side) int {
+	return slices.IndexFunc(sides, func(other side) bool { return other.against == "" && other.paced == s.paced })
+}
+
 const (
+	plain      = "plain"
+	plainPaced = "plain, paced"
 	stockRatio = "otelhttp, parent-based ratio 5 %"
 	stockAll   = "otelhttp, everything sampled"
 )
 
-// newSides returns the plain handler first. Every side records metrics, which are never collected, and spans for an exporter
-// that discards them.
+// newSides returns two plain handlers first. Every side records metrics, which are never collected,
+// and spans for an exporter that discards them.
 func newSides(ctx context.Context) (sides []side, closeAll func() error, err error) {
 	var closers []func(context.Context) error
 	closeAll = func() error {
@@ -47,36 +63,50 @@ func newSides(ctx context.Context) (sides []side, closeAll func() error, err err
 		}
 		return errors.Join(errs...)
 	}
-	ratio, all := stockRatio, stockAll
-	sides = append(sides, side{name: "plain", handler: shop(nil)})
+	sides = append(sides, side{name: plain, handler: shop(nil)},
+		side{name: plainPaced, handler: shop(nil), paced: true})
 	for _, s := range []struct {
 		name    string
 		sampler sdktrace.Sampler
 	}{{stockRatio, sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.05))}, {stockAll, sdktrace.AlwaysSample()}} {
-		handler, end := stock(s.sampler)
+		one, end := stock(s.name, s.sampler)
 		closers = append(closers, end)
-		sides = append(sides, side{name: s.name, against: &s.name, handler: handler})
+		sides = append(sides, one)
 	}
 	for _, s := range []struct {
-		name    string
-		against *string
-		option  telemetry.Option
+		name, against string
+		option        telemetry.Option
 	}{
-		{"ours, HeadOnly", &ratio, telemetry.WithAdaptiveSampling(telemetry.Sampling{HeadOnly: true})},
-		{"ours, default", &ratio, telemetry.WithAdaptiveSampling(telemetry.Sampling{})},
-		{"ours, everything sampled", &all, telemetry.WithSampler(sdktrace.AlwaysSample())},
+		{"ours, HeadOnly", stockRatio, telemetry.WithAdaptiveSampling(telemetry.Sampling{HeadOnly: true})},
+		{"ours, default", stockRatio, telemetry.WithAdaptiveSampling(telemetry.Sampling{})},
+		{"ours, everything sampled", stockAll, telemetry.WithSampler(sdktrace.AlwaysSample())},
 	} {
-		guard, err := telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithServiceName("benchmark"), telemetry.WithLogOutput(io.Discard),
-			telemetry.WithSpanExporter(discard{}), telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithoutLogs(),
-			telemetry.WithoutRuntimeMetrics(), s.option)
-		closers = append(closers, guard.Shutdown)
+		one, end, err := ours(ctx, s.name, s.against, s.option)
+		closers = append(closers, end)
 		if err != nil {
 			return nil, nil, errors.Join(err, closeAll())
 		}
-		handler := telemetry.Handler(shop(guard.TracerProvider().Tracer("benchmark")), telemetry.WithGuard(guard))
-		sides = append(sides, side{name: s.name, against: s.against, handler: handler})
+		sides = append(sides, one)
 	}
 	return sides, closeAll, nil
+}
+
+func ours(ctx context.Context, name, against string, option telemetry.Option) (side, func(context.Context) error,
+	error) {
+	exporter := &discard{}
+	guard, err := telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithServiceName("benchmark"),
+		telemetry.WithLogOutput(io.Discard), telemetry.WithSpanExporter(exporter),
+		telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithoutLogs(),
+		telemetry.WithoutRuntimeMetrics(), option)
+	s := side{
+		name: name, against: against,
+		handler: telemetry.Handler(shop(guard.TracerProvider().Tracer("benchmark")), telemetry.WithGuard(guard)),
+	}
+	if against == stockAll {
+		s.paced, s.exported = true, &exporter.spans
+		s.flush = func() error { return guard.ForceFlush(ctx) }
+	}
+	return s, guard.Shutdown, err
 }
 
 // shop answers a request, with one child span if it has a tracer.
@@ -92,17 +122,32 @@ func shop(tracer trace.Tracer) *http.ServeMux {
 	return mux
 }
 
-// stock is otelhttp over the SDK with its own batch processor, as OpenTelemetry's documentation has it.
-func stock(sampler sdktrace.Sampler) (http.Handler, func(context.Context) error) {
-	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(discard{}))
+// stock is otelhttp over the SDK with its own batch processor, as OpenTelemetry's documentation has
+// it.
+func stock(name string, sampler sdktrace.Sampler) (side, func(context.Context) error) {
+	exporter := &discard{}
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(exporter))
 	mp := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
-	handler := otelhttp.NewHandler(shop(tp.Tracer("benchmark")), "", otelhttp.WithTracerProvider(tp), otelhttp.WithMeterProvider(mp),
-		otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})))
-	return handler, func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) }
+	s := side{
+		name: name, against: name,
+		handler: otelhttp.NewHandler(shop(tp.Tracer("benchmark")), "", otelhttp.WithTracerProvider(tp),
+			otelhttp.WithMeterProvider(mp),
+			otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{},
+				propagation.Baggage{}))),
+	}
+	if name == stockAll {
+		s.paced, s.exported = true, &exporter.spans
+		s.flush = func() error { return tp.ForceFlush(context.Background()) }
+	}
+	return s, func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) }
 }
 
-// discard is an exporter of spans that throws them away.
-type discard struct{}
+// discard is an exporter of spans that counts them and throws them away.
+type discard struct{ spans atomic.Int64 }
 
-func (discard) ExportSpans(context.Context, []sdktrace.ReadOnlySpan) error { return nil }
-func (discard) Shutdown(context.Context) error                             { return nil }
+func (d *discard) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	d.spans.Add(int64(len(spans)))
+	return nil
+}
+
+func (*discard) Shutdown(context.Context) error { return nil }

@@ -18,11 +18,11 @@ import (
 // serviceName is the service.name of the agent.
 const serviceName = "edge-agent"
 
-// memoryLimit is where the garbage collector begins to work harder, unless the operator says otherwise: several times of
-// what the agent needs, so that it matters only when something is wrong, and little enough for a machine with 256 MiB.
+// memoryLimit is the default memory limit of the Go runtime. It is several times what the agent
+// needs, so that it matters only if something is wrong, and fits on a machine with 256 MiB.
 const memoryLimit = 32 << 20
 
-// serve is the agent: it watches the machine until ctx is over.
+// serve watches the machine until ctx ends.
 func serve(ctx context.Context, out io.Writer, set settings) error {
 	spool, err := set.spoolDir()
 	if err != nil {
@@ -38,16 +38,17 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 			machine.Run(ctx, set.scan, func(s host.Scan) { set.say(out, line{Scan: &s, Memory: host.ReadMemory()}) })
 		}
 		return err
-	}, telemetry.WithProfile(telemetry.ProfileEdge), telemetry.WithServiceName(serviceName), telemetry.WithSpool(spool, set.spoolBytes))
-	if machine != nil { // what is observed last is observed by the delivery, so the observation ends after it
+	}, telemetry.WithProfile(telemetry.ProfileEdge), telemetry.WithServiceName(serviceName),
+		telemetry.WithSpool(spool, set.spoolBytes))
+	if machine != nil { // the delivery collects metrics one last time, so observation ends after it
 		_ = machine.Close()
 	}
 	set.say(out, line{Books: booksOf(guard.Health())})
 	return err
 }
 
-// spoolDir is where the agent keeps what it cannot deliver. A place that is emptied when the machine starts, such as a
-// temporary directory, would not do.
+// spoolDir is where the agent keeps data that it cannot deliver. It must not be a directory that is
+// emptied at boot, such as a temporary directory.
 func (set settings) spoolDir() (string, error) {
 	if dir := cmp.Or(set.spool, os.Getenv("TELEMETRY_SPOOL_DIR")); dir != "" {
 		return dir, nil
@@ -59,7 +60,8 @@ func (set settings) spoolDir() (string, error) {
 	return filepath.Join(cache, "edge-agent", "spool"), nil
 }
 
-// limitMemory limits the memory of the Go runtime, unless GOMEMLIMIT has done so, and returns the limit in bytes.
+// limitMemory limits the memory of the Go runtime, unless GOMEMLIMIT has done so, and returns the
+// limit in bytes.
 func limitMemory() int64 {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
@@ -67,7 +69,7 @@ func limitMemory() int64 {
 	return debug.SetMemoryLimit(-1)
 }
 
-// line is what the agent prints with -json: a scan and the memory after it, or the books.
+// line is what the agent prints with -json: a scan with the memory after it, or the final counts.
 type line struct {
 	Scan   *host.Scan   `json:"scan,omitempty"`
 	Memory *host.Memory `json:"memory,omitempty"`
@@ -76,29 +78,30 @@ type line struct {
 
 func (set settings) say(out io.Writer, l line) {
 	if set.json {
-		// Nobody may be reading any more, and that must not end an agent.
+		// The reader may have exited, which must not end the agent.
 		_ = json.NewEncoder(out).Encode(l)
 	}
 }
 
-// books are the items of each signal since the start.
+// books counts the items of each signal since the start.
 type books struct {
 	Spans   items `json:"spans"`
 	Points  items `json:"data_points"`
 	Records items `json:"log_records"`
 }
 
-// items are the books of one signal: accepted and recovered are in, the others are where they are now.
+// items are the counts of one signal. Accepted and recovered came in; the others show where those
+// items are now.
 type items struct {
 	Accepted  int64 `json:"accepted"`
 	Recovered int64 `json:"recovered"`
 	Exported  int64 `json:"exported"`
 	Spooled   int64 `json:"spooled"`
 	Lost      int64 `json:"lost"`
-	Corrupt   int64 `json:"corrupt"` // of those lost: in files that could not be read
+	Corrupt   int64 `json:"corrupt"` // the part of lost that was in unreadable files
 }
 
-// in is what the process has had to deliver.
+// in is the number of items the process had to deliver.
 func (i items) in() int64 { return i.Accepted + i.Recovered }
 
 func booksOf(h telemetry.Health) *books {

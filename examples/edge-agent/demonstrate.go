@@ -14,11 +14,11 @@ import (
 const (
 	// phase is how long each part of the demonstration takes.
 	phase = 3 * time.Second
-	// patience bounds the wait for what takes some tenths of a second.
+	// patience limits the wait for events that take some tenths of a second.
 	patience = 30 * time.Second
 )
 
-// stage is a demonstration: a collector, a spool, and the agents that use them one after the other.
+// stage is a demonstration: a collector, a spool, and the agents that use them one after another.
 type stage struct {
 	out       io.Writer
 	began     time.Time
@@ -27,17 +27,17 @@ type stage struct {
 	running   *agent
 }
 
-// story is what happened, as far as only the stage knows it.
+// story records the events that only the stage knows.
 type story struct {
 	killedPID  int
 	killedMade int                // scans that the killed agent made
-	arrived    signals            // before the collector went away
+	arrived    signals            // before the collector went down
 	cut        map[string]spooled // on disk when the agent was killed
 	resident   uint64             // memory of the second agent
 	books      books              // of the second agent
 }
 
-// demonstrate plays the story and reports what arrived.
+// demonstrate runs the story and reports what arrived.
 func demonstrate(ctx context.Context, out io.Writer) (err error) {
 	dir, err := os.MkdirTemp("", "edge-agent-")
 	if err != nil {
@@ -62,7 +62,7 @@ func demonstrate(ctx context.Context, out io.Writer) (err error) {
 	return told.report(out, collector)
 }
 
-// play is an outage with a power cut in the middle.
+// play runs an outage with a power cut in the middle.
 func (s *stage) play(ctx context.Context) (told story, err error) {
 	s.say("a collector listens at %s", s.collector.HTTPEndpoint())
 	if err := s.start("it delivers"); err != nil {
@@ -131,7 +131,7 @@ func (s *stage) start(what string) (err error) {
 	return err
 }
 
-// pass lets d pass, unless somebody wants the end.
+// pass waits for d, or until ctx ends.
 func (s *stage) pass(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

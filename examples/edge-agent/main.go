@@ -1,16 +1,18 @@
-// Command edge-agent reports processors, memory, disks and network of the machine it runs on. It is made for machines
-// with little memory behind a link that comes and goes: it keeps on disk what it cannot deliver, for days, and across
-// power cuts.
+// Command edge-agent reports processors, memory, disks and network of the machine it runs on. It is
+// for machines with little memory and an unreliable link. It keeps data that it cannot deliver on
+// disk, for days and across power cuts.
 //
 //	go run ./examples/edge-agent
 //
-// shows that in a quarter of a minute: with a collector that is there, goes away and comes back, and an agent that is
-// killed meanwhile. It prints what was measured and that nothing is missing (exit status 1 if something is).
+// shows this in 15 seconds, with a collector that goes down and comes up again, and an agent that
+// is killed in between. It prints the measurements and checks that nothing is missing (exit status
+// 1 if something is).
 //
 //	OTEL_EXPORTER_OTLP_ENDPOINT=https://collector.example:4318 edge-agent
 //	edge-agent -serve
 //
-// is the agent itself, until SIGTERM; with -serve it sends to http://localhost:4318 if the environment names nothing else.
+// runs the agent until SIGTERM; with -serve it sends to http://localhost:4318 unless the
+// environment sets an endpoint.
 package main
 
 import (
@@ -30,8 +32,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// From a second after the first signal on, Ctrl-C ends the process at once: whoever presses it again means it. timeout(1)
-	// sends each signal twice, to the process and to its group, and that is no reason to lose anything.
+	// From one second after the first signal, Ctrl-C ends the process at once. Signals before that
+	// are ignored, because timeout(1) sends each signal twice: to the process and to its group.
 	context.AfterFunc(ctx, func() { time.Sleep(time.Second); signal.Reset(os.Interrupt) })
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "edge-agent:", err)
@@ -39,7 +41,7 @@ func main() {
 	}
 }
 
-// run is the whole program. A cancelled ctx is the signal to stop.
+// run is the whole program. It stops when ctx is canceled.
 func run(ctx context.Context, out io.Writer, args []string) error {
 	set, err := parse(args, out)
 	switch {
@@ -54,7 +56,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	return demonstrate(ctx, out)
 }
 
-// settings are the command line.
+// settings are the command-line flags.
 type settings struct {
 	serve      bool
 	json       bool
@@ -68,12 +70,18 @@ func parse(args []string, out io.Writer) (settings, error) {
 	var set settings
 	flags := flag.NewFlagSet("edge-agent", flag.ContinueOnError)
 	flags.SetOutput(out)
-	flags.BoolVar(&set.serve, "serve", false, "watch this machine until SIGTERM or Ctrl-C; also when the environment says where telemetry goes")
-	flags.BoolVar(&set.json, "json", false, "with -serve: print each scan, the memory in use and at the end the books, as lines of JSON")
+	flags.BoolVar(&set.serve, "serve", false,
+		"watch this machine until SIGTERM or Ctrl-C; also when the environment says where telemetry goes")
+	flags.BoolVar(&set.json, "json", false,
+		"with -serve: print each scan, the memory in use and at the end the books, as lines of JSON")
 	flags.DurationVar(&set.scan, "scan", time.Minute, "the time between two scans")
-	flags.Float64Var(&set.full, "full", 0.9, "the `share` of a file system or of the memory above which its use is logged")
-	flags.StringVar(&set.spool, "spool", "", "the `directory` for what cannot be delivered (default: TELEMETRY_SPOOL_DIR, else one in the user's cache directory)")
-	flags.Int64Var(&set.spoolBytes, "spool-bytes", 0, "how many `bytes` it may hold (default: TELEMETRY_SPOOL_MAX_BYTES, else 64 MiB)")
+	flags.Float64Var(&set.full, "full", 0.9,
+		"the `share` of a file system or of the memory above which its use is logged")
+	flags.StringVar(&set.spool, "spool", "",
+		"the `directory` for what cannot be delivered (default: TELEMETRY_SPOOL_DIR, else one in the user's cache "+
+			"directory)")
+	flags.Int64Var(&set.spoolBytes, "spool-bytes", 0,
+		"how many `bytes` it may hold (default: TELEMETRY_SPOOL_MAX_BYTES, else 64 MiB)")
 	if err := flags.Parse(args); err != nil {
 		return set, err
 	}

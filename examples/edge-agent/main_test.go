@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
 		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || name == "GOMEMLIMIT" {
-			_ = os.Unsetenv(name) // what the developer has set must not decide whether tests pass
+			_ = os.Unsetenv(name) // the developer's environment must not affect the tests
 		}
 	}
 	goleak.VerifyTestMain(m)
@@ -46,8 +46,8 @@ func TestDemonstrationAddsUp(t *testing.T) {
 	require.NotContains(t, out, "DIFFERS")
 	require.Equal(t, 6, strings.Count(out, "  ok\n"), out)
 	for _, name := range []string{
-		"system.cpu.time", "system.cpu.utilization", "system.memory.usage", "system.filesystem.usage", "system.network.io",
-		"resident memory", "64 MiB last",
+		"system.cpu.time", "system.cpu.utilization", "system.memory.usage", "system.filesystem.usage",
+		"system.network.io", "resident memory", "64 MiB last",
 	} {
 		require.Contains(t, out, "  "+name+" ")
 	}
@@ -86,7 +86,8 @@ func TestReportFindsEachDifference(t *testing.T) {
 }
 
 func scanOf(pid, number int) otlptest.Span {
-	return otlptest.Span{Attributes: map[string]any{"scan.number": int64(number)}, Resource: map[string]any{"process.pid": int64(pid)}}
+	return otlptest.Span{Attributes: map[string]any{"scan.number": int64(number)},
+		Resource: map[string]any{"process.pid": int64(pid)}}
 }
 
 func TestCommandLine(t *testing.T) {
@@ -109,7 +110,8 @@ func TestCommandLine(t *testing.T) {
 	require.Contains(t, out.String(), "-spool-bytes")
 }
 
-// The operator's word on memory and on the place of the spool is respected; without one both are sensible.
+// The operator's settings for memory and the spool directory are respected; the defaults are
+// sensible.
 func TestLimitsOfTheOperator(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {

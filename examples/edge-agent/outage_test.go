@@ -12,7 +12,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// started is an agent in a process of its own, killed at the end of the test if it still runs.
+// started is an agent in a separate process, killed at the end of the test if it still runs.
 func started(t *testing.T, c *otlptest.Collector, spool string, env ...string) *agent {
 	t.Helper()
 	a, err := startAgent(c.HTTPEndpoint(), spool, append(env, asProgram+"=1")...)
@@ -32,7 +32,7 @@ func held(t *testing.T, spool string) map[string]spooled {
 	return s
 }
 
-// soon waits for what takes some tenths of a second on a quiet machine.
+// soon waits for an event that takes some tenths of a second on an idle machine.
 func soon(t *testing.T, what string, there func() bool) {
 	t.Helper()
 	require.Eventually(t, there, time.Minute, 20*time.Millisecond, what)
@@ -47,9 +47,9 @@ func file(t *testing.T, spool, signal string) string {
 	return paths[0]
 }
 
-// The collector is away, the power fails, and two files are torn: one of spans that has lost its end, and one of log
-// records that had not got its name yet. The next agent sets both aside, counts what the first of them held as lost, and
-// delivers everything else.
+// The collector is down, the power fails, and two files are damaged: a truncated one of spans, and
+// one of log records without its final name. The next agent sets both aside, counts the contents of
+// the first as lost, and delivers everything else.
 func TestPowerCutWithTornFiles(t *testing.T) {
 	t.Parallel()
 	c, spool := otlptest.New(t), filepath.Join(t.TempDir(), "spool")
@@ -91,10 +91,11 @@ func TestPowerCutWithTornFiles(t *testing.T) {
 	aside, err := filepath.Glob(filepath.Join(spool, "*.corrupt"))
 	require.NoError(t, err)
 	require.Len(t, aside, 2)
-	require.Equal(t, 2, strings.Count(second.log.String(), "set aside"), "a person is told of each")
+	require.Equal(t, 2, strings.Count(second.log.String(), "is unreadable and was moved to"),
+		"a person is told of each")
 }
 
-// Of an agent that lives through an outage each scan arrives.
+// Every scan of an agent that survives an outage arrives.
 func TestEachScanArrivesAfterAnOutage(t *testing.T) {
 	t.Parallel()
 	c, spool := otlptest.New(t), filepath.Join(t.TempDir(), "spool")
@@ -113,7 +114,7 @@ func TestEachScanArrivesAfterAnOutage(t *testing.T) {
 	require.Zero(t, b.Spans.Lost+b.Points.Lost+b.Records.Lost)
 }
 
-// An outage that is longer than the spool is large costs the oldest data, and no more disk than was granted.
+// An outage that exceeds the spool loses the oldest data, and uses no more disk than allowed.
 func TestSpoolIsBounded(t *testing.T) {
 	t.Parallel()
 	const limit = 32 << 10
@@ -131,20 +132,21 @@ func TestSpoolIsBounded(t *testing.T) {
 		return a.made() >= 14 // of some 6 KiB each, metrics included
 	})
 	require.Greater(t, most, limit/2)
-	require.LessOrEqual(t, most, limit+2*largest, "a directory is not read in an instant: one may come while another goes")
+	require.LessOrEqual(t, most, limit+2*largest,
+		"a directory is not read in an instant: one may come while another goes")
 	require.NoError(t, c.Up())
 	soon(t, "the spool empties", func() bool { return len(held(t, spool)) == 0 })
 	b, err := a.stop()
 	require.NoError(t, err)
 	lost := b.Spans.Lost + b.Points.Lost + b.Records.Lost
 	require.Positive(t, lost)
-	require.Contains(t, a.log.String(), "the spool is full, its oldest requests are dropped")
+	require.Contains(t, a.log.String(), "the spool is full: dropping its oldest requests")
 	numbers, _ := scansOf(c.Spans(), a.pid())
 	require.Equal(t, a.made(), numbers[len(numbers)-1], "the newest are kept")
 	require.Len(t, numbers, a.made()-int(b.Spans.Lost))
 }
 
-// SIGTERM without a collector: nothing is lost and nothing is waited for, it is on disk for the next start.
+// SIGTERM without a collector: nothing is lost, and the data is on disk at once for the next start.
 func TestStoppedWhileTheCollectorIsAway(t *testing.T) {
 	t.Parallel()
 	c, spool := otlptest.New(t), filepath.Join(t.TempDir(), "spool")

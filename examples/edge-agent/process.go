@@ -18,27 +18,28 @@ import (
 	"github.com/shirou/gopsutil/v4/process"
 )
 
-// delays are what makes a demonstration short: the profile's are 15 s and 60 s. Scans are further apart than a batch may
-// wait, as they are in the profile, so that here as there each has a request of its own.
+// delays keep the demonstration short: the profile's are 15 s and 60 s. As in the profile, scans
+// are further apart than a batch may wait, so that each scan has its own request.
 var delays = []string{
 	"OTEL_BSP_SCHEDULE_DELAY=200", "OTEL_BLRP_SCHEDULE_DELAY=200", "OTEL_METRIC_EXPORT_INTERVAL=500",
 }
 
 const scanEvery = 500 * time.Millisecond
 
-// agent is an agent in a process of its own.
+// agent is an agent in a separate process.
 type agent struct {
 	cmd *exec.Cmd
-	log bytes.Buffer // its console log, complete when it has ended
+	log bytes.Buffer // its console log, complete when it has exited
 
 	mu    sync.Mutex
 	scans int // made so far
 	books *books
 
-	read chan struct{} // closed when all it printed has been read
+	read chan struct{} // closed when all its output has been read
 }
 
-// startAgent starts this program once more. Everything counts as notable, so that there are log records to lose.
+// startAgent starts this program again as an agent. Everything counts as notable, so that there are
+// log records to lose.
 func startAgent(endpoint, spool string, env ...string) (*agent, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -87,7 +88,7 @@ func (a *agent) made() int {
 
 func (a *agent) pid() int { return a.cmd.Process.Pid }
 
-// resident is its resident memory in bytes, 0 if the system does not say.
+// resident is its resident memory in bytes, or 0 if the system does not report it.
 func (a *agent) resident() uint64 {
 	p, err := process.NewProcess(int32(a.pid()))
 	if err != nil {
@@ -100,14 +101,14 @@ func (a *agent) resident() uint64 {
 	return m.RSS
 }
 
-// kill ends it as a power cut does: it learns nothing of it.
+// kill ends the agent like a power cut, without a signal it could handle.
 func (a *agent) kill() {
 	_ = a.cmd.Process.Kill()
 	<-a.read
 	_ = a.cmd.Wait()
 }
 
-// stop ends it in order, and returns its books.
+// stop shuts the agent down and returns its counts.
 func (a *agent) stop() (books, error) {
 	if err := a.cmd.Process.Signal(syscall.SIGTERM); err != nil {
 		return books{}, err
@@ -122,12 +123,13 @@ func (a *agent) stop() (books, error) {
 	return *a.books, nil
 }
 
-// spooled is what a spool directory holds of one signal.
+// spooled is what a spool directory contains for one signal.
 type spooled struct {
 	files, items, bytes int
 }
 
-// inSpool reads off the names of the files what a directory holds, by signal: <time>-<random>-<signal>-<items>.otlp
+// inSpool counts a directory's contents by signal from the file names:
+// <time>-<random>-<signal>-<items>.otlp
 func inSpool(dir string) (map[string]spooled, error) {
 	held := map[string]spooled{}
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
@@ -140,7 +142,7 @@ func inSpool(dir string) (map[string]spooled, error) {
 		}
 		info, err := entry.Info()
 		if err != nil {
-			return ifExists(err) // sent meanwhile
+			return ifExists(err) // sent in the meantime
 		}
 		items, err := strconv.Atoi(parts[3])
 		if err != nil {

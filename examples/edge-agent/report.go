@@ -12,7 +12,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// signals are items of the three signals.
+// signals has an item count for each of the three signals.
 type signals struct{ spans, points, records int }
 
 func (s signals) String() string {
@@ -49,7 +49,7 @@ func (t story) report(out io.Writer, c *otlptest.Collector) error {
 	left := b.Spans.Spooled + b.Records.Spooled + b.Points.Spooled
 	numbers, twice := scansOf(c.Spans(), t.killedPID)
 	err := demo.PrintTotals(out, "SENT", "ARRIVED", []demo.Total{
-		// The power may fail between the last byte of a file and its name: it is recovered, too.
+		// The power may fail between writing a file and naming it. That file is recovered too.
 		{What: "on disk at the power cut", Sent: max(cut, recovered), Arrived: recovered},
 		{What: "spans", Sent: t.arrived.spans + int(b.Spans.in()), Arrived: arrived.spans},
 		{What: "log records", Sent: t.arrived.records + int(b.Records.in()), Arrived: arrived.records},
@@ -58,15 +58,16 @@ func (t story) report(out io.Writer, c *otlptest.Collector) error {
 		{What: "lost, or left on disk", Sent: 0, Arrived: int(lost + left)},
 	})
 	fmt.Fprintf(out, "Sent is what had arrived before the outage, what the second agent found on disk, and\n"+
-		"what it made itself. In memory at the power cut, and gone with it: %d of %d scans, and\nthe metrics since the last interval.\n",
-		max(t.killedMade-len(numbers), 0), t.killedMade)
+		"what it made itself. In memory at the power cut, and gone with it: %d of %d scans, and\nthe metrics since "+
+		"the last interval.\n", max(t.killedMade-len(numbers), 0), t.killedMade)
 	if twice > 0 {
 		fmt.Fprintf(out, "%d scans arrived twice: they were cut off when the collector had taken them.\n", twice)
 	}
 	return err
 }
 
-// scansOf are the numbers of the scans that arrived from one process, each once, and how many came more than once.
+// scansOf are the numbers of the scans that arrived from one process, each once, and how many came
+// more than once.
 func scansOf(spans []otlptest.Span, pid int) (numbers []int, twice int) {
 	seen := map[int]bool{}
 	for _, s := range spans {
@@ -82,7 +83,7 @@ func scansOf(spans []otlptest.Span, pid int) (numbers []int, twice int) {
 	return slices.Sorted(maps.Keys(seen)), twice
 }
 
-// printMeasured prints the last value of each series about the machine.
+// printMeasured prints the last value of each of the machine's series.
 func printMeasured(out io.Writer, all []otlptest.Metric) {
 	type series struct {
 		metric otlptest.Metric
@@ -111,7 +112,7 @@ func printMeasured(out io.Writer, all []otlptest.Metric) {
 	}
 }
 
-// label names a point by the values of its attributes, without those that only say more about the same thing.
+// label names a point by its attribute values, without those that only add detail.
 func label(p otlptest.Point) string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(p.Attributes)) {
@@ -122,11 +123,13 @@ func label(p otlptest.Point) string {
 	return strings.Join(parts, " ")
 }
 
-// perHour is how many requests of each signal the agent makes with the defaults: one a minute, since metrics are
-// collected and the machine is scanned so often. Log records have none while nothing is notable; here all is.
+// perHour is how many requests of each signal the agent makes with the defaults: one a minute,
+// since metrics are collected and the machine is scanned so often. Log records have none while
+// nothing is notable; here all is.
 const perHour = int(time.Hour / time.Minute)
 
-// printRates turns the sizes of the spooled requests into how long the spool lasts with the profile's intervals.
+// printRates turns the sizes of the spooled requests into how long the spool lasts with the
+// profile's intervals.
 func printRates(out io.Writer, held map[string]spooled) {
 	const limit, block = 64 << 20, 4 << 10 // the profile's bound, and one file for each of so many bytes of it
 	fmt.Fprintf(out, "\nOn disk, with the profile's intervals (one request of each signal a minute)\n")
@@ -141,7 +144,8 @@ func printRates(out io.Writer, held map[string]spooled) {
 		return
 	}
 	fmt.Fprintf(out, "  %-30s %.1f days, by bytes %.1f and by files %.1f\n", "64 MiB last",
-		float64(min(limit/bytes, limit/block/files))/24, float64(limit)/float64(bytes)/24, float64(limit)/block/float64(files)/24)
+		float64(min(limit/bytes, limit/block/files))/24, float64(limit)/float64(bytes)/24,
+		float64(limit)/block/float64(files)/24)
 }
 
 func kib(n int) string     { return fmt.Sprintf("%.1f KiB", float64(n)/(1<<10)) }

@@ -13,16 +13,16 @@ import (
 // jobName is the service.name of the job.
 const jobName = "settlement"
 
-// result is what the job prints about itself, as one line of JSON.
+// result is the job's output, as one line of JSON.
 type result struct {
 	Payments   int   `json:"payments"`
 	Merchants  int   `json:"merchants"`
-	Spans      int64 `json:"spans"` // offered for export, as the next two
+	Spans      int64 `json:"spans"` // offered for export, like the next two
 	Records    int64 `json:"log_records"`
 	Points     int64 `json:"data_points"`
-	Lost       int64 `json:"lost"`        // of these three together
-	WorkedMS   ms    `json:"worked_ms"`   // the settlement alone
-	ShutdownMS ms    `json:"shutdown_ms"` // until all its telemetry was delivered, or given up
+	Lost       int64 `json:"lost"`        // total of the three signals
+	WorkedMS   ms    `json:"worked_ms"`   // only the settlement
+	ShutdownMS ms    `json:"shutdown_ms"` // until all telemetry was delivered or abandoned
 }
 
 // ms is a time in milliseconds, with microseconds.
@@ -30,7 +30,8 @@ type ms float64
 
 func since(t time.Time) ms { return ms(time.Since(t).Microseconds()) / 1000 }
 
-// job settles the payments as one span with three steps below it. The error is that of the settlement, which Run has logged.
+// job settles the payments in one span with three child spans. Its error is the settlement's, which
+// Run has logged.
 func job(ctx context.Context, out io.Writer, set settings) error {
 	var r result
 	var guard *telemetry.Guard
@@ -39,8 +40,9 @@ func job(ctx context.Context, out io.Writer, set settings) error {
 		guard = telemetry.GuardFromContext(ctx)
 		began := time.Now()
 		defer func() { r.WorkedMS, worked = since(began), time.Now() }()
-		// ExtractEnv works with the propagators that the operator wants: Run has read them.
-		return telemetry.Do(telemetry.ExtractEnv(ctx), "settle payments", func(ctx context.Context) error { return r.settle(ctx, set) })
+		// ExtractEnv uses the operator's propagators, which Run has read.
+		return telemetry.Do(telemetry.ExtractEnv(ctx), "settle payments",
+			func(ctx context.Context) error { return r.settle(ctx, set) })
 	}, telemetry.WithServiceName(jobName))
 	r.ShutdownMS = since(worked)
 	r.count(guard.Health())

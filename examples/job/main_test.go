@@ -27,27 +27,28 @@ func TestMain(m *testing.M) {
 	}
 	for _, entry := range os.Environ() {
 		name, _, _ := strings.Cut(entry, "=")
-		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || strings.HasPrefix(name, "TRACE") || name == "BAGGAGE" {
-			_ = os.Unsetenv(name) // what the developer has set must not decide whether tests pass
+		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") ||
+			strings.HasPrefix(name, "TRACE") || name == "BAGGAGE" {
+			_ = os.Unsetenv(name) // the developer's environment must not affect the tests
 		}
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// The trace of a scheduler, with the last two digits of TRACEPARENT to come.
+// The trace of a scheduler. Tests append the last two digits of TRACEPARENT.
 const (
 	traceID     = "4bf92f3577b34da6a3ce929d0e0e4736"
 	parentID    = "00f067aa0ba902b7"
 	traceparent = "TRACEPARENT=00-" + traceID + "-" + parentID + "-"
 )
 
-// ended is how a process ended.
+// ended is the result of a process.
 type ended struct {
 	status         int
 	stdout, stderr string
 }
 
-// result is what the job said about itself.
+// result is the job's output.
 func (e ended) result(t *testing.T) (r result) {
 	t.Helper()
 	require.NoError(t, json.Unmarshal([]byte(e.stdout), &r), "%s%s", e.stdout, e.stderr)
@@ -95,7 +96,8 @@ func requireAllArrived(t *testing.T, c *otlptest.Collector, r result) {
 		points += len(m.Points)
 	}
 	require.Zero(t, r.Lost)
-	require.Equal(t, []int{int(r.Spans), int(r.Records), int(r.Points)}, []int{len(c.Spans()), len(c.LogRecords()), points})
+	require.Equal(t, []int{int(r.Spans), int(r.Records), int(r.Points)},
+		[]int{len(c.Spans()), len(c.LogRecords()), points})
 }
 
 // settled adds up the counter of the job.
@@ -138,7 +140,8 @@ func TestJobContinuesTheTraceOfItsScheduler(t *testing.T) {
 			t.Parallel()
 			c := otlptest.New(t)
 			e := runProgram(t, []string{
-				"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.Endpoint(protocol), "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol, traceparent + "01",
+				"OTEL_EXPORTER_OTLP_ENDPOINT=" + c.Endpoint(protocol), "OTEL_EXPORTER_OTLP_PROTOCOL=" + protocol,
+				traceparent + "01",
 			}, "-pace", "0s")
 			require.Zero(t, e.status, e.stderr)
 			r := e.result(t)
@@ -151,16 +154,18 @@ func TestJobContinuesTheTraceOfItsScheduler(t *testing.T) {
 			require.Equal(t, []string{traceID, parentID}, []string{job.TraceID, job.ParentSpanID})
 			require.Equal(t, jobName, job.Resource["service.name"])
 			for _, step := range []string{"read payments", "pay merchants", "check books"} {
-				require.Equal(t, []string{traceID, job.SpanID}, []string{spans[step].TraceID, spans[step].ParentSpanID}, step)
+				require.Equal(t, []string{traceID, job.SpanID}, []string{spans[step].TraceID, spans[step].ParentSpanID},
+					step)
 			}
 			for _, record := range c.LogRecords() {
-				require.Equal(t, []string{traceID, spans["pay merchants"].SpanID}, []string{record.TraceID, record.SpanID})
+				require.Equal(t, []string{traceID, spans["pay merchants"].SpanID},
+					[]string{record.TraceID, record.SpanID})
 			}
 		})
 	}
 }
 
-// A job that nobody told a trace, or nonsense, starts its own.
+// A job without a valid TRACEPARENT starts its own trace.
 func TestJobWithoutASchedulersTrace(t *testing.T) {
 	t.Parallel()
 	for name, env := range map[string]string{"none": "TRACEPARENT=", "malformed": "TRACEPARENT=00-nonsense-01"} {
@@ -178,7 +183,8 @@ func TestJobWithoutASchedulersTrace(t *testing.T) {
 func TestFailedJob(t *testing.T) {
 	t.Parallel()
 	file := filepath.Join(t.TempDir(), "payments.csv")
-	require.NoError(t, os.WriteFile(file, []byte("payment,merchant,amount\npay_1,bakery,4.20\npay_2,bakery,much\n"), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte("payment,merchant,amount\npay_1,bakery,4.20\npay_2,bakery,much\n"),
+		0o600))
 	c := otlptest.New(t)
 	e := runProgram(t, []string{endpoint(c), traceparent + "01"}, "-payments", file)
 	require.Equal(t, 1, e.status)
@@ -195,8 +201,8 @@ func TestFailedJob(t *testing.T) {
 	require.Contains(t, c.LogRecords()[0].Attributes["error"], `amount "much"`)
 }
 
-// A scheduler that did not sample its trace: of a job that succeeds the spans are not sent, and of one that fails its own
-// part of the trace is, under the scheduler's ids. Log records and metrics are sent in any case.
+// If the scheduler did not sample its trace, the spans of a successful job are not sent. Those of a
+// failed job are, under the scheduler's ids. Log records and metrics are always sent.
 func TestJobOfAnUnsampledScheduler(t *testing.T) {
 	t.Parallel()
 	c := otlptest.New(t)
@@ -214,7 +220,8 @@ func TestJobOfAnUnsampledScheduler(t *testing.T) {
 	requireAllArrived(t, c, e.result(t))
 	spans := spansByName(t, c)
 	require.Len(t, spans, 2)
-	require.Equal(t, []string{traceID, parentID}, []string{spans["settle payments"].TraceID, spans["settle payments"].ParentSpanID})
+	require.Equal(t, []string{traceID, parentID},
+		[]string{spans["settle payments"].TraceID, spans["settle payments"].ParentSpanID})
 	require.Equal(t, "error", spans["read payments"].Status.Code)
 }
 
@@ -250,7 +257,7 @@ func TestJobStoppedBySignal(t *testing.T) {
 	}
 }
 
-// A collector that is away, or never answers, costs the job the shutdown timeout and nothing else.
+// If the collector is down or never answers, the job only loses the shutdown timeout.
 func TestJobWithoutACollector(t *testing.T) {
 	t.Parallel()
 	for name, fail := range map[string]func(*otlptest.Collector) error{

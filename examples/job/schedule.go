@@ -18,10 +18,11 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// killAfter is how long a job may take to end after the signal: longer than its telemetry's shutdown timeout.
+// killAfter is how long a job may take to exit after the signal. It is longer than the shutdown
+// timeout of telemetry.
 const killAfter = 15 * time.Second
 
-// schedule starts the job in a span of its own and reports what arrived of both.
+// schedule starts the job in a span and reports what arrived from both.
 func schedule(ctx context.Context, out io.Writer, args []string) error {
 	collector, err := otlptest.Start()
 	if err != nil {
@@ -48,14 +49,14 @@ func schedule(ctx context.Context, out io.Writer, args []string) error {
 	return errors.Join(failed, report(out, collector, did, own))
 }
 
-// start runs this program once more, as the job, and returns what it says about itself.
+// start runs this program again as the job, and returns its result.
 func start(ctx context.Context, out io.Writer, endpoint string, args []string) (did result, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return did, err
 	}
 	cmd := exec.CommandContext(ctx, self, args...)
-	// A signal is handed on, and the job gets its time to flush.
+	// Pass the signal on and give the job time to flush.
 	cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
 	cmd.WaitDelay = killAfter
 	cmd.Env = append(telemetry.InjectEnv(ctx, nil), "OTEL_EXPORTER_OTLP_ENDPOINT="+endpoint)
@@ -69,13 +70,13 @@ func start(ctx context.Context, out io.Writer, endpoint string, args []string) (
 	took := since(began)
 	if exit := new(exec.ExitError); errors.As(failed, &exit) {
 		lines := strings.Split(strings.TrimSpace(string(exit.Stderr)), "\n")
-		failed = fmt.Errorf("%w: %s", failed, lines[len(lines)-1]) // above it is the console log
+		failed = fmt.Errorf("%w: %s", failed, lines[len(lines)-1]) // the lines above it are the console log
 	}
 	if err := json.Unmarshal(said, &did); err != nil {
 		return did, errors.Join(failed, fmt.Errorf("the job printed %q instead of its result: %w", said, err))
 	}
-	fmt.Fprintf(out, "           ended with status %d and lived %.0f ms: %.1f ms to settle %d payments of %d merchants,\n"+
-		"           %.1f ms to deliver its telemetry\n",
+	fmt.Fprintf(out, "           ended with status %d and lived %.0f ms: %.1f ms to settle %d payments of %d "+
+		"merchants,\n           %.1f ms to deliver its telemetry\n",
 		cmd.ProcessState.ExitCode(), took, did.WorkedMS, did.Payments, did.Merchants, did.ShutdownMS)
 	if failed != nil {
 		return did, fmt.Errorf("the job failed: %w", failed)

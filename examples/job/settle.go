@@ -34,7 +34,7 @@ type payment struct {
 	cents        int64
 }
 
-// settle reads the payments, pays the merchants and checks the books, each in a span of its own.
+// settle reads the payments, pays the merchants and checks the books, each in its own span.
 func (r *result) settle(ctx context.Context, set settings) error {
 	var payments []payment
 	err := telemetry.Do(ctx, "read payments", func(ctx context.Context) (err error) {
@@ -58,7 +58,7 @@ func (r *result) settle(ctx context.Context, set settings) error {
 	return telemetry.Do(ctx, "check books", func(context.Context) error { return check(payments, paid) })
 }
 
-// payAll pays each merchant the sum of its payments, and returns what it paid in all.
+// payAll pays each merchant the sum of its payments, and returns the total.
 func (r *result) payAll(ctx context.Context, payments []payment, pace time.Duration) (paid int64, err error) {
 	settled, err := otel.Meter(jobName).Int64Counter("payments.settled",
 		metric.WithUnit("{payment}"), metric.WithDescription("Payments that were paid out to their merchant"))
@@ -77,12 +77,13 @@ func (r *result) payAll(ctx context.Context, payments []payment, pace time.Durat
 		paid += owed[merchant]
 		r.Merchants++
 		settled.Add(ctx, count[merchant])
-		slog.InfoContext(ctx, "merchant paid", "merchant", merchant, "payments", count[merchant], "amount", euros(owed[merchant]))
+		slog.InfoContext(ctx, "merchant paid", "merchant", merchant, "payments", count[merchant], "amount",
+			euros(owed[merchant]))
 	}
 	return paid, nil
 }
 
-// rest returns after d, or with the reason why ctx is over.
+// rest returns after d, or returns the error of ctx if that ends first.
 func rest(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
@@ -94,7 +95,7 @@ func rest(ctx context.Context, d time.Duration) error {
 	}
 }
 
-// check compares what was paid with what was received, summed up in another way.
+// check compares the amount paid with the amount received, summed in a different way.
 func check(payments []payment, paid int64) error {
 	for _, p := range payments {
 		paid -= p.cents
@@ -107,7 +108,7 @@ func check(payments []payment, paid int64) error {
 
 func euros(cents int64) string { return fmt.Sprintf("%d.%02d EUR", cents/100, cents%100) }
 
-// read reads the payments of a file, or those that are built in.
+// read reads the payments from a file, or the built-in ones.
 func read(file string) ([]payment, error) {
 	content := builtIn
 	if file != "" {
@@ -132,7 +133,8 @@ func read(file string) ([]payment, error) {
 		}
 		amount, err := strconv.ParseFloat(fields[2], 64)
 		if err != nil || !(amount > 0 && amount < 1e9) {
-			return nil, inFile(file, n, fmt.Errorf("amount %q: want a number above 0 and below 1,000,000,000", fields[2]))
+			return nil, inFile(file, n, fmt.Errorf("amount %q: want a number above 0 and below 1,000,000,000",
+				fields[2]))
 		}
 		payments = append(payments, payment{fields[0], fields[1], int64(math.Round(amount * 100))})
 	}

@@ -17,29 +17,32 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// The two services of this process, as their telemetry names them.
+// The service.name of the two services in this process.
 const (
 	paymentsName = "payments"
 	gatewayName  = "payment-gateway"
 )
 
-// drainTimeout is how long requests that have begun may take after the signal to stop.
+// drainTimeout limits requests in progress after the signal to stop.
 const drainTimeout = 10 * time.Second
 
-// app is all that runs: two services, each with its own telemetry, and the database.
+// app is everything that runs: two services, each with its own telemetry, and the database.
 type app struct {
 	payments, gateway *telemetry.Guard
 	api, bank         *server
 	client            *gatewayClient
 	store             *store
 	tempDir           string
-	degraded          bool // a part of telemetry is off, and out was told why
+	degraded          bool // a part of telemetry is off; the reason was written to out
 }
 
-// start brings everything up, telemetry before all that can be traced. It tells out when telemetry is degraded: a
-// mistake in its settings is no reason not to take payments.
-func start(ctx context.Context, out io.Writer, set settings, addr string, opts ...telemetry.Option) (a *app, err error) {
-	// The port comes first: if it is taken there is nothing to observe, and no collector to wait for.
+// start starts everything, with telemetry before anything that can be traced. It writes to out if
+// telemetry is degraded: the service must take payments even if telemetry settings are wrong.
+func start(
+	ctx context.Context, out io.Writer, set settings, addr string, opts ...telemetry.Option,
+) (a *app, err error) {
+	// Open the port first: if it is in use, there is nothing to observe and no collector to wait
+	// for.
 	port, err := net.Listen("tcp", addr)
 	if err != nil {
 		return nil, err
@@ -53,9 +56,10 @@ func start(ctx context.Context, out io.Writer, set settings, addr string, opts .
 	common := telemetry.WithOptions(opts...)
 	var degraded [2]error
 	a.payments, degraded[0] = telemetry.Init(ctx, common, telemetry.WithServiceName(paymentsName))
-	// One process has one set of globals; they belong to the payment service.
-	a.gateway, degraded[1] = telemetry.Init(ctx, common, telemetry.WithServiceName(gatewayName), telemetry.WithoutGlobals())
-	if problem := cmp.Or(degraded[:]...); problem != nil { // both have the same settings, and so the same problems
+	// A process has only one set of globals; here the payment service owns them.
+	a.gateway, degraded[1] = telemetry.Init(ctx, common, telemetry.WithServiceName(gatewayName),
+		telemetry.WithoutGlobals())
+	if problem := cmp.Or(degraded[:]...); problem != nil { // both have the same settings, so the same problems
 		a.degraded = true
 		fmt.Fprintf(out, "Telemetry is degraded, payments go on:\n%v\n", problem)
 	}
@@ -83,8 +87,8 @@ func start(ctx context.Context, out io.Writer, set settings, addr string, opts .
 	return a, nil
 }
 
-// stop takes everything down in the reverse order and returns what could not be delivered. Each step has a context
-// of its own: the one that told us to stop is cancelled already, and must not cut the last requests and spans off.
+// stop stops everything in reverse order and returns what could not be delivered. Each step has its
+// own context, because ctx is already canceled and would interrupt the last requests and spans.
 func (a *app) stop() error {
 	ctx, cancel := context.WithTimeout(context.Background(), drainTimeout)
 	defer cancel()
@@ -100,8 +104,9 @@ func (a *app) stop() error {
 		errs = append(errs, os.RemoveAll(a.tempDir))
 	}
 
-	// Telemetry last, since all of the above may still produce some, and side by side, so that two services wait for
-	// a collector no longer than one. Without a deadline of ours, each guard keeps to its own (10 s by default).
+	// Telemetry is last, because the steps above may still produce some. Both guards stop in
+	// parallel, so that two services wait for a collector no longer than one. Each guard uses its
+	// own time limit (default 10 s).
 	var lost [2]error
 	var wg sync.WaitGroup
 	for i, guard := range []*telemetry.Guard{a.payments, a.gateway} {
@@ -111,11 +116,11 @@ func (a *app) stop() error {
 	return errors.Join(append(errs, lost[:]...)...)
 }
 
-// server is an HTTP server that is up.
+// server is a running HTTP server.
 type server struct {
 	url    string
 	http   *http.Server
-	closed chan error // what Serve returned
+	closed chan error // the result of Serve
 }
 
 func newServer(l net.Listener, handler http.Handler) *server {
@@ -132,7 +137,7 @@ func newServer(l net.Listener, handler http.Handler) *server {
 	return s
 }
 
-// stop stops accepting and waits for the requests that have begun, until ctx ends. A nil server is stopped.
+// stop stops accepting and waits for requests in progress until ctx ends. A nil server is ignored.
 func (s *server) stop(ctx context.Context) error {
 	if s == nil {
 		return nil

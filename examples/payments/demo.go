@@ -13,7 +13,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// demonstrate sends requests to the service and reports what became of their telemetry.
+// demonstrate sends requests to the service and reports what happened to their telemetry.
 func demonstrate(ctx context.Context, out io.Writer, set settings) error {
 	var reported reports
 	opts := []telemetry.Option{quiet(&reported)}
@@ -40,13 +40,13 @@ func demonstrate(ctx context.Context, out io.Writer, set settings) error {
 		return err
 	}
 	fmt.Fprintf(out, "payments   %s\ngateway    %s\n", a.api.url, a.bank.url)
-	before := reported.count.Load() // a remark on the settings loses nothing
+	before := reported.count.Load() // a warning about settings is not a loss
 	did := load(ctx, a.api.url, set.requests)
 	fmt.Fprintf(out, "requests   %s\n           and %d × GET /health, which must leave no trace\n", did, did.probes)
 	if did.requests < set.requests {
 		fmt.Fprintf(out, "           interrupted: %d were not sent\n", set.requests-did.requests)
 	}
-	// Nothing waits for a batch delay: stop delivers what is still queued.
+	// No need to wait for a batch delay: stop delivers the queued data.
 	err = errors.Join(did.err(), a.stop())
 	if collector != nil {
 		return errors.Join(err, arrivedAt(collector).print(out, did))
@@ -57,8 +57,8 @@ func demonstrate(ctx context.Context, out io.Writer, set settings) error {
 	return errors.Join(err, printSent(out, did, reported.count.Load()-before))
 }
 
-// reports is what the library says about itself during the run. It goes to standard error, since it is what matters
-// when nothing arrives. It is safe for concurrent use.
+// reports prints what the library reports about itself to standard error, since that matters most
+// if nothing arrives. It is safe for concurrent use.
 type reports struct{ count atomic.Int64 }
 
 // Handle implements otel.ErrorHandler.
@@ -67,14 +67,17 @@ func (r *reports) Handle(err error) {
 	fmt.Fprintln(os.Stderr, err)
 }
 
-// quiet keeps the console log away, which would drown the report; its lines go to the collector as always.
+// quiet turns the console log off, because it would bury the report. The collector still gets all
+// log records.
 func quiet(r *reports) telemetry.Option {
-	// The program counts every request, and makes far more than the 50 traces per second that are kept by default.
+	// The program counts every request, and makes far more traces than the default of 50 per
+	// second.
 	all := telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: 100_000})
 	return telemetry.WithOptions(telemetry.WithLogOutput(io.Discard), telemetry.WithErrorHandler(r), all)
 }
 
-// printSent says what was sent to a collector that this program cannot look into, and where to look there.
+// printSent prints what was sent to a collector that this program cannot read, and where to look
+// for it.
 func printSent(out io.Writer, did *tally, problems int64) error {
 	fmt.Fprintf(out, "\nRecorded: %d traces, %d spans, %d log records\n", did.requests,
 		did.expect(func(k kind) int { return k.spans }), did.expect(func(k kind) int { return k.logs }))

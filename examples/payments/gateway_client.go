@@ -15,7 +15,7 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// gatewayClient is the payment service's side of the gateway.
+// gatewayClient is the payment service's client for the gateway.
 type gatewayClient struct {
 	url  string
 	base *http.Transport
@@ -24,11 +24,12 @@ type gatewayClient struct {
 
 func newGatewayClient(url string) *gatewayClient {
 	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.MaxIdleConnsPerHost = 64 // net/http keeps 2, and would dial anew for nearly every charge under load
+	base.MaxIdleConnsPerHost = 64 // the default of 2 opens new connections for most charges under load
 	return &gatewayClient{
 		url:  url,
 		base: base,
-		// Transport puts a client span around each request and the W3C trace context into its headers.
+		// Transport puts a client span around each request and the W3C trace context into its
+		// headers.
 		http: &http.Client{Transport: telemetry.Transport(base), Timeout: 5 * time.Second},
 	}
 }
@@ -48,7 +49,7 @@ func (c *gatewayClient) charge(ctx context.Context, p payment) (string, error) {
 	if err != nil {
 		return "", unavailableError{err}
 	}
-	// The client span ends with the body, so it is read to the end.
+	// The client span ends with the body, so read it to the end.
 	defer resp.Body.Close()
 	raw, err := io.ReadAll(io.LimitReader(resp.Body, maxBody))
 	if err != nil {

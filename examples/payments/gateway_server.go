@@ -13,7 +13,8 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// charge is what the payment service asks of the gateway, and authorization what it answers: an id, or why not.
+// charge is the payment service's request, and authorization the gateway's answer: an id, or the
+// reason for a refusal.
 type (
 	charge struct {
 		Reference string `json:"reference"`
@@ -27,11 +28,12 @@ type (
 	}
 )
 
-// tokDeclined is a card that the bank refuses, as payment providers offer one for tests.
+// tokDeclined is a card that the bank refuses, like the test cards of payment providers.
 const tokDeclined = "tok_insufficient_funds"
 
-// newGateway is the payment provider, a service of its own: it has its own listener, and its telemetry its own
-// service.name. The globals belong to the payment service in this process, so everything here goes through the guard.
+// newGateway returns the payment provider, a separate service with its own listener and its own
+// service.name. The payment service owns the globals in this process, so this one uses the guard
+// for everything.
 func newGateway(guard *telemetry.Guard, thinks time.Duration) http.Handler {
 	log := guard.Logger()
 	mux := http.NewServeMux()
@@ -55,11 +57,13 @@ func newGateway(guard *telemetry.Guard, thinks time.Duration) http.Handler {
 			answer(w, http.StatusOK, a)
 		}
 	})
-	// The caller's traceparent header makes the server span a child of the payment service's client span.
+	// The caller's traceparent header makes the server span a child of the payment service's client
+	// span.
 	return telemetry.Handler(mux, telemetry.WithGuard(guard))
 }
 
-// authorize asks the bank. To decline is a good answer of a bank, not an error of the gateway: the span says which.
+// authorize asks the bank. A declined card is a valid answer, not an error of the gateway. The span
+// has it as an attribute.
 func authorize(ctx context.Context, c charge, thinks time.Duration) (a authorization, err error) {
 	err = telemetry.Do(ctx, "authorize_card", func(ctx context.Context) error {
 		select {

@@ -11,10 +11,10 @@ import (
 	"time"
 )
 
-// clients is how many customers send requests at the same time.
+// clients is the number of customers that send requests in parallel.
 const clients = 8
 
-// A kind is what one request is about, and what it must leave behind at a collector.
+// A kind describes one request and the telemetry it must produce.
 type kind struct {
 	name        string
 	status      int // the answer
@@ -29,7 +29,8 @@ var (
 	kinds    = []kind{paid, declined, invalid, read}
 )
 
-// kindOf mixes the requests: of 20 each, one is invalid, one is declined, two read an earlier payment.
+// kindOf mixes the requests: of every 20, one is invalid, one is declined, and two read an earlier
+// payment.
 func kindOf(i int) kind {
 	switch {
 	case i%20 == 7:
@@ -43,15 +44,15 @@ func kindOf(i int) kind {
 	}
 }
 
-// tally is what the program did, counted where the answers arrive: the other side of everything in the report.
+// tally counts what the program did, from the answers. The report compares telemetry with it.
 type tally struct {
 	requests int
 	by       map[kind]int
-	cents    int64 // of the payments that were paid
+	cents    int64 // of the successful payments
 	probes   int   // GET /health, which must leave no trace
 	took     time.Duration
-	traceID  string // of the latest payment; the response tells
-	wrong    int    // answers that were not the expected ones
+	traceID  string // of the latest payment, from the response
+	wrong    int    // unexpected answers
 	first    error  // the first of them
 }
 
@@ -84,8 +85,8 @@ func (t *tally) String() string {
 	return fmt.Sprintf("%d in %.1f s: %s", t.requests, t.took.Seconds(), strings.Join(parts, ", "))
 }
 
-// load sends requests to the service at url, as customers outside would: they know nothing of telemetry. When ctx is
-// cancelled no new request begins, and those under way are finished, so that the tally stays exact.
+// load sends requests to the service at url, like outside customers, without telemetry. If ctx is
+// canceled, no new request begins and those in progress are finished, so the tally stays exact.
 func load(ctx context.Context, url string, requests int) *tally {
 	transport := &http.Transport{MaxIdleConnsPerHost: clients}
 	defer transport.CloseIdleConnections()
@@ -95,7 +96,7 @@ func load(ctx context.Context, url string, requests int) *tally {
 		tally: tally{by: make(map[kind]int)},
 	}
 	began := time.Now()
-	l.send(0) // alone, so that there is a payment to read
+	l.send(0) // first and alone, so that there is a payment to read
 	next := make(chan int)
 	var wg sync.WaitGroup
 	for range clients {
@@ -123,9 +124,9 @@ type loader struct {
 	last  string // id of the latest payment
 }
 
-// send sends request i and books its answer.
+// send sends request i and counts its answer.
 func (l *loader) send(i int) {
-	if i%40 == 0 { // as an orchestrator does every few seconds
+	if i%40 == 0 { // like an orchestrator, every few seconds
 		l.probe()
 	}
 	k := kindOf(i)

@@ -1,14 +1,17 @@
-// Command payments is a small payment system with everything real: an HTTP service, a payment gateway behind a second
-// HTTP server, and a SQLite database, each traced, measured and logged through the telemetry library.
+// Command payments is a small payment system with real parts: an HTTP service, a payment gateway
+// behind a second HTTP server, and a SQLite database. The telemetry library traces, measures and
+// logs each of them.
 //
 //	go run ./examples/payments
 //
-// starts an OTLP collector in the same process, sends 200 requests and prints what arrived: one trace as a tree, the
-// metrics, one log line, and totals that must add up (exit status 1 if they do not).
+// starts an OTLP collector in the same process, sends 200 requests and prints what arrived: one
+// trace as a tree, the metrics, one log line, and totals that must add up (exit status 1 if they do
+// not).
 //
 //	OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 go run ./examples/payments
 //
-// sends the telemetry to your collector instead. To play with the service by hand, and stop it with Ctrl-C:
+// sends the telemetry to your collector instead. To try the service by hand, and stop it with
+// Ctrl-C:
 //
 //	go run ./examples/payments -serve
 //	curl -d '{"amount": 49.90, "currency": "EUR"}' http://127.0.0.1:8080/api/payments
@@ -29,8 +32,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// From a second after the first signal on, Ctrl-C ends the process at once: whoever presses it again means it. timeout(1)
-	// sends each signal twice, to the process and to its group, and that is no reason to lose anything.
+	// From one second after the first signal, Ctrl-C ends the process at once. Signals before that
+	// are ignored, because timeout(1) sends each signal twice: to the process and to its group.
 	context.AfterFunc(ctx, func() { time.Sleep(time.Second); signal.Reset(os.Interrupt) })
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "payments:", err)
@@ -38,8 +41,8 @@ func main() {
 	}
 }
 
-// run is the whole program. A cancelled ctx is the signal to stop: nothing new is accepted, what has begun is
-// finished, and all telemetry is delivered before run returns.
+// run is the whole program. If ctx is canceled, it accepts no new requests, finishes those in
+// progress, and delivers all telemetry before it returns.
 func run(ctx context.Context, out io.Writer, args []string) error {
 	set, err := parse(args, out)
 	switch {
@@ -54,7 +57,7 @@ func run(ctx context.Context, out io.Writer, args []string) error {
 	}
 }
 
-// settings are the command line.
+// settings are the command-line flags.
 type settings struct {
 	serve        bool
 	addr         string
@@ -63,7 +66,7 @@ type settings struct {
 	gatewayDelay time.Duration
 }
 
-// maxRequests keeps the in-process collector, which holds every span it gets, within some 100 MB.
+// maxRequests keeps the in-process collector, which stores every span, within about 100 MB.
 const maxRequests = 10_000
 
 func parse(args []string, out io.Writer) (settings, error) {
@@ -74,7 +77,8 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.StringVar(&set.addr, "addr", "127.0.0.1:8080", "with -serve: the `address` to listen on")
 	flags.IntVar(&set.requests, "requests", 200, "how many requests to send")
 	flags.StringVar(&set.db, "db", "", "the SQLite `file` (default: one in a temporary directory)")
-	flags.DurationVar(&set.gatewayDelay, "gateway-delay", 3*time.Millisecond, "how long the bank behind the gateway thinks")
+	flags.DurationVar(&set.gatewayDelay, "gateway-delay", 3*time.Millisecond,
+		"how long the bank behind the gateway thinks")
 	if err := flags.Parse(args); err != nil {
 		return set, err
 	}

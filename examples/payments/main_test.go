@@ -17,8 +17,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// asProgram in the environment makes the test binary behave as the program, so that a test can signal a real process
-// without building it a second time.
+// asProgram in the environment makes the test binary behave as the program, so that a test can
+// signal a real process without building it a second time.
 const asProgram = "PAYMENTS_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -27,14 +27,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	for _, name := range os.Environ() {
-		if name, _, _ = strings.Cut(name, "="); strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") {
-			os.Unsetenv(name) // what the developer has set must not decide whether tests pass
+		if name, _, _ = strings.Cut(name, "="); strings.HasPrefix(name, "OTEL_") ||
+			strings.HasPrefix(name, "TELEMETRY_") {
+			os.Unsetenv(name) // the developer's environment must not affect the tests
 		}
 	}
 	goleak.VerifyTestMain(m)
 }
 
-// runAt runs the program with its telemetry going to a collector of the test's, and returns both.
+// runAt runs the program with telemetry to the test's own collector, and returns both.
 func runAt(t *testing.T, args ...string) (*otlptest.Collector, string) {
 	t.Helper()
 	collector := otlptest.New(t)
@@ -51,7 +52,8 @@ func TestDemoAddsUp(t *testing.T) {
 			var out bytes.Buffer
 			require.NoError(t, run(t.Context(), &out, nil), "%s", &out)
 			require.Contains(t, out.String(), "requests   200 in ")
-			require.Contains(t, out.String(), "160 paid, 10 declined, 10 invalid, 20 read\n           and 5 × GET /health")
+			require.Contains(t, out.String(),
+				"160 paid, 10 declined, 10 invalid, 20 read\n           and 5 × GET /health")
 			require.NotContains(t, out.String(), "DIFFERS")
 			for line := range strings.Lines(out.String()) {
 				require.LessOrEqual(t, utf8.RuneCountInString(strings.TrimSuffix(line, "\n")), 80, "%s", line)
@@ -119,8 +121,11 @@ func TestPrintFindsEachDifference(t *testing.T) {
 		"span":       func(_ *tally, got *arrival) { got.spans = nil },
 		"log record": func(_ *tally, got *arrival) { got.logs = []otlptest.LogRecord{{}} },
 		"order":      func(_ *tally, got *arrival) { got.metrics = []otlptest.Metric{sumOf("orders.total", 1)} },
-		"count":      func(_ *tally, got *arrival) { got.metrics = []otlptest.Metric{histogramOf("order.value", 1, 0)} },
-		"value":      func(did *tally, got *arrival) { did.cents = 1 },
+		"count": func(_ *tally, got *arrival) {
+			got.metrics = []otlptest.Metric{histogramOf("order.value", 1,
+				0)}
+		},
+		"value": func(did *tally, got *arrival) { did.cents = 1 },
 	} {
 		out, err := add(change)
 		require.ErrorIs(t, err, demo.ErrDoesNotAddUp, name)

@@ -50,7 +50,8 @@ func TestWhatArrives(t *testing.T) {
       INSERT payments
 `, arrived.Outline())
 		for name, kind := range map[string]trace.SpanKind{
-			"create_payment": trace.SpanKindInternal, "call_payment_gateway": trace.SpanKindClient, "POST": trace.SpanKindClient,
+			"create_payment": trace.SpanKindInternal, "call_payment_gateway": trace.SpanKindClient,
+			"POST":          trace.SpanKindClient,
 			"POST /charges": trace.SpanKindServer, "INSERT payments": trace.SpanKindClient,
 		} {
 			require.Equal(t, kind, spanOf(arrived, name).Kind, name)
@@ -62,7 +63,8 @@ func TestWhatArrives(t *testing.T) {
 		spanOf(arrived, "POST /api/payments").RequireAttributes(t, attribute.String("http.route", "/api/payments"))
 		insert := spanOf(arrived, "INSERT payments")
 		insert.RequireAttributes(t, attribute.String("db.system.name", "sqlite"))
-		require.Contains(t, insert.Attributes["db.query.text"], "VALUES (?, ?, ?, ?, ?)", "the statement, not the values")
+		require.Contains(t, insert.Attributes["db.query.text"], "VALUES (?, ?, ?, ?, ?)",
+			"the statement, not the values")
 	})
 
 	t.Run("two services are two resources", func(t *testing.T) {
@@ -82,7 +84,8 @@ func TestWhatArrives(t *testing.T) {
 		span.RequireStatus(t, codes.Error, "amount must be greater than 0, got -12.5")
 		require.Contains(t, span.Attributes["error.type"], "invalidError")
 		require.Equal(t, codes.Error, span.Parent().Status.Code)
-		require.Equal(t, codes.Unset, arrived.Roots[0].Status.Code, "what the caller did wrong is no error of the server")
+		require.Equal(t, codes.Unset, arrived.Roots[0].Status.Code,
+			"what the caller did wrong is no error of the server")
 	})
 
 	t.Run("a declined payment is an error with a log record in its trace", func(t *testing.T) {
@@ -96,7 +99,8 @@ func TestWhatArrives(t *testing.T) {
 		authorize.RequireAttributes(t, attribute.Bool("card.authorized", false))
 
 		require.Len(t, arrived.Logs, 2)
-		line := spanOf(arrived, "create_payment").RequireLog(t, "payment not created", attribute.String("outcome", "declined"))
+		line := spanOf(arrived, "create_payment").RequireLog(t, "payment not created",
+			attribute.String("outcome", "declined"))
 		require.Equal(t, log.SeverityWarn, line.Severity)
 		charges := spanOf(arrived, "POST /charges").Logs
 		require.Len(t, charges, 1)
@@ -130,7 +134,8 @@ func TestWhatArrives(t *testing.T) {
 		require.True(t, orders.Monotonic)
 		require.Equal(t, 18.0, orders.Total())
 		for outcome, want := range map[string]float64{"paid": 16, "declined": 1, "invalid": 1} {
-			require.Equal(t, want, collector.RequireMetric(t, "orders.total", attribute.String("outcome", outcome)).Total())
+			require.Equal(t, want, collector.RequireMetric(t, "orders.total",
+				attribute.String("outcome", outcome)).Total())
 		}
 		values := collector.RequireMetric(t, "order.value", attribute.String("currency", "EUR"))
 		require.Equal(t, []float64{10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10000}, values.Points[0].Bounds)
@@ -148,7 +153,8 @@ func TestWhatArrives(t *testing.T) {
 	})
 }
 
-// The gateway being away is the service's error, not the caller's: 502, an error span with the reason, an error line.
+// The gateway being away is the service's error, not the caller's: 502, an error span with the
+// reason, an error line.
 func TestGatewayAway(t *testing.T) {
 	collector := telemetrytest.NewCollector(t)
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint())

@@ -16,7 +16,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// arrival is what the collector has decoded from the requests it got.
+// arrival is the data the collector has decoded.
 type arrival struct {
 	spans   []otlptest.Span
 	logs    []otlptest.LogRecord
@@ -39,7 +39,8 @@ func arrivedAt(c *otlptest.Collector) arrival {
 	return a
 }
 
-// print shows a, compares it with what the program did, and returns demo.ErrDoesNotAddUp if one figure differs.
+// print prints a, compares it with what the program did, and returns demo.ErrDoesNotAddUp if a
+// number differs.
 func (a arrival) print(out io.Writer, did *tally) error {
 	if trace := a.typical(); trace != nil {
 		fmt.Fprintf(out, "\nOne trace of %d: %s\n", len(a.traces), trace[0].TraceID)
@@ -59,12 +60,14 @@ func (a arrival) print(out io.Writer, did *tally) error {
 			Arrived: int(a.sum("orders.total", func(p otlptest.Point) float64 { return p.Value }))},
 		{What: "order.value, count", Sent: did.by[paid],
 			Arrived: int(a.sum("order.value", func(p otlptest.Point) float64 { return float64(p.Count) }))},
-		{What: "order.value, sum in EUR", Sent: int(did.cents), Arrived: int(math.Round(value * 100)), Show: func(n int) string { return amount(int64(n)) }},
+		{What: "order.value, sum in EUR", Sent: int(did.cents), Arrived: int(math.Round(value * 100)),
+			Show: func(n int) string { return amount(int64(n)) }},
 		{What: "lost spans and records", Sent: 0, Arrived: spans - len(a.spans) + logs - len(a.logs)},
 	})
 }
 
-// typical is the trace of a payment that succeeded, neither the fastest nor the slowest; else any trace.
+// typical returns the trace of a successful payment, neither the fastest nor the slowest, or else
+// any trace.
 func (a arrival) typical() []otlptest.Span {
 	var roots, others []otlptest.Span
 	for _, s := range a.spans {
@@ -115,7 +118,8 @@ func (a arrival) sum(name string, figure func(otlptest.Point) float64) float64 {
 	return sum
 }
 
-// printMetrics lists this program's own instruments and those of its HTTP servers; of the rest, the names.
+// printMetrics lists this program's own instruments and those of its HTTP servers; of the rest, the
+// names.
 func (a arrival) printMetrics(out io.Writer) {
 	shown := []string{"orders.total", "order.value", "requests.in_flight", "http.server.request.duration"}
 	rest := make(map[string]bool)
@@ -130,7 +134,8 @@ func (a arrival) printMetrics(out io.Writer) {
 		for _, p := range m.Points {
 			count, mean := p.Value, ""
 			if m.Kind == "histogram" {
-				count, mean = float64(p.Count), fmt.Sprintf("%.2f %s", p.Sum/float64(p.Count), text(p.Attributes, "currency"))
+				count, mean = float64(p.Count), fmt.Sprintf("%.2f %s", p.Sum/float64(p.Count),
+					text(p.Attributes, "currency"))
 				if m.Unit == "s" {
 					mean = fmt.Sprintf("%.2f ms", p.Sum/float64(p.Count)*1000)
 				}
@@ -161,7 +166,8 @@ func (a arrival) named(names ...string) iter.Seq[otlptest.Metric] {
 // label names a data point by those of its attributes that tell it from others.
 func label(p otlptest.Point) string {
 	var parts []string
-	for _, key := range []string{"http.request.method", "http.route", "http.response.status_code", "outcome", "currency"} {
+	for _, key := range []string{"http.request.method", "http.route", "http.response.status_code", "outcome",
+		"currency"} {
 		if v, ok := p.Attributes[key]; ok {
 			parts = append(parts, fmt.Sprint(v))
 		}
@@ -169,7 +175,7 @@ func label(p otlptest.Point) string {
 	return strings.Join(parts, " ")
 }
 
-// wrap prints words in indented lines of at most 80 columns; one that is longer has a line of its own.
+// wrap prints words in indented lines of at most 80 columns; a longer one gets its own line.
 func wrap(out io.Writer, words []string) {
 	line := " "
 	for _, word := range words {

@@ -6,10 +6,10 @@ import (
 	"io"
 )
 
-// serve runs the service until ctx is cancelled or its listener fails. Its log goes to standard error, its telemetry
-// where the environment says.
+// serve runs the service until ctx is canceled or its listener fails. Its log goes to standard
+// error; the environment sets where its telemetry goes.
 func serve(ctx context.Context, out io.Writer, set settings) error {
-	// The context of Init only bounds the start-up, and a signal must not make the way out shorter.
+	// The context of Init only limits the start-up. A signal must not shorten the shutdown.
 	a, err := start(context.WithoutCancel(ctx), out, set, set.addr)
 	if err != nil {
 		return err
@@ -26,7 +26,7 @@ func serve(ctx context.Context, out io.Writer, set settings) error {
 		err = fmt.Errorf("a listener failed: %w", err)
 	}
 	if undelivered := a.stop(); undelivered != nil {
-		// The service did its work: telemetry that found no collector is reported, not turned into a failure.
+		// The service did its work, so undelivered telemetry is reported but is not a failure.
 		a.payments.Logger().Error("not everything was delivered", "error", undelivered)
 	}
 	return err

@@ -21,7 +21,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// process is the program with -serve, as a process of its own.
+// process is the program with -serve, in a separate process.
 type process struct {
 	url    string
 	cmd    *exec.Cmd
@@ -50,7 +50,8 @@ func serveProcess(t *testing.T, endpoint string, args ...string) *process {
 	return p
 }
 
-// stop sends the signal and waits for the end, which must be orderly. It returns what the process printed.
+// stop sends the signal and waits for the end, which must be orderly. It returns what the process
+// printed.
 func (p *process) stop(t *testing.T, signal os.Signal) string {
 	t.Helper()
 	require.NoError(t, p.cmd.Process.Signal(signal))
@@ -59,10 +60,13 @@ func (p *process) stop(t *testing.T, signal os.Signal) string {
 	return out
 }
 
-// pay sends a payment and returns the status of the answer; sent is closed once the request is on the wire.
+// pay sends a payment and returns the status of the answer; sent is closed once the request is on
+// the wire.
 func (p *process) pay(ctx context.Context, sent chan<- struct{}) (int, error) {
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }})
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/api/payments", strings.NewReader(`{"amount": 49.90}`))
+	ctx = httptrace.WithClientTrace(ctx,
+		&httptrace.ClientTrace{WroteRequest: func(httptrace.WroteRequestInfo) { close(sent) }})
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url+"/api/payments",
+		strings.NewReader(`{"amount": 49.90}`))
 	if err != nil {
 		return 0, err
 	}
@@ -76,7 +80,8 @@ func (p *process) pay(ctx context.Context, sent chan<- struct{}) (int, error) {
 	return resp.StatusCode, err
 }
 
-// The default batch delay is seconds; the signal comes at once. Nothing of the last request may be lost.
+// The default batch delay is seconds; the signal comes at once. Nothing of the last request may be
+// lost.
 func TestServeDeliversTheLastRequest(t *testing.T) {
 	for _, signal := range []os.Signal{syscall.SIGTERM, os.Interrupt} {
 		t.Run(signal.String(), func(t *testing.T) {
@@ -98,8 +103,8 @@ func TestServeDeliversTheLastRequest(t *testing.T) {
 	}
 }
 
-// A request that has begun when the signal comes gets its answer, and its telemetry is delivered; a second SIGTERM, such as
-// that of timeout(1) to the process's group, changes nothing.
+// A request that has begun when the signal comes gets its answer, and its telemetry is delivered; a
+// second SIGTERM, such as the one that timeout(1) sends to the process's group, changes nothing.
 func TestServeFinishesWhatHasBegun(t *testing.T) {
 	collector := otlptest.New(t)
 	p := serveProcess(t, collector.HTTPEndpoint(), "-gateway-delay", "1s")
@@ -113,17 +118,17 @@ func TestServeFinishesWhatHasBegun(t *testing.T) {
 		answered <- result{status, err}
 	}()
 	<-sent
-	time.Sleep(200 * time.Millisecond) // into the second that the gateway takes
+	time.Sleep(200 * time.Millisecond) // while the gateway takes its second
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.Eventually(t, func() bool { return refuses(p.url) }, 10*time.Second, time.Millisecond)
-	_ = p.cmd.Process.Signal(syscall.SIGTERM) // on a slow machine it has ended by now
+	_ = p.cmd.Process.Signal(syscall.SIGTERM) // on a slow machine it may have ended
 	<-p.stdout
 	require.NoError(t, p.cmd.Wait(), "%s", &p.stderr)
 	require.Equal(t, result{http.StatusCreated, nil}, <-answered)
 	require.Len(t, collector.Spans(), paid.spans)
 }
 
-// refuses reports whether nobody listens there any more.
+// refuses reports whether url refuses connections.
 func refuses(url string) bool {
 	conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 	if err == nil {
@@ -132,7 +137,7 @@ func refuses(url string) bool {
 	return err != nil
 }
 
-// A service whose collector is away ends in order, too: telemetry must not decide how a service ends.
+// A service without a collector also stops in order: telemetry must not affect how a service ends.
 func TestServeWithoutCollector(t *testing.T) {
 	t.Setenv("TELEMETRY_SHUTDOWN_TIMEOUT", "500")
 	p := serveProcess(t, "http://127.0.0.1:1")

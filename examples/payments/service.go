@@ -16,8 +16,8 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// service is the payment service. It uses OpenTelemetry's and slog's globals, which telemetry.Init has set: code that
-// only creates telemetry needs no reference to the guard.
+// service is the payment service. It uses the globals of OpenTelemetry and slog, which
+// telemetry.Init has set, so it needs no reference to the guard.
 type service struct {
 	gateway  *gatewayClient
 	store    *store
@@ -47,7 +47,8 @@ func newService(gateway *gatewayClient, store *store) (http.Handler, error) {
 	})
 	mux.HandleFunc("POST /api/payments", s.counted(s.create))
 	mux.HandleFunc("GET /api/payments/{id}", s.counted(s.read))
-	// Handler gives each request a server span named after its route, except the health checks, and HTTP metrics.
+	// Handler gives each request, except health checks, a server span named after its route, and
+	// HTTP metrics.
 	return telemetry.Handler(mux), nil
 }
 
@@ -59,7 +60,7 @@ func (s *service) counted(h http.HandlerFunc) http.HandlerFunc {
 	}
 }
 
-// create is POST /api/payments.
+// create handles POST /api/payments.
 func (s *service) create(w http.ResponseWriter, r *http.Request) {
 	var paid payment
 	err := telemetry.Do(r.Context(), "create_payment", func(ctx context.Context) error {
@@ -76,7 +77,8 @@ func (s *service) create(w http.ResponseWriter, r *http.Request) {
 	answer(w, http.StatusCreated, view(paid))
 }
 
-// pay does the work, one span for each step. A step that fails ends the payment; Do puts its error on its span.
+// pay does the work, with one span for each step. A failed step ends the payment, and Do records
+// its error on its span.
 func (s *service) pay(ctx context.Context, w http.ResponseWriter, r *http.Request) (payment, error) {
 	var p payment
 	err := telemetry.Do(ctx, "validate_payment", func(context.Context) error {
@@ -103,7 +105,8 @@ func (s *service) pay(ctx context.Context, w http.ResponseWriter, r *http.Reques
 	})
 }
 
-// report counts and logs the order once, however it ended. With ctx, the log line carries the trace id.
+// report counts and logs the order once, however it ended. Because of ctx, the log line has the
+// trace id.
 func (s *service) report(ctx context.Context, p payment, err error) {
 	outcome := outcomeOf(err)
 	s.orders.Add(ctx, 1, metric.WithAttributes(attribute.String("outcome", string(outcome))))
@@ -112,14 +115,14 @@ func (s *service) report(ctx context.Context, p payment, err error) {
 		slog.InfoContext(ctx, "payment created", "payment", p.ID, "amount", amount(p.Cents), "currency", p.Currency)
 		return
 	}
-	level := slog.LevelWarn // the caller's or the card holder's affair, unless ...
+	level := slog.LevelWarn // an error of the caller or the card holder, unless ...
 	if outcome == outcomeUnavailable || outcome == outcomeFailed {
-		level = slog.LevelError // ... it is ours
+		level = slog.LevelError // ... it is an error of ours
 	}
 	slog.Log(ctx, level, "payment not created", "payment", p.ID, "outcome", string(outcome), "error", err)
 }
 
-// read is GET /api/payments/{id}.
+// read handles GET /api/payments/{id}.
 func (s *service) read(w http.ResponseWriter, r *http.Request) {
 	p, err := s.store.find(r.Context(), r.PathValue("id"))
 	if err != nil {
@@ -141,7 +144,7 @@ func view(p payment) map[string]any {
 
 func amount(cents int64) string { return fmt.Sprintf("%d.%02d", cents/100, cents%100) }
 
-// answer writes v as JSON. A caller who has gone away is no error of the service.
+// answer writes v as JSON. A client that has disconnected is not an error of the service.
 func answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

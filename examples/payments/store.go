@@ -16,18 +16,18 @@ import (
 	_ "modernc.org/sqlite" // the "sqlite" driver, in pure Go
 )
 
-// payment is one row of the database. Money is counted in cents, so that sums stay exact.
+// payment is one row of the database. Amounts are in cents, so that sums are exact.
 type payment struct {
 	ID            string
 	Cents         int64
 	Currency      string
 	Card          string // the token to charge; never stored
-	Authorization string // the gateway's word that the money is coming
+	Authorization string // the gateway's authorization id
 	Created       time.Time
 }
 
-// store keeps payments in a SQLite file. Each statement is a client span, since otelsql wraps the driver; the rest of
-// the program uses database/sql as always.
+// store keeps payments in a SQLite file. otelsql wraps the driver, so each statement is a client
+// span; the code uses database/sql as usual.
 type store struct{ db *sql.DB }
 
 var errNotFound = errors.New("no such payment")
@@ -48,12 +48,13 @@ func openStore(ctx context.Context, file string) (*store, error) {
 		otelsql.WithAttributes(attribute.String("db.system.name", "sqlite")),
 		otelsql.WithSpanNameFormatter(statementName),
 		otelsql.WithSpanOptions(otelsql.SpanOptions{
-			// One span for each statement. Connecting, resetting and reading rows would bury them.
+			// One span for each statement. Spans for connecting, resetting and reading rows would
+			// bury them.
 			OmitConnectorConnect: true,
 			OmitConnResetSession: true,
 			OmitConnPrepare:      true,
 			OmitRows:             true,
-			// Work that no request asked for, such as creating the table, must not start traces of its own.
+			// Work outside of a request, such as creating the table, must not start a trace.
 			SpanFilter: func(ctx context.Context, _ otelsql.Method, _ string, _ []driver.NamedValue) bool {
 				return trace.SpanContextFromContext(ctx).IsValid()
 			},
@@ -68,7 +69,8 @@ func openStore(ctx context.Context, file string) (*store, error) {
 	return &store{db}, nil
 }
 
-// statementName is "INSERT payments": the verb and the table, as the semantic conventions name database spans.
+// statementName returns a name such as "INSERT payments": the verb and the table, as in the
+// semantic conventions.
 func statementName(_ context.Context, method otelsql.Method, query string) string {
 	verb, _, _ := strings.Cut(strings.TrimSpace(query), " ")
 	if verb == "" {
@@ -87,7 +89,7 @@ func (s *store) save(ctx context.Context, p payment) error {
 	return nil
 }
 
-// find returns errNotFound for an id that was never paid.
+// find returns errNotFound for an unknown id.
 func (s *store) find(ctx context.Context, id string) (payment, error) {
 	p := payment{ID: id}
 	var created int64

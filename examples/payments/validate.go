@@ -14,25 +14,25 @@ import (
 	"time"
 )
 
-// maxBody bounds the body of a request; a payment needs some hundred bytes.
+// maxBody limits the body of a request, in bytes; a payment needs a few hundred.
 const maxBody = 16 << 10
 
-// maxAmount is the most one payment may be worth.
+// maxAmount is the maximum amount of one payment.
 const maxAmount = 1_000_000
 
-// An outcome is how an order ended: the attribute of orders.total, so there are few of them.
+// An outcome is how an order ended. It is an attribute of orders.total, so there are only a few.
 type outcome string
 
 const (
 	outcomePaid        outcome = "paid"
-	outcomeInvalid     outcome = "invalid"     // 400: the request makes no sense
-	outcomeDeclined    outcome = "declined"    // 402: the bank said no
+	outcomeInvalid     outcome = "invalid"     // 400: the request is invalid
+	outcomeDeclined    outcome = "declined"    // 402: the bank declined
 	outcomeUnavailable outcome = "unavailable" // 502: the gateway did not answer
 	outcomeFailed      outcome = "failed"      // 500: anything else
 )
 
-// The errors that end an order have a type for each outcome. A type rather than a text, since telemetry.Do takes
-// error.type from it: the words for a person go into the message.
+// There is one error type for each outcome of an order, because telemetry.Do sets error.type from
+// the type. The text for people goes into the message.
 type (
 	invalidError     struct{ reason string }
 	declinedError    struct{ reason string }
@@ -61,7 +61,8 @@ func outcomeOf(err error) outcome {
 	}
 }
 
-// refuse answers with the status that err stands for. What went wrong inside stays inside: it is in the trace.
+// refuse answers with the status for err. The client does not see internal details; they are in the
+// trace.
 func refuse(w http.ResponseWriter, err error) {
 	status, text := http.StatusInternalServerError, "internal error"
 	switch {
@@ -79,8 +80,8 @@ func refuse(w http.ResponseWriter, err error) {
 
 var currencyCode = regexp.MustCompile(`^[A-Z]{3}$`)
 
-// parsePayment reads and checks the body of POST /api/payments; each of its errors is an invalidError. Without a
-// currency it is EUR, and without a card the one that the gateway has on file.
+// parsePayment reads and checks the body of POST /api/payments; all its errors are invalidErrors.
+// The default currency is EUR, and the default card is the one that the gateway has on file.
 func parsePayment(body io.Reader) (payment, error) {
 	var in struct {
 		Amount   float64 `json:"amount"`

@@ -1,8 +1,10 @@
-// Command quickstart is the smallest program with all three signals: a span, a counter and a log line.
+// Command quickstart is the smallest program with all three signals: a span, a counter and a log
+// line.
 //
 //	go run ./examples/quickstart
 //
-// prints them on the console, since the development profile needs no collector. To send them to yours instead:
+// prints them on the console, because the development profile needs no collector. To send them to
+// your collector:
 //
 //	OTEL_EXPORTER_OTLP_ENDPOINT=http://localhost:4318 go run ./examples/quickstart
 package main
@@ -18,7 +20,7 @@ import (
 )
 
 func main() {
-	// Run delivers what is still queued when greet is through.
+	// Run delivers the queued telemetry after greet returns.
 	if telemetry.Run(context.Background(), greet, telemetry.WithServiceName("quickstart"),
 		telemetry.WithProfile(telemetry.ProfileDevelopment), telemetry.WithoutRuntimeMetrics()) != nil {
 		os.Exit(1)

@@ -22,8 +22,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// Without a collector the span and the counter are on standard output, and the log line, which has the span's ids, on
-// standard error.
+// Without a collector the span and the counter are on standard output, and the log line, which has
+// the span's ids, on standard error.
 func TestQuickstartShowsAllThreeSignals(t *testing.T) {
 	cmd := exec.CommandContext(t.Context(), os.Args[0])
 	cmd.Env = []string{asProgram + "=1", "PATH=" + os.Getenv("PATH")}

@@ -1,12 +1,14 @@
-// Command sampling shows the adaptive sampler at work: a load that steps from 20 to 2,000 requests per second and back, and
-// then comes in bursts. One request in a hundred fails. It shows what a collector in the same process gets to see of that.
+// Command sampling shows the adaptive sampler at work: a load that steps from 20 to 2,000 requests
+// per second and back, and then comes in bursts. One request in a hundred fails. It shows what a
+// collector in the same process receives.
 //
 //	go run ./examples/sampling
 //
-// prints a line per second: how many requests there were, how many traces were kept, and how many of the failed ones.
-// At the end it estimates, from the spans that arrived and their weights alone, how many requests and failures there
-// were, beside the true numbers. A step of the load keeps more for its first second, until the burst budget is used up;
-// the bursts, of 400 requests at once every two seconds, are sampled by what is usual.
+// prints a line per second: how many requests there were, how many traces were kept, and how many
+// of the failed ones. At the end it estimates, from the spans that arrived and their weights alone,
+// how many requests and failures there were, next to the true numbers. A step of the load keeps
+// more in its first second, until the burst budget is used up. The bursts, 400 requests at once
+// every two seconds, are sampled by the usual rate.
 //
 //	go run ./examples/sampling -target 10 -phase 10s
 //
@@ -27,8 +29,8 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// From a second after the first signal on, Ctrl-C ends the process at once: whoever presses it again means it. timeout(1)
-	// sends each signal twice, to the process and to its group, and that is no reason to lose anything.
+	// From one second after the first signal, Ctrl-C ends the process at once. Repeats before that
+	// are ignored, because timeout(1) sends each signal twice: to the process and to its group.
 	context.AfterFunc(ctx, func() { time.Sleep(time.Second); signal.Reset(os.Interrupt) })
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "sampling:", err)
@@ -36,11 +38,11 @@ func main() {
 	}
 }
 
-// step is a stretch of the load.
+// step is one part of the load.
 type step struct {
 	rate   int // requests per second
 	length time.Duration
-	every  time.Duration // they come all at once, this often; 0: evenly
+	every  time.Duration // all requests come at once, at this interval; 0: evenly
 }
 
 func (s step) String() string {

@@ -30,7 +30,7 @@ func TestEstimates(t *testing.T) {
 	}
 }
 
-// Ctrl-C is not a failure: what there was until then is reported.
+// Ctrl-C is not a failure: the results up to then are reported.
 func TestInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

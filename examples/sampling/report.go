@@ -8,7 +8,7 @@ import (
 	"github.com/fleetotel/telemetry/examples/internal/spanview"
 )
 
-// totals are what the arrived spans say, and nothing else.
+// totals are computed only from the spans that arrived.
 type totals struct {
 	traces, failedTraces int
 	requests, failures   float64 // the sums of the weights
@@ -35,7 +35,7 @@ func (s *shop) totals() (t totals) {
 	return t
 }
 
-// report prints the estimates beside the truth.
+// report prints the estimates next to the true numbers.
 func (s *shop) report(out io.Writer) error {
 	t := s.totals()
 	fmt.Fprintf(out, "\n%d of %d traces arrived. Estimated from their weights:\n", t.traces, s.requests.Load())

@@ -15,7 +15,7 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// shop is a service whose requests are spans and nothing else.
+// shop is a service whose requests only make spans.
 type shop struct {
 	collector *otlptest.Collector
 	guard     *telemetry.Guard
@@ -32,7 +32,8 @@ func openShop(ctx context.Context, target float64) (*shop, error) {
 	guard, err := telemetry.Init(ctx, telemetry.WithServiceName("shop"),
 		telemetry.WithAdaptiveSampling(telemetry.Sampling{TracesPerSecond: target}),
 		telemetry.WithProtocol(telemetry.ProtocolHTTP), telemetry.WithEndpoint(collector.HTTPEndpoint()),
-		telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+		telemetry.WithoutMetrics(), telemetry.WithoutLogs(), telemetry.WithoutGlobals(),
+		telemetry.WithLogOutput(io.Discard),
 		telemetry.WithSpanBatch(telemetry.Batch{ScheduleDelay: 100 * time.Millisecond}))
 	if err != nil {
 		return nil, errors.Join(err, guard.Shutdown(ctx), collector.Close())
@@ -45,7 +46,7 @@ func (s *shop) close() {
 	_ = s.collector.Close()
 }
 
-// serve plays the steps and prints a line per second.
+// serve runs the steps and prints a line per second.
 func (s *shop) serve(ctx context.Context, out io.Writer, steps []step) error {
 	fmt.Fprintf(out, "%8s %12s %12s %14s %14s\n", "second", "requests/s", "traces/s", "failed so far", "of them kept")
 	const slice = 10 * time.Millisecond
@@ -85,7 +86,8 @@ func (s *shop) serve(ctx context.Context, out io.Writer, steps []step) error {
 	return s.guard.ForceFlush(ctx)
 }
 
-// handle is one request: a span with a child, in which one in a hundred fails. Nine in ten ask for the same thing.
+// handle is one request: a span with a child. One in a hundred fails. Nine in ten have the same
+// operation.
 func (s *shop) handle(ctx context.Context) {
 	n := s.requests.Add(1)
 	name := "GET /products"

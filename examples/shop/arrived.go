@@ -11,25 +11,27 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// arrival is what the collector has decoded from the requests it got, ordered for the report.
+// arrival is the data the collector has decoded, arranged for the report.
 type arrival struct {
 	spans      []otlptest.Span
 	traces     map[string][]otlptest.Span
 	operations map[operation]*seen
 	services   map[string]*signals
 	maxWeight  float64 // of a local root
+	failing    int     // traces with an error
+	whole      int     // of those, traces with one root and the parent of every other span
 }
 
-// operation is what a service is asked for: the name of its local root spans.
+// operation is a kind of request to a service, named like its local root spans.
 type operation struct{ service, name string }
 
-// seen is what the arrived spans say of an operation, and nothing else.
+// seen is the data about an operation from the spans that arrived, and nothing else.
 type seen struct {
 	roots         int     // local root spans
-	estimate      float64 // the sum of their weights: of so many requests they are a sample
+	estimate      float64 // the sum of their weights: the estimated number of requests
 	variance      float64 // of estimate
 	failed, slow  int     // local roots with an error in or below them, and slow ones
-	withoutWeight int     // local roots that do not say what they stand for
+	withoutWeight int     // local roots without a weight
 }
 
 // signals is what arrived of one service.
@@ -37,7 +39,7 @@ type signals struct {
 	spans      int
 	records    int
 	correlated int // records that carry the id of a trace
-	kept       int // of these, records whose trace has spans of the same service here
+	kept       int // correlated records whose trace has spans of the same service here
 	probes     int // spans of health probes
 }
 
@@ -73,11 +75,12 @@ func (a *arrival) at(op operation) *seen {
 	return a.operations[op]
 }
 
-// count books one span.
+// count adds one span.
 func (a *arrival) count(s otlptest.Span) {
 	service := a.of(spanview.Service(s.Resource))
 	service.spans++
-	if strings.Contains(s.Name, "healthz") || strings.Contains(s.Name, "readyz") || strings.Contains(s.Name, "grpc.health") {
+	if strings.Contains(s.Name, "healthz") || strings.Contains(s.Name, "readyz") ||
+		strings.Contains(s.Name, "grpc.health") {
 		service.probes++
 	}
 	if !isLocalRoot(s) {
@@ -98,12 +101,13 @@ func (a *arrival) count(s otlptest.Span) {
 	a.maxWeight = max(a.maxWeight, weight)
 }
 
-// countErrors books, for each error in a trace, the local root above it: once, however many there are below.
+// countErrors counts each local root with at least one error in or below it.
 func (a *arrival) countErrors(trace []otlptest.Span) {
 	byID := make(map[string]otlptest.Span, len(trace))
 	for _, s := range trace {
 		byID[s.SpanID] = s
 	}
+	a.countWhole(trace, byID)
 	failed := make(map[string]bool)
 	for _, s := range trace {
 		if s.Status.Code != "error" {
@@ -115,6 +119,25 @@ func (a *arrival) countErrors(trace []otlptest.Span) {
 		if isLocalRoot(s) && !failed[s.SpanID] {
 			failed[s.SpanID] = true
 			a.at(operationOf(s)).failed++
+		}
+	}
+}
+
+// countWhole counts a trace with an error, and whether it is there from its root on.
+func (a *arrival) countWhole(trace []otlptest.Span, byID map[string]otlptest.Span) {
+	roots, orphans, failed := 0, 0, false
+	for _, s := range trace {
+		failed = failed || s.Status.Code == "error"
+		if s.ParentSpanID == "" {
+			roots++
+		} else if _, found := byID[s.ParentSpanID]; !found {
+			orphans++
+		}
+	}
+	if failed {
+		a.failing++
+		if roots == 1 && orphans == 0 {
+			a.whole++
 		}
 	}
 }
@@ -139,17 +162,18 @@ func (a *arrival) countRecords(records []otlptest.LogRecord) {
 	}
 }
 
-// isLocalRoot says whether the span is what a service was asked for: all of the shop's local roots are of these kinds.
+// isLocalRoot reports whether the span is a service's local root: in the shop, all of them have one
+// of these kinds.
 func isLocalRoot(s otlptest.Span) bool { return s.Kind == "server" || s.Kind == "consumer" }
 
 func operationOf(s otlptest.Span) operation {
 	return operation{spanview.Service(s.Resource), s.Name}
 }
 
-// example is an order that went well, with the fulfilment of it: all spans of a trace that went through every service
-// and of the one linked to it. It prefers one of middling duration, and may find none.
+// example returns a successful order with its fulfilment: all spans of a trace through every
+// service and of the trace linked to it. It prefers one of medium duration, and may find none.
 func (a *arrival) example() []otlptest.Span {
-	linked := make(map[string]otlptest.Span) // consumer spans by the span they are linked to
+	linked := make(map[string]otlptest.Span) // consumer spans by the span they link to
 	for _, s := range a.spans {
 		for _, link := range s.Links {
 			if s.Kind == "consumer" {
@@ -167,9 +191,11 @@ func (a *arrival) example() []otlptest.Span {
 	return middling(candidates)
 }
 
-// isWhole says whether nothing failed and every service but the worker had a part, the database included.
+// isWhole reports whether nothing failed and every service except the worker took part, including
+// the database.
 func isWhole(trace []otlptest.Span) bool {
-	missing := map[string]bool{"storefront": true, "checkout": true, "payment": true, "inventory": true, "database": true}
+	missing := map[string]bool{"storefront": true, "checkout": true, "payment": true, "inventory": true,
+		"database": true}
 	for _, s := range trace {
 		if s.Status.Code == "error" {
 			return false
@@ -182,7 +208,7 @@ func isWhole(trace []otlptest.Span) bool {
 	return len(missing) == 0
 }
 
-// middling is neither the quickest nor the slowest.
+// middling returns a trace that is neither the fastest nor the slowest.
 func middling(traces [][]otlptest.Span) []otlptest.Span {
 	if len(traces) == 0 {
 		return nil

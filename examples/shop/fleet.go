@@ -19,8 +19,9 @@ type fleet struct {
 	processes []*process // in the order in which they were started
 }
 
-// startFleet starts NATS in this process and the services in theirs. Each is told where those are that it calls; env is
-// for all of them. database is an SQLite file to be made, for when DATABASE_URL does not say otherwise.
+// startFleet starts NATS in this process and each service in its own process, with the addresses of
+// the services it calls. All services get env. database is an SQLite file to be created, unless
+// DATABASE_URL is set.
 func startFleet(ctx context.Context, database string, env ...string) (f *fleet, err error) {
 	f = &fleet{}
 	defer func() {
@@ -54,7 +55,8 @@ func startFleet(ctx context.Context, database string, env ...string) (f *fleet, 
 }
 
 func startNATS() (*natsserver.Server, error) {
-	server, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT, NoSigs: true, NoLog: true})
+	server, err := natsserver.NewServer(&natsserver.Options{Host: "127.0.0.1", Port: natsserver.RANDOM_PORT,
+		NoSigs: true, NoLog: true})
 	if err != nil {
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
@@ -77,8 +79,8 @@ func (f *fleet) service(name string) *process {
 
 func (f *fleet) storefrontURL() string { return "http://" + f.service("storefront").addr }
 
-// stop stops the services, those who call before those who are called, so that no request fails for it. Each of them has
-// delivered its telemetry when it returns.
+// stop stops the services, callers before the services they call, so that no request fails. Each
+// service has delivered its telemetry when stop returns.
 func (f *fleet) stop() error {
 	var errs []error
 	for _, p := range slices.Backward(f.processes) {
@@ -92,7 +94,7 @@ func (f *fleet) stop() error {
 	return errors.Join(errs...)
 }
 
-// closings are the services' last words, by their names.
+// closings returns the services' final reports by name.
 func (f *fleet) closings() map[string]*platform.Closing {
 	all := make(map[string]*platform.Closing)
 	for _, p := range f.processes {

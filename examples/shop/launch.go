@@ -16,10 +16,10 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// quietly keeps the services' logs on their way to the collector, and errors alone on the console.
+// quietly limits the services' console log to errors. The collector still gets all log records.
 const quietly = "TELEMETRY_CONSOLE_LOG_LEVEL=error"
 
-// launch runs the shop under load and reports.
+// launch runs the shop under load and prints the report.
 func launch(ctx context.Context, out io.Writer, set settings) error {
 	dir, err := os.MkdirTemp("", "shop-")
 	if err != nil {
@@ -51,34 +51,39 @@ func launch(ctx context.Context, out io.Writer, set settings) error {
 			return err
 		}
 	}
-	r := report{did: did, adaptive: os.Getenv("OTEL_TRACES_SAMPLER") == ""}
+	r := report{
+		did: did, adaptive: os.Getenv("OTEL_TRACES_SAMPLER") == "",
+		burstWeight: set.rate * load.Burst / platform.Sampling().TracesPerSecond,
+	}
 	if collector != nil {
 		r.arrived = arrivedAt(collector)
 	}
 	if set.compare && failed == nil && ctx.Err() == nil {
 		fmt.Fprintf(out, "\nThe same load once more, without telemetry (OTEL_SDK_DISABLED=true)\n")
-		without, err := runFleet(ctx, out, filepath.Join(dir, "without.db"), set, nil, quietly, "OTEL_SDK_DISABLED=true")
+		without, err := runFleet(ctx, out, filepath.Join(dir, "without.db"), set, nil, quietly,
+			"OTEL_SDK_DISABLED=true")
 		if err != nil {
 			return err
 		}
-		if ctx.Err() == nil { // a run that was cut short compares with nothing
+		if ctx.Err() == nil { // an interrupted run is not comparable
 			r.without = &without
 		}
 	}
 	return errors.Join(failed, r.print(out))
 }
 
-// result is what one run of the fleet has done.
+// result is the outcome of one run of the fleet.
 type result struct {
 	Load     load.Tally                   `json:"load"`
 	Services map[string]*platform.Closing `json:"services"`
 	CPU      map[string]time.Duration     `json:"cpu_ns"` // user and system
-	Probes   map[string]int               `json:"probes"` // by this program, beside those in Load
+	Probes   map[string]int               `json:"probes"` // by this program, in addition to those in Load
 }
 
-// runFleet starts the shop, sends the load, and stops it. When ctx is cancelled the load ends early, and the rest is as
-// always. With an error, the result is empty if the shop did not start, and else what was done all the same.
-func runFleet(ctx context.Context, out io.Writer, database string, set settings, collector *otlptest.Collector, env ...string) (result, error) {
+// runFleet starts the shop, sends the load, and stops the shop. If ctx is canceled, only the load
+// ends early. With an error, the result is empty if the shop did not start, and partial otherwise.
+func runFleet(ctx context.Context, out io.Writer, database string, set settings, collector *otlptest.Collector,
+	env ...string) (result, error) {
 	f, err := startFleet(ctx, database, env...)
 	if err != nil {
 		return result{}, err
@@ -108,11 +113,12 @@ func runFleet(ctx context.Context, out io.Writer, database string, set settings,
 	return did, err
 }
 
-// watch prints a line per second until done.
+// watch prints one line per second until done is closed.
 func watch(out io.Writer, l *load.Load, collector *otlptest.Collector, done <-chan struct{}) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
-	fmt.Fprintf(out, "%6s %11s %8s %9s %6s %13s\n", "second", "requests/s", "orders", "declined", "slow", "spans arrived")
+	fmt.Fprintf(out, "%6s %11s %8s %9s %6s %13s\n", "second", "requests/s", "orders", "declined", "slow",
+		"spans arrived")
 	before := load.Tally{}
 	for second := 1; ; second++ {
 		select {
@@ -124,7 +130,8 @@ func watch(out io.Writer, l *load.Load, collector *otlptest.Collector, done <-ch
 		if collector != nil {
 			spans = fmt.Sprint(len(collector.Spans()))
 		}
-		fmt.Fprintf(out, "%6d %11d %8d %9d %6d %13s\n", second, now.Requests()-before.Requests(), now.Ordered, now.Declined, now.Slow, spans)
+		fmt.Fprintf(out, "%6d %11d %8d %9d %6d %13s\n", second, now.Requests()-before.Requests(), now.Ordered,
+			now.Declined, now.Slow, spans)
 		before = now
 	}
 }

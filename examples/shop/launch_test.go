@@ -46,7 +46,8 @@ func TestLaunch(t *testing.T) {
 	require.EqualValues(t, did.Load.Browsed, storefront["GET /products"].Made+storefront["GET /products/{id}"].Made)
 	require.EqualValues(t, did.Load.Ordered, storefront["POST /orders"].Made)
 	require.EqualValues(t, did.Load.Declined, storefront["POST /orders"].Failed)
-	require.EqualValues(t, did.Load.Ordered-did.Load.Declined, did.Services["fulfilment"].Operations["process orders.placed"].Made,
+	require.EqualValues(t, did.Load.Ordered-did.Load.Declined,
+		did.Services["fulfilment"].Operations["process orders.placed"].Made,
 		"what is published is on its way when checkout stops, and worked on when fulfilment does")
 	for _, name := range []string{"payment", "inventory", "checkout", "fulfilment", "storefront"} {
 		require.Positive(t, did.Probes[name], name)
@@ -60,7 +61,8 @@ func TestLaunchInterrupted(t *testing.T) {
 	t.Setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.HTTPEndpoint())
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	out := &trigger{text: regexp.MustCompile(`second +requests`), pull: func() { time.AfterFunc(700*time.Millisecond, cancel) }}
+	out := &trigger{text: regexp.MustCompile(`second +requests`),
+		pull: func() { time.AfterFunc(700*time.Millisecond, cancel) }}
 	began := time.Now()
 	require.NoError(t, run(ctx, out, []string{"-duration", "10m"}), "%s", out)
 	require.Less(t, time.Since(began), time.Minute)

@@ -1,14 +1,15 @@
-// Command shop is a small fleet: a storefront, checkout, payment and inventory, and a fulfilment worker behind NATS, each
-// a process of its own with telemetry from one shared preset.
+// Command shop is a small fleet: a storefront, checkout, payment, inventory, and a fulfilment
+// worker behind NATS. Each is a separate process with telemetry from one shared preset.
 //
 //	go run ./examples/shop
 //
-// starts everything, a NATS server and an OTLP collector included, drives it for some seconds, and prints what arrived
-// beside what happened. With OTEL_EXPORTER_OTLP_ENDPOINT set the telemetry goes there instead.
+// starts everything, including a NATS server and an OTLP collector, sends load for a while, and
+// prints what arrived next to what happened. If OTEL_EXPORTER_OTLP_ENDPOINT is set, the telemetry
+// goes there instead.
 //
 //	go run ./examples/shop -service payment
 //
-// is one service alone, as it runs in its container. README.md lists the variables.
+// runs a single service, as in its container. README.md lists the variables.
 package main
 
 import (
@@ -36,12 +37,12 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	// From a second after the first signal on, Ctrl-C ends the process at once: whoever presses it again means it. timeout(1)
-	// sends each signal twice, to the process and to its group, and that is no reason to lose anything.
+	// From one second after the first signal, Ctrl-C ends the process at once. Signals before that
+	// are ignored, because timeout(1) sends each signal twice: to the process and to its group.
 	context.AfterFunc(ctx, func() { time.Sleep(time.Second); signal.Reset(os.Interrupt) })
 	if err := run(ctx, os.Stdout, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "shop:", err)
-		os.Exit(1) // with nothing left to defer: run has stopped everything
+		os.Exit(1) // no deferred calls are needed: run has stopped everything
 	}
 }
 
@@ -51,7 +52,7 @@ type service struct {
 	build func(context.Context, *platform.App) error
 }
 
-// services in the order in which they start: each finds those it calls. They stop the other way round.
+// services is in start order: callees before callers. They stop in reverse order.
 var services = []service{
 	{"payment", payment.Build},
 	{"inventory", inventory.Build},
@@ -60,10 +61,10 @@ var services = []service{
 	{"storefront", storefront.Build},
 }
 
-// loadName is the -service that is no service: the customers alone, for a shop that runs elsewhere.
+// loadName is the -service that runs only the load generator, for a shop that runs elsewhere.
 const loadName = "load"
 
-// settings are the command line.
+// settings are the command-line flags.
 type settings struct {
 	service  string
 	attached bool
@@ -74,8 +75,8 @@ type settings struct {
 	json     string
 }
 
-// run is the whole program. A cancelled ctx is the signal to stop: what has begun is finished, and all telemetry is
-// delivered before run returns.
+// run is the whole program. If ctx is canceled, it finishes what has begun and delivers all
+// telemetry before it returns.
 func run(ctx context.Context, out io.Writer, args []string) error {
 	set, err := parse(args, out)
 	switch {
@@ -102,10 +103,12 @@ func parse(args []string, out io.Writer) (settings, error) {
 	flags.SetOutput(out)
 	flags.StringVar(&set.service, "service", "", "be one service: "+names())
 	flags.BoolVar(&set.attached, "attached", false, "end when standard input does: the launcher's hold on its services")
-	flags.DurationVar(&set.duration, "duration", 6*time.Second, "how long the load takes, burst included; with -service load: of one round")
+	flags.DurationVar(&set.duration, "duration", 6*time.Second,
+		"how long the load takes, burst included; with -service load: of one round")
 	flags.Float64Var(&set.rate, "rate", 10, "requests per second, of which the burst makes a hundred times as many")
 	flags.Uint64Var(&set.seed, "seed", 1, "of the load: the same seed sends the same requests")
-	flags.BoolVar(&set.compare, "compare", true, "run the same load once more without telemetry, to tell what telemetry costs")
+	flags.BoolVar(&set.compare, "compare", true,
+		"run the same load once more without telemetry, to tell what telemetry costs")
 	flags.StringVar(&set.json, "json", "", "write what was done to this `file`")
 	if err := flags.Parse(args); err != nil {
 		return set, err
@@ -131,7 +134,7 @@ func names() string {
 	return strings.Join(append(all, loadName), ", ")
 }
 
-// loadAlone drives the shop at STOREFRONT_URL, round after round, until ctx is cancelled.
+// loadAlone sends load to the shop at STOREFRONT_URL, round after round, until ctx is canceled.
 func loadAlone(ctx context.Context, out io.Writer, set settings) error {
 	url := os.Getenv("STOREFRONT_URL")
 	if url == "" {
@@ -146,7 +149,8 @@ func loadAlone(ctx context.Context, out io.Writer, set settings) error {
 		select {
 		case <-ticker.C:
 			t := l.Tally()
-			fmt.Fprintf(out, "requests %d, orders %d, declined %d, wrong answers %d", t.Requests(), t.Ordered, t.Declined, t.Wrong)
+			fmt.Fprintf(out, "requests %d, orders %d, declined %d, wrong answers %d", t.Requests(), t.Ordered,
+				t.Declined, t.Wrong)
 			if t.Wrong > 0 {
 				fmt.Fprintf(out, ", the first: %v", t.First)
 			}
@@ -157,7 +161,8 @@ func loadAlone(ctx context.Context, out io.Writer, set settings) error {
 	}
 }
 
-// untilEOF ends the context that it returns when in does, thus when the process at its other end is gone.
+// untilEOF returns a context that ends when in does, which happens when the process at the other
+// end has exited.
 func untilEOF(ctx context.Context, in io.Reader) context.Context {
 	ctx, cancel := context.WithCancel(ctx)
 	go func() {

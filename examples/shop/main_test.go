@@ -20,8 +20,9 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// asProgram in the environment makes the test binary behave as the program. Only one service: a child that would launch
-// a fleet of its own is refused, so that no mistake here can make processes without end.
+// asProgram in the environment makes the test binary behave as the program. Only one service: a
+// child that would launch a fleet of its own is refused, so that no mistake here can make processes
+// without end.
 const asProgram = "SHOP_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -34,7 +35,8 @@ func TestMain(m *testing.M) {
 	}
 	for _, name := range os.Environ() {
 		name, _, _ = strings.Cut(name, "=")
-		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || name == "DATABASE_URL" || name == "ENVIRONMENT" {
+		if strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") || name == "DATABASE_URL" ||
+			name == "ENVIRONMENT" {
 			os.Unsetenv(name) // what the developer has set must not decide whether tests pass
 		}
 	}
@@ -42,7 +44,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// testFleet is a running shop of which every span is kept.
+// testFleet is a running shop that keeps every span.
 type testFleet struct {
 	*fleet
 	t *testing.T
@@ -58,7 +60,7 @@ func startTestFleet(t *testing.T, env ...string) testFleet {
 	return testFleet{f, t}
 }
 
-// stranger is the trace context that every customer of the tests sends. It must decide nothing.
+// stranger is the trace context that every customer in the tests sends. It must have no effect.
 const stranger = "00-5742a9c1b1e0f3d8a6b7c8d9e0f1a2b3-00f067aa0ba902b7-01"
 
 // order places an order and returns the status of the answer and the id of its trace.
@@ -85,7 +87,7 @@ func (f testFleet) order(ctx context.Context, product, card string) (status int,
 	return resp.StatusCode, found[1], nil
 }
 
-// A service without telemetry's collector does its work and ends in order, and says what was not delivered.
+// A service without a collector does its work, stops in order, and reports what was not delivered.
 func TestWithoutCollector(t *testing.T) {
 	f := startTestFleet(t, "OTEL_EXPORTER_OTLP_ENDPOINT=http://127.0.0.1:1", "TELEMETRY_SHUTDOWN_TIMEOUT=500")
 	status, _, err := f.order(t.Context(), "mug", "card_good")
@@ -102,7 +104,8 @@ func TestWithoutCollector(t *testing.T) {
 func TestReadiness(t *testing.T) {
 	collector := otlptest.New(t)
 	p, err := startProcess(t.Context(), "fulfilment", []string{
-		"LISTEN_ADDR=127.0.0.1:0", "NATS_URL=nats://127.0.0.1:1", "OTEL_EXPORTER_OTLP_ENDPOINT=" + collector.HTTPEndpoint(),
+		"LISTEN_ADDR=127.0.0.1:0", "NATS_URL=nats://127.0.0.1:1", "OTEL_EXPORTER_OTLP_ENDPOINT=" +
+			collector.HTTPEndpoint(),
 	})
 	require.NoError(t, err)
 	prober := newProber()
@@ -134,7 +137,8 @@ func TestServicesEndWithTheirLauncher(t *testing.T) {
 func TestSettingsThatAreMissing(t *testing.T) {
 	for name, want := range map[string][]string{
 		"storefront": {"CHECKOUT_URL is not set"},
-		"checkout":   {"PAYMENT_ADDR is not set", "INVENTORY_ADDR is not set", "NATS_URL is not set", `DATABASE_URL has the scheme "mysql"`},
+		"checkout": {"PAYMENT_ADDR is not set", "INVENTORY_ADDR is not set", "NATS_URL is not set",
+			`DATABASE_URL has the scheme "mysql"`},
 		"fulfilment": {"NATS_URL is not set"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -26,7 +26,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// The shop as it is in production: with PostgreSQL. One order is one trace, and under load everything adds up.
+// The shop as it is in production: with PostgreSQL. One order is one trace, and under load
+// everything adds up.
 func TestPostgreSQL(t *testing.T) {
 	url := startPostgres(t)
 	t.Setenv("DATABASE_URL", url)
@@ -54,8 +55,9 @@ func TestPostgreSQL(t *testing.T) {
 	require.Equal(t, 1+did.Load.Ordered-did.Load.Declined, rows())
 }
 
-// startPostgres starts a PostgreSQL server of its own for the test, as a user without privileges, since it refuses to run
-// as root. It listens on a free port of 127.0.0.1 and keeps its files in a directory that goes with the test.
+// startPostgres starts a PostgreSQL server of its own for the test, as a user without privileges,
+// since it refuses to run as root. It listens on a free port of 127.0.0.1 and keeps its files in a
+// directory that goes with the test.
 func startPostgres(t *testing.T) (url string) {
 	t.Helper()
 	initdb, server := postgresBinaries(t)
@@ -96,7 +98,8 @@ func startPostgres(t *testing.T) (url string) {
 	return url
 }
 
-// postgresBinaries finds Debian's, the newest, or those in the PATH. In CI they must be there: .ci/run installs them.
+// postgresBinaries finds Debian's, the newest, or those in the PATH. In CI they must be there:
+// .ci/run installs them.
 func postgresBinaries(t *testing.T) (initdb, server string) {
 	t.Helper()
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
@@ -119,7 +122,7 @@ func postgresBinaries(t *testing.T) (initdb, server string) {
 	return "", ""
 }
 
-// unprivileged is whom to run PostgreSQL as, nil for whoever runs the test.
+// unprivileged is the user for PostgreSQL, or nil for the user who runs the test.
 func unprivileged(t *testing.T) *syscall.Credential {
 	t.Helper()
 	if os.Getuid() != 0 {

@@ -12,14 +12,14 @@ import (
 	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
-// probeInterval is shorter than an orchestrator's, so that a short run has some probes.
+// probeInterval is shorter than an orchestrator's, so that a short run includes some probes.
 const (
 	probeInterval = 500 * time.Millisecond
 	probeTimeout  = 5 * time.Second
 )
 
-// prober asks services whether they are ready, as an orchestrator does. It knows nothing of telemetry, and the services'
-// telemetry should know nothing of it.
+// prober asks services whether they are ready, like an orchestrator. It has no telemetry, and its
+// requests should not appear in the services' telemetry.
 type prober struct {
 	http  http.Client
 	asked map[string]int // probes by service
@@ -32,7 +32,7 @@ func newProber() *prober {
 	}
 }
 
-// waitReady asks until every service is ready.
+// waitReady probes until every service is ready.
 func (p *prober) waitReady(ctx context.Context, processes []*process) error {
 	ctx, cancel := context.WithTimeout(ctx, startTimeout)
 	defer cancel()
@@ -54,7 +54,7 @@ func (p *prober) waitReady(ctx context.Context, processes []*process) error {
 	return nil
 }
 
-// start goes on asking until the function that it returns is called, which waits for the last answer.
+// start continues probing until the returned function is called, which waits for the last answer.
 func (p *prober) start(processes []*process) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	var asking sync.WaitGroup
@@ -68,7 +68,7 @@ func (p *prober) start(processes []*process) (stop func()) {
 				return
 			}
 			for _, service := range processes {
-				_ = p.ask(context.Background(), service) // a service that is too busy to answer shows in the load's answers
+				_ = p.ask(context.Background(), service) // if a service is too busy to answer, the load notices
 			}
 		}
 	})

@@ -17,8 +17,8 @@ import (
 	"github.com/fleetotel/telemetry/examples/shop/internal/platform"
 )
 
-// startTimeout is how long a service may take until it is ready, and stopTimeout until it has stopped: draining and
-// telemetry take 10 s each at most.
+// startTimeout limits how long a service takes to get ready, and stopTimeout how long it takes to
+// stop: draining and telemetry take at most 10 s each.
 const (
 	startTimeout = 30 * time.Second
 	stopTimeout  = 30 * time.Second
@@ -34,15 +34,15 @@ type process struct {
 	cmd    *exec.Cmd
 	stdin  io.Closer
 	ready  chan string
-	ended  chan struct{} // the process is gone, closing and cpu are set
+	ended  chan struct{} // closed when the process has exited; closing and cpu are then set
 	err    error         // how it ended
 	stderr *tail
 }
 
-// overGRPC says whether it is probed over gRPC.
+// overGRPC reports whether the service is probed over gRPC.
 func (p *process) overGRPC() bool { return p.name == "payment" || p.name == "inventory" }
 
-// startProcess starts this program as one service and waits until it is ready.
+// startProcess starts this program as a single service and waits until it is ready.
 func startProcess(ctx context.Context, name string, env []string) (*process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -52,7 +52,7 @@ func startProcess(ctx context.Context, name string, env []string) (*process, err
 	p.cmd = exec.Command(self, "-service", name, "-attached")
 	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.Stderr = p.stderr
-	p.cmd.SysProcAttr = ownGroup() // Ctrl-C is for this process alone, which stops the others in order
+	p.cmd.SysProcAttr = ownGroup() // only this process gets Ctrl-C; it stops the others in order
 	stdout, err := p.cmd.StdoutPipe()
 	if err != nil {
 		return nil, err
@@ -79,7 +79,7 @@ func startProcess(ctx context.Context, name string, env []string) (*process, err
 	return nil, errors.Join(err, stopErr)
 }
 
-// listen reads what the service says until it ends.
+// listen reads the service's events until it exits.
 func (p *process) listen(stdout io.Reader) {
 	defer close(p.ended)
 	lines := bufio.NewScanner(stdout)
@@ -101,8 +101,8 @@ func (p *process) listen(stdout io.Reader) {
 	p.cpu = p.cmd.ProcessState.UserTime() + p.cmd.ProcessState.SystemTime()
 }
 
-// stop is what an orchestrator does: SIGTERM, and SIGKILL for those who do not listen. It returns the service's last
-// word.
+// stop works like an orchestrator: it sends SIGTERM, then SIGKILL after a timeout. It returns the
+// service's final report.
 func (p *process) stop() (*platform.Closing, error) {
 	if err := p.cmd.Process.Signal(syscall.SIGTERM); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		return nil, fmt.Errorf("stop %s: %w", p.name, err)
@@ -124,7 +124,7 @@ func (p *process) stop() (*platform.Closing, error) {
 	return p.closing, nil
 }
 
-// tail keeps the last lines of what a service logs, for the case that it fails. It is safe for concurrent use.
+// tail keeps the last log lines of a service, in case it fails. It is safe for concurrent use.
 type tail struct {
 	mu   sync.Mutex
 	text []byte

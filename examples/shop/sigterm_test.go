@@ -15,8 +15,8 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// Each service in turn gets SIGTERM while customers go on ordering, and its spans and log records all arrive: those of
-// requests under way when the signal came as well.
+// Each service in turn gets SIGTERM while customers go on ordering, and its spans and log records
+// all arrive: those of requests under way when the signal came as well.
 func TestSIGTERMInMidLoad(t *testing.T) {
 	collector := otlptest.New(t)
 	f := startTestFleet(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.HTTPEndpoint())
@@ -30,7 +30,7 @@ func TestSIGTERMInMidLoad(t *testing.T) {
 		}
 		customers.Go(func() {
 			for !stop.Load() {
-				status, _, _ := f.order(t.Context(), product, "card_good") // fails as soon as a service is gone
+				status, _, _ := f.order(t.Context(), product, "card_good") // fails as soon as a service has stopped
 				answered.Add(1)
 				if status == http.StatusCreated {
 					placed.Add(1)
@@ -41,7 +41,8 @@ func TestSIGTERMInMidLoad(t *testing.T) {
 	t.Cleanup(func() { stop.Store(true); customers.Wait() })
 
 	require.Eventually(t, func() bool { return placed.Load() > 50 }, startTimeout, 5*time.Millisecond)
-	// In an order in which each has requests until its own end: without payment, orders are still reserved and released.
+	// In an order in which each has requests until its own end: without payment, orders are still
+	// reserved and released.
 	for _, name := range []string{"fulfilment", "payment", "inventory", "checkout", "storefront"} {
 		t.Run(name, func(t *testing.T) {
 			before := answered.Load()
@@ -56,7 +57,8 @@ func requireAllArrived(t *testing.T, p *process, collector *otlptest.Collector) 
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM)) // twice, as some do: to the process and to its group
 	closing := closingOf(t, p)
 	require.Empty(t, closing.Undelivered)
-	for signal, s := range map[string]int64{"traces": closing.Traces.Lost + closing.Traces.Left, "logs": closing.Logs.Lost + closing.Logs.Left,
+	for signal, s := range map[string]int64{"traces": closing.Traces.Lost + closing.Traces.Left,
+		"logs":    closing.Logs.Lost + closing.Logs.Left,
 		"metrics": closing.Metrics.Lost + closing.Metrics.Left} {
 		require.Zero(t, s, signal)
 	}

@@ -23,7 +23,8 @@ func treeOf(spans []otlptest.Span, parent string) []node {
 	slices.SortFunc(spans, func(a, b otlptest.Span) int { return a.Start.Compare(b.Start) })
 	for _, s := range spans {
 		if s.ParentSpanID == parent {
-			nodes = append(nodes, node{spanview.Service(s.Resource), s.Name, s.Kind, s.Status.Code, treeOf(spans, s.SpanID)})
+			nodes = append(nodes, node{spanview.Service(s.Resource), s.Name, s.Kind, s.Status.Code,
+				treeOf(spans, s.SpanID)})
 		}
 	}
 	return nodes
@@ -38,7 +39,8 @@ func TestOneOrderIsOneTrace(t *testing.T) {
 	for _, protocol := range []string{"http/protobuf", "grpc"} {
 		t.Run(protocol, func(t *testing.T) {
 			collector := otlptest.New(t)
-			f := startTestFleet(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.Endpoint(protocol), "OTEL_EXPORTER_OTLP_PROTOCOL="+protocol,
+			f := startTestFleet(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.Endpoint(protocol),
+				"OTEL_EXPORTER_OTLP_PROTOCOL="+protocol,
 				"ENVIRONMENT=test")
 			status, traceID, err := f.order(t.Context(), "mug", "card_good")
 			require.NoError(t, err)
@@ -49,8 +51,8 @@ func TestOneOrderIsOneTrace(t *testing.T) {
 	}
 }
 
-// requireOneTrace asserts that the one order that was placed is one trace through every service and the database, and
-// that the worker's trace is linked to it.
+// requireOneTrace asserts that the one order that was placed is one trace through every service and
+// the database, and that the worker's trace is linked to it.
 func requireOneTrace(t *testing.T, collector *otlptest.Collector, traceID, database string) {
 	t.Helper()
 	arrived := arrivedAt(collector)
@@ -58,13 +60,15 @@ func requireOneTrace(t *testing.T, collector *otlptest.Collector, traceID, datab
 		{"storefront", "POST", "client", "unset", []node{
 			{"checkout", "POST /checkout", "server", "unset", []node{
 				call("inventory", "shop.v1.Inventory/Reserve", "unset"),
-				call("payment", "shop.v1.Payment/Charge", "unset", node{"payment", "authorize card", "internal", "unset", nil}),
+				call("payment", "shop.v1.Payment/Charge", "unset",
+					node{"payment", "authorize card", "internal", "unset", nil}),
 				{"checkout", "INSERT orders", "client", "unset", nil},
 				{"checkout", "send orders.placed", "producer", "unset", nil},
 			}},
 		}},
 	}}}, treeOf(arrived.traces[traceID], ""))
-	require.Equal(t, 2, len(arrived.traces), "the order, and its fulfilment; probes and the making of tables leave no trace")
+	require.Equal(t, 2, len(arrived.traces),
+		"the order, and its fulfilment; probes and the making of tables leave no trace")
 
 	require.NotContains(t, stranger, traceID)
 	var producer, consumer otlptest.Span
@@ -81,7 +85,8 @@ func requireOneTrace(t *testing.T, collector *otlptest.Collector, traceID, datab
 			require.Equal(t, database, s.Attributes["db.system.name"])
 		case "POST /orders":
 			require.Len(t, s.Links, 1)
-			require.Contains(t, stranger, s.Links[0].TraceID+"-"+s.Links[0].SpanID, "the customer's own trace is linked")
+			require.Contains(t, stranger, s.Links[0].TraceID+"-"+s.Links[0].SpanID,
+				"the customer's own trace is linked")
 		}
 	}
 	require.Equal(t, []node{{"fulfilment", "process orders.placed", "consumer", "unset", []node{
@@ -107,12 +112,14 @@ func requireOneTrace(t *testing.T, collector *otlptest.Collector, traceID, datab
 		}
 	}
 	require.Equal(t, map[string]string{
-		"storefront": traceID, "checkout": traceID, "payment": traceID, "inventory": traceID, "fulfilment": consumer.TraceID,
+		"storefront": traceID, "checkout": traceID, "payment": traceID, "inventory": traceID,
+		"fulfilment": consumer.TraceID,
 	}, logged)
 	require.Len(t, arrived.example(), len(arrived.spans), "the report draws all of it")
 }
 
-// A declined card is an error of the payment, by its type, and of those who asked for it; nothing is written or sent.
+// A declined card is an error of the payment, by its type, and of its callers; nothing is stored or
+// sent.
 func TestDeclinedOrder(t *testing.T) {
 	collector := otlptest.New(t)
 	f := startTestFleet(t, "OTEL_EXPORTER_OTLP_ENDPOINT="+collector.HTTPEndpoint())
@@ -126,7 +133,8 @@ func TestDeclinedOrder(t *testing.T) {
 		{"storefront", "POST", "client", "error", []node{
 			{"checkout", "POST /checkout", "server", "unset", []node{
 				call("inventory", "shop.v1.Inventory/Reserve", "unset"),
-				call("payment", "shop.v1.Payment/Charge", "error", node{"payment", "authorize card", "internal", "error", nil}),
+				call("payment", "shop.v1.Payment/Charge", "error",
+					node{"payment", "authorize card", "internal", "error", nil}),
 				call("inventory", "shop.v1.Inventory/Release", "unset"),
 			}},
 		}},

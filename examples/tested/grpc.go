@@ -15,12 +15,12 @@ import (
 
 // NewServer serves the warehouse over gRPC.
 func (w *Warehouse) NewServer() *grpc.Server {
-	server := grpc.NewServer(grpc.StatsHandler(telemetry.ServerHandler(telemetry.WithGuard(w.guard))))
+	server := grpc.NewServer(telemetry.ServerOptions(telemetry.WithGuard(w.guard))...)
 	server.RegisterService(&warehouseService, w)
 	return server
 }
 
-// warehouseService is what protoc would write, for one method.
+// warehouseService is what protoc would generate, for one method.
 var warehouseService = grpc.ServiceDesc{
 	ServiceName: "warehouse.Warehouse",
 	HandlerType: (*any)(nil),

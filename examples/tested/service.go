@@ -1,6 +1,6 @@
-// Package tested is a service with tests of its telemetry, to copy from: a handler, a gRPC method, a log line, and what
-// happens in an outage. The service is ordinary but for one thing: it takes its telemetry from whoever makes it, so that
-// its tests can run in parallel. See service_test.go.
+// Package tested is a service with tests of its telemetry to copy from: a handler, a gRPC method, a
+// log line, and an outage. The service is ordinary except that its constructor takes the telemetry,
+// so that its tests can run in parallel. See service_test.go.
 package tested
 
 import (
@@ -18,7 +18,7 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// Warehouse knows what is in stock. It is served over HTTP by Handler, and over gRPC by Register.
+// Warehouse keeps the stock. Handler serves it over HTTP, and Register over gRPC.
 type Warehouse struct {
 	guard    *telemetry.Guard
 	log      *slog.Logger
@@ -28,16 +28,17 @@ type Warehouse struct {
 
 var errSoldOut = errors.New("sold out")
 
-// NewWarehouse makes a warehouse whose telemetry belongs to the guard: that of main, or that of a test.
+// NewWarehouse returns a warehouse that uses the telemetry of guard, from main or from a test.
 func NewWarehouse(guard *telemetry.Guard, stock map[string]int) (*Warehouse, error) {
-	reserved, err := guard.MeterProvider().Meter("warehouse").Int64Counter("warehouse.reserved", metric.WithUnit("{item}"))
+	reserved, err := guard.MeterProvider().Meter("warehouse").Int64Counter("warehouse.reserved",
+		metric.WithUnit("{item}"))
 	if err != nil {
 		return nil, fmt.Errorf("counter of reservations: %w", err)
 	}
 	return &Warehouse{guard: guard, log: guard.Logger(), reserved: reserved, stock: stock}, nil
 }
 
-// reserve takes the span's tracer from ctx, as telemetry.Do does.
+// reserve gets the tracer from the span in ctx, like telemetry.Do.
 func (w *Warehouse) reserve(ctx context.Context, item string, n int) error {
 	err := telemetry.Do(ctx, "reserve", func(ctx context.Context) error {
 		left := w.stock[item]

@@ -24,7 +24,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// start makes a warehouse with five apples, whose telemetry is the test's own.
+// start returns a warehouse with five apples and the test's own telemetry.
 func start(t *testing.T) (*telemetrytest.Recorder, *tested.Warehouse) {
 	t.Helper()
 	rec := telemetrytest.Start(t, telemetry.WithoutGlobals())
@@ -35,7 +35,8 @@ func start(t *testing.T) (*telemetrytest.Recorder, *tested.Warehouse) {
 
 func reserve(w *tested.Warehouse, body string) int {
 	answer := httptest.NewRecorder()
-	w.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/items/apple/reservations", strings.NewReader(body)))
+	w.Handler().ServeHTTP(answer, httptest.NewRequest(http.MethodPost, "/items/apple/reservations",
+		strings.NewReader(body)))
 	return answer.Code
 }
 
@@ -75,13 +76,15 @@ func TestGRPC(t *testing.T) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, client.Close()) })
 
-	require.NoError(t, client.Invoke(t.Context(), "/warehouse.Warehouse/Reserve", wrapperspb.String("apple"), new(emptypb.Empty)))
+	require.NoError(t, client.Invoke(t.Context(), "/warehouse.Warehouse/Reserve", wrapperspb.String("apple"),
+		new(emptypb.Empty)))
 	err = client.Invoke(t.Context(), "/warehouse.Warehouse/Reserve", wrapperspb.String("pear"), new(emptypb.Empty))
 	require.ErrorContains(t, err, "sold out")
 
 	rec.RequireSpan(t, "warehouse.Warehouse/Reserve", attribute.String("rpc.response.status_code", "OK")).
 		RequireChild(t, "reserve").RequireStatus(t, codes.Unset, "")
-	rec.RequireSpan(t, "warehouse.Warehouse/Reserve", attribute.String("rpc.response.status_code", "FAILED_PRECONDITION")).
+	rec.RequireSpan(t, "warehouse.Warehouse/Reserve",
+		attribute.String("rpc.response.status_code", "FAILED_PRECONDITION")).
 		RequireChild(t, "reserve").RequireStatus(t, codes.Error, "sold out")
 }
 
@@ -90,7 +93,8 @@ func TestLogLine(t *testing.T) {
 	rec, warehouse := start(t)
 	reserve(warehouse, `{"count": 6}`)
 
-	line := rec.RequireSpan(t, "POST /items/{item}/reservations").RequireLog(t, "not reserved", attribute.String("item", "apple"))
+	line := rec.RequireSpan(t, "POST /items/{item}/reservations").RequireLog(t, "not reserved",
+		attribute.String("item", "apple"))
 	require.Equal(t, log.SeverityWarn, line.Severity)
 	require.Equal(t, "sold out", line.Attributes["error"])
 }

@@ -22,7 +22,8 @@ import (
 	"go.opentelemetry.io/collector/service/telemetry/otelconftelemetry"
 )
 
-// components are what the configurations of deploy/ use, and the file exporter, with which the tests' backend writes.
+// components are what the configurations of deploy/ use, and the file exporter, with which the
+// tests' backend writes.
 func components() (otelcol.Factories, error) {
 	receivers, errReceivers := otelcol.MakeFactoryMap[receiver.Factory](otlpreceiver.NewFactory())
 	processors, errProcessors := otelcol.MakeFactoryMap[processor.Factory](

@@ -1,5 +1,6 @@
-// Command collector is the OpenTelemetry Collector with the components that the configurations of deploy/ name, built from
-// its own modules. In production the same configurations run on the contrib distribution's image.
+// Command collector is the OpenTelemetry Collector with the components that the configurations of
+// deploy/ name, built from its own modules. In production the same configurations run on the
+// contrib distribution's image.
 //
 //	go run ./collector validate --config ../deploy/collector/agent.yaml
 package main
@@ -18,7 +19,8 @@ import (
 
 func main() {
 	command := otelcol.NewCommand(otelcol.CollectorSettings{
-		BuildInfo: component.BuildInfo{Command: "collector", Description: "OpenTelemetry Collector", Version: "0.161.0"},
+		BuildInfo: component.BuildInfo{Command: "collector", Description: "OpenTelemetry Collector",
+			Version: "0.161.0"},
 		Factories: components,
 		ConfigProviderSettings: otelcol.ConfigProviderSettings{ResolverSettings: confmap.ResolverSettings{
 			ProviderFactories: []confmap.ProviderFactory{

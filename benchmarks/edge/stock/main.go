@@ -1,6 +1,7 @@
-// Command stock is examples/edge-agent with the stock SDK in the place of the library: the same observation of the
-// machine, the official exporters over HTTP, batch processors and periodic reader with their defaults, and the runtime
-// metrics that the library has on by default. ./edge starts both side by side.
+// Command stock is examples/edge-agent with the stock SDK in the place of the library: the same
+// observation of the machine, the official exporters over HTTP, batch processors and periodic
+// reader with their defaults, and the runtime metrics that the library has on by default. ./edge
+// starts both side by side.
 package main
 
 import (
@@ -62,7 +63,8 @@ func run(ctx context.Context) error {
 	return nil
 }
 
-// start sets the globals up as OpenTelemetry's getting-started page does; the endpoint is the environment's.
+// start sets the globals up as OpenTelemetry's getting-started page does; the endpoint is the
+// environment's.
 func start(ctx context.Context) (shutdown func(context.Context) error, err error) {
 	spans, err := otlptracehttp.New(ctx)
 	if err != nil {
@@ -82,7 +84,8 @@ func start(ctx context.Context) (shutdown func(context.Context) error, err error
 		return nil, err
 	}
 	tp := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithBatcher(spans))
-	mp := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res), sdkmetric.WithReader(sdkmetric.NewPeriodicReader(points)))
+	mp := sdkmetric.NewMeterProvider(sdkmetric.WithResource(res),
+		sdkmetric.WithReader(sdkmetric.NewPeriodicReader(points)))
 	lp := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(sdklog.NewBatchProcessor(records)))
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
 	otel.SetTracerProvider(tp)

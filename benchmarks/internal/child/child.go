@@ -1,6 +1,6 @@
-// Package child runs parts of a benchmark in processes of their own, so that the processor time and the memory of the
-// process under test are its alone. A child is the same program once more; the two talk JSON lines over its standard
-// input and output.
+// Package child runs parts of a benchmark in processes of their own, so that the processor time and
+// the memory of the process under test are its alone. A child is the same program once more; the
+// two talk JSON lines over its standard input and output.
 package child
 
 import (
@@ -40,8 +40,8 @@ func (p *Pipe) Ask(question, answer any) error {
 	return p.Receive(answer)
 }
 
-// Main plays the role that this process was started for and exits, or returns at once if it is no child. Call it first
-// in main.
+// Main plays the role that this process was started for and exits, or returns at once if it is no
+// child. Call it first in main.
 func Main(roles map[string]func(*Pipe) error) {
 	role := os.Getenv(roleVariable)
 	if role == "" {
@@ -67,7 +67,8 @@ type Process struct {
 	stdin io.Closer
 }
 
-// Start runs this program once more in the given role, with none of the variables that configure telemetry.
+// Start runs this program once more in the given role, with none of the variables that configure
+// telemetry.
 func Start(role string) (*Process, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -98,7 +99,8 @@ func (p *Process) Stop() error {
 	return p.cmd.Wait()
 }
 
-// Environment is that of this process without what would configure one side of a comparison and not the other.
+// Environment is that of this process without what would configure one side of a comparison and not
+// the other.
 func Environment() []string {
 	var kept []string
 	for _, entry := range os.Environ() {

@@ -26,13 +26,14 @@ const tick = 2 * time.Millisecond
 type Offered struct {
 	Items int64
 	Took  time.Duration
-	// Late is how far the worst producer once fell behind its schedule, because it did not get a processor. It then
-	// catches up at once: a queue sees that as a burst of Late × rate items.
+	// Late is how far the worst producer once fell behind its schedule, because it did not get a
+	// processor. It then catches up at once: a queue sees that as a burst of Late × rate items.
 	Late time.Duration
 }
 
-// Run calls emit at the given rate, with consecutive numbers and from several goroutines, until the time is over or ctx
-// ends. The loop is open: what is due is offered whether or not anything can take it, and never left out.
+// Run calls emit at the given rate, with consecutive numbers and from several goroutines, until the
+// time is over or ctx ends. The loop is open: what is due is offered whether or not anything can
+// take it, and never left out.
 func Run(ctx context.Context, rate int, duration time.Duration, producers int, emit func(i int64)) Offered {
 	var (
 		next  atomic.Int64
@@ -83,8 +84,8 @@ func Behind(rate int, done int64, elapsed time.Duration) time.Duration {
 	return max(elapsed-at-tick, 0)
 }
 
-// Emitter makes items of one signal, the same for every pipeline that is measured: five attributes, one of them
-// different in each item, as a request's identifiers are.
+// Emitter makes items of one signal, the same for every pipeline that is measured: five attributes,
+// one of them different in each item, as a request's identifiers are.
 func Emitter(signal string, tracer trace.Tracer, logger log.Logger) func(i int64) {
 	ctx := context.Background()
 	if signal == Records {
@@ -99,7 +100,8 @@ func Emitter(signal string, tracer trace.Tracer, logger log.Logger) func(i int64
 		}
 	}
 	return func(i int64) {
-		_, span := tracer.Start(ctx, "GET /orders/{id}", trace.WithSpanKind(trace.SpanKindServer), trace.WithAttributes(attributes(i)...))
+		_, span := tracer.Start(ctx, "GET /orders/{id}", trace.WithSpanKind(trace.SpanKindServer),
+			trace.WithAttributes(attributes(i)...))
 		span.End()
 	}
 }

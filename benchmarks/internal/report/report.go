@@ -152,6 +152,7 @@ func Identity(signal string, h telemetry.SignalHealth) error {
 	if in == out {
 		return nil
 	}
-	return fmt.Errorf("%s: accepted %d + recovered %d is not exported %d + dropped %d + failed %d + rejected %d + queued %d + spooled %d",
+	return fmt.Errorf("%s: accepted %d + recovered %d is not exported %d + dropped %d + failed %d + rejected %d + "+
+		"queued %d + spooled %d",
 		signal, h.Accepted, h.Recovered, h.Exported, h.Dropped, h.Failed, h.Rejected, h.Queued, h.Spooled)
 }

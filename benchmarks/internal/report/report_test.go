@@ -19,7 +19,8 @@ func TestShareIsWholeOnlyWhenNothingIsMissing(t *testing.T) {
 }
 
 func TestCount(t *testing.T) {
-	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567", 300000: "300,000"} {
+	for n, want := range map[int64]string{0: "0", 999: "999", 1000: "1,000", -1234567: "-1,234,567",
+		300000: "300,000"} {
 		require.Equal(t, want, Count(n))
 	}
 }
@@ -55,7 +56,8 @@ func TestTable(t *testing.T) {
 }
 
 func TestIdentity(t *testing.T) {
-	h := telemetry.SignalHealth{Accepted: 10, Recovered: 1, Exported: 5, Dropped: 1, Failed: 1, Rejected: 1, Queued: 2, Spooled: 1}
+	h := telemetry.SignalHealth{Accepted: 10, Recovered: 1, Exported: 5, Dropped: 1, Failed: 1, Rejected: 1, Queued: 2,
+		Spooled: 1}
 	require.NoError(t, Identity("traces", h))
 	h.Queued++
 	require.ErrorContains(t, Identity("traces", h), "traces: accepted 10")

@@ -1,5 +1,6 @@
-// Package side builds the pipelines that are compared: this library's, and the SDK's own batch processors with the
-// official exporters, as their defaults are and with the queue and batch of this library.
+// Package side builds the pipelines that are compared: this library's, and the SDK's own batch
+// processors with the official exporters, as their defaults are and with the queue and batch of
+// this library.
 package side
 
 import (
@@ -30,8 +31,8 @@ type Config struct {
 	Protocol telemetry.Protocol
 	Endpoint string // base URL
 	Gzip     bool
-	// SpansAndLogs leaves this library's metrics out, which the stock pipelines do not have: a flush would collect and
-	// send them with every burst, where a service does so once a minute.
+	// SpansAndLogs leaves this library's metrics out, which the stock pipelines do not have: a
+	// flush would collect and send them with every burst, where a service does so once a minute.
 	SpansAndLogs bool
 }
 

@@ -25,8 +25,8 @@ const (
 	tunedBatch = 1024
 )
 
-// stock is the pipeline of OpenTelemetry's own getting-started page. Null stands in the same providers, without
-// exporters.
+// stock is the pipeline of OpenTelemetry's own getting-started page. Null stands in the same
+// providers, without exporters.
 func stock(ctx context.Context, c Config) (*Side, error) {
 	// The errors of a collector that cannot keep up are the result, not a message.
 	otel.SetErrorHandler(otel.ErrorHandlerFunc(func(error) {}))
@@ -48,13 +48,17 @@ func stock(ctx context.Context, c Config) (*Side, error) {
 		var spanOptions []sdktrace.BatchSpanProcessorOption
 		var logOptions []sdklog.BatchProcessorOption
 		if c.Side == Tuned {
-			spanOptions = []sdktrace.BatchSpanProcessorOption{sdktrace.WithMaxQueueSize(tunedQueue), sdktrace.WithMaxExportBatchSize(tunedBatch)}
-			logOptions = []sdklog.BatchProcessorOption{sdklog.WithMaxQueueSize(tunedQueue), sdklog.WithExportMaxBatchSize(tunedBatch)}
+			spanOptions = []sdktrace.BatchSpanProcessorOption{sdktrace.WithMaxQueueSize(tunedQueue),
+				sdktrace.WithMaxExportBatchSize(tunedBatch)}
+			logOptions = []sdklog.BatchProcessorOption{sdklog.WithMaxQueueSize(tunedQueue),
+				sdklog.WithExportMaxBatchSize(tunedBatch)}
 		}
-		spans, records = sdktrace.NewBatchSpanProcessor(spanExporter, spanOptions...), sdklog.NewBatchProcessor(logExporter, logOptions...)
+		spans, records = sdktrace.NewBatchSpanProcessor(spanExporter, spanOptions...),
+			sdklog.NewBatchProcessor(logExporter, logOptions...)
 	}
 	res := resource.NewSchemaless(attribute.String("service.name", scope))
-	tp := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSpanProcessor(spans), sdktrace.WithSampler(sdktrace.AlwaysSample()))
+	tp := sdktrace.NewTracerProvider(sdktrace.WithResource(res), sdktrace.WithSpanProcessor(spans),
+		sdktrace.WithSampler(sdktrace.AlwaysSample()))
 	lp := sdklog.NewLoggerProvider(sdklog.WithResource(res), sdklog.WithProcessor(records))
 	return &Side{
 		Tracer: tp.Tracer(scope),

@@ -4,9 +4,10 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// countItems returns how many spans or log records an export request holds. It walks the wire format and decodes
-// nothing, so that the collector does not compete for the processor with what is measured: the requests of both
-// signals are resource (field 1) > scope (field 2) > item (field 2). Malformed bytes count as none.
+// countItems returns how many spans or log records an export request holds. It walks the wire
+// format and decodes nothing, so that the collector does not compete for the processor with what is
+// measured: the requests of both signals are resource (field 1) > scope (field 2) > item (field 2).
+// Malformed bytes count as none.
 func countItems(request []byte) (n int64) {
 	each(request, 1, func(resource []byte) {
 		each(resource, 2, func(scope []byte) {

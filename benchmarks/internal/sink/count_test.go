@@ -24,14 +24,16 @@ func TestCountItems(t *testing.T) {
 		return s
 	}
 	traces, err := proto.Marshal(&collectortrace.ExportTraceServiceRequest{ResourceSpans: []*tracepb.ResourceSpans{
-		{Resource: resource, ScopeSpans: []*tracepb.ScopeSpans{spans(3), spans(0), spans(4)}, SchemaUrl: "https://example.org"},
+		{Resource: resource, ScopeSpans: []*tracepb.ScopeSpans{spans(3), spans(0), spans(4)},
+			SchemaUrl: "https://example.org"},
 		{ScopeSpans: []*tracepb.ScopeSpans{spans(1)}},
 	}})
 	require.NoError(t, err)
 	require.EqualValues(t, 8, countItems(traces))
 
 	logs, err := proto.Marshal(&collectorlogs.ExportLogsServiceRequest{ResourceLogs: []*logspb.ResourceLogs{
-		{Resource: resource, ScopeLogs: []*logspb.ScopeLogs{{Scope: scope, LogRecords: []*logspb.LogRecord{{}, {SeverityNumber: 9}}}}},
+		{Resource: resource, ScopeLogs: []*logspb.ScopeLogs{{Scope: scope,
+			LogRecords: []*logspb.LogRecord{{}, {SeverityNumber: 9}}}}},
 	}})
 	require.NoError(t, err)
 	require.EqualValues(t, 2, countItems(logs))

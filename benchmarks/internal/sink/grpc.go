@@ -44,7 +44,8 @@ func release(plain *bytes.Buffer) { buffers.Put(plain) }
 
 func cpu() time.Duration { return usage.CPU() }
 
-// rawCodec hands the bytes of a request over as they are, and answers with an empty message, which is OTLP's success.
+// rawCodec hands the bytes of a request over as they are, and answers with an empty message, which
+// is OTLP's success.
 type rawCodec struct{}
 
 func (rawCodec) Marshal(any) (mem.BufferSlice, error) { return nil, nil }
@@ -62,13 +63,16 @@ func (rawCodec) Name() string { return "proto" }
 
 // grpcServer implements OTLP/gRPC.
 func (c *counters) grpcServer() *grpc.Server {
-	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxRecvMsgSize(math.MaxInt32), grpc.StatsHandler(wireSize{}))
+	server := grpc.NewServer(grpc.ForceServerCodecV2(rawCodec{}), grpc.MaxRecvMsgSize(math.MaxInt32),
+		grpc.StatsHandler(wireSize{}))
 	for _, name := range []string{"trace.v1.TraceService", "logs.v1.LogsService", "metrics.v1.MetricsService"} {
 		server.RegisterService(&grpc.ServiceDesc{
 			ServiceName: "opentelemetry.proto.collector." + name,
 			Methods: []grpc.MethodDesc{{
 				MethodName: "Export",
-				Handler: func(_ any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor) (any, error) {
+				Handler: func(
+					_ any, ctx context.Context, read func(any) error, _ grpc.UnaryServerInterceptor,
+				) (any, error) {
 					var request []byte
 					if err := read(&request); err != nil {
 						return nil, err
@@ -84,7 +88,8 @@ func (c *counters) grpcServer() *grpc.Server {
 	return server
 }
 
-// wireSize learns how large a request was on the wire, which no handler is told. It is its own context key.
+// wireSize learns how large a request was on the wire, which no handler is told. It is its own
+// context key.
 type wireSize struct{}
 
 // TagRPC implements stats.Handler.

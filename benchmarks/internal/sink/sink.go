@@ -1,6 +1,6 @@
-// Package sink is an OTLP collector in a process of its own that counts what arrives, over HTTP and gRPC, and answers
-// after a delay. It decodes next to nothing; internal/otlptest keeps everything, decoded, and would itself need a core
-// at the rates measured here.
+// Package sink is an OTLP collector in a process of its own that counts what arrives, over HTTP and
+// gRPC, and answers after a delay. It decodes next to nothing; internal/otlptest keeps everything,
+// decoded, and would itself need a core at the rates measured here.
 package sink
 
 import (
@@ -18,7 +18,8 @@ import (
 // Role is the sink's, for child.Main.
 const Role = "collector"
 
-// Command changes the delay of the answers and, as every command does, asks for what has arrived since the last Reset.
+// Command changes the delay of the answers and, as every command does, asks for what has arrived
+// since the last Reset.
 type Command struct {
 	Delay time.Duration
 	Reset bool // forget what has arrived
@@ -44,7 +45,8 @@ type counters struct {
 	spans, records, bytes, requests atomic.Int64
 }
 
-// signals are told by the end of the HTTP path or by the gRPC service; metrics are answered and not counted.
+// signals are told by the end of the HTTP path or by the gRPC service; metrics are answered and not
+// counted.
 func (c *counters) add(signal string, items, wire int64) {
 	switch {
 	case strings.Contains(signal, "trace"):
@@ -72,7 +74,8 @@ func (c *counters) answer(ctx context.Context) {
 	}
 }
 
-// Serve plays the role: it sends an Arrived at first, for the addresses, and then one for each Command.
+// Serve plays the role: it sends an Arrived at first, for the addresses, and then one for each
+// Command.
 func Serve(p *child.Pipe) error {
 	var c counters
 	web, err := net.Listen("tcp", "127.0.0.1:0")
@@ -88,7 +91,8 @@ func Serve(p *child.Pipe) error {
 	reply := func() Arrived {
 		return Arrived{
 			HTTP: "http://" + web.Addr().String(), GRPC: "http://" + rpc.Addr().String(),
-			Spans: c.spans.Load(), Records: c.records.Load(), Bytes: c.bytes.Load(), Requests: c.requests.Load(), CPU: cpu(),
+			Spans: c.spans.Load(), Records: c.records.Load(), Bytes: c.bytes.Load(), Requests: c.requests.Load(),
+			CPU: cpu(),
 		}
 	}
 	for {

@@ -1,5 +1,5 @@
-// Package usage reads what a process and the machine have used. Memory and the machine's share are Linux's to tell;
-// elsewhere they are zero.
+// Package usage reads what a process and the machine have used. Memory and the machine's share are
+// Linux's to tell; elsewhere they are zero.
 package usage
 
 import (
@@ -63,8 +63,8 @@ func ReadMachine() Machine {
 	return parseMachine(stat)
 }
 
-// parseMachine reads the first line of /proc/stat (proc(5)): user nice system idle iowait irq softirq steal, and guest
-// times, which user and nice include.
+// parseMachine reads the first line of /proc/stat (proc(5)): user nice system idle iowait irq
+// softirq steal, and guest times, which user and nice include.
 func parseMachine(stat []byte) (m Machine) {
 	line, _, _ := bytes.Cut(stat, []byte("\n"))
 	fields := bytes.Fields(line)
@@ -81,7 +81,8 @@ func parseMachine(stat []byte) (m Machine) {
 	return m
 }
 
-// BusySince returns the share of all processors that was in use between the two readings, from 0 to 1.
+// BusySince returns the share of all processors that was in use between the two readings, from 0 to
+// 1.
 func (m Machine) BusySince(earlier Machine) float64 {
 	if m.total <= earlier.total {
 		return 0

@@ -1,6 +1,7 @@
-// Package host observes the machine it runs on: processors, memory, file systems, disks and network as metrics with the
-// names of the semantic conventions, a span for each scan, and a log record for what somebody should look at. It uses the
-// OpenTelemetry API and its globals alone, so that any SDK set-up can carry it.
+// Package host observes the machine it runs on: processors, memory, file systems, disks and network
+// as metrics with the names of the semantic conventions, a span for each scan, and a log record for
+// each finding that needs attention. It uses only the OpenTelemetry API and its globals, so it
+// works with any SDK.
 package host
 
 import (
@@ -17,14 +18,14 @@ import (
 	"go.opentelemetry.io/otel/trace"
 )
 
-// scope names what makes the telemetry, for all three signals.
+// scope is the instrumentation scope of all three signals.
 const scope = "edge-agent/host"
 
-// Scan is what one scan found.
+// Scan is the result of one scan.
 type Scan struct {
 	Number  int `json:"number"` // from 1 in each process
 	Notable int `json:"notable"`
-	Failed  int `json:"failed"` // readings that were not possible
+	Failed  int `json:"failed"` // failed readings
 }
 
 // Host observes the machine until Close.
@@ -35,8 +36,8 @@ type Host struct {
 	scans        int
 }
 
-// Observe starts to observe, with the providers that are global now. A file system or the memory is worth a log record
-// when more than the share full of it is used; 0.9 is 90 %.
+// Observe starts to observe, with the current global providers. A file system or the memory gets a
+// log record if more than the share full of it is used; 0.9 is 90 %.
 func Observe(full float64) (*Host, error) {
 	if !(full >= 0 && full <= 1) {
 		return nil, fmt.Errorf("share %v: want 0 to 1", full)
@@ -48,10 +49,10 @@ func Observe(full float64) (*Host, error) {
 	return &Host{full: full, tracer: otel.Tracer(scope), registration: registration}, nil
 }
 
-// Close ends the observation.
+// Close stops the observation.
 func (h *Host) Close() error { return h.registration.Unregister() }
 
-// Run scans at once and then at each interval, until ctx is over. It tells done of each scan.
+// Run scans at once and then at each interval, until ctx ends. It calls done after each scan.
 func (h *Host) Run(ctx context.Context, interval time.Duration, done func(Scan)) {
 	ticker := time.NewTicker(interval)
 	defer ticker.Stop()
@@ -65,7 +66,7 @@ func (h *Host) Run(ctx context.Context, interval time.Duration, done func(Scan))
 	}
 }
 
-// Scan looks at the file systems and the memory. It is not safe for concurrent use.
+// Scan reads the file systems and the memory. It is not safe for concurrent use.
 func (h *Host) Scan(ctx context.Context) (s Scan) {
 	h.scans++
 	s.Number = h.scans

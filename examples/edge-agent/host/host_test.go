@@ -20,7 +20,8 @@ import (
 
 func TestMain(m *testing.M) {
 	for _, entry := range os.Environ() {
-		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") || strings.HasPrefix(name, "TELEMETRY_") {
+		if name, _, _ := strings.Cut(entry, "="); strings.HasPrefix(name, "OTEL_") ||
+			strings.HasPrefix(name, "TELEMETRY_") {
 			_ = os.Unsetenv(name)
 		}
 	}
@@ -31,7 +32,8 @@ func TestMain(m *testing.M) {
 func observed(t *testing.T, full float64, do func(*Host)) *otlptest.Collector {
 	t.Helper()
 	c := otlptest.New(t)
-	guard, err := telemetry.Init(t.Context(), telemetry.WithServiceName("host"), telemetry.WithEndpoint(c.HTTPEndpoint()),
+	guard, err := telemetry.Init(t.Context(), telemetry.WithServiceName("host"),
+		telemetry.WithEndpoint(c.HTTPEndpoint()),
 		telemetry.WithLogOutput(io.Discard), telemetry.WithoutRuntimeMetrics())
 	require.NoError(t, err)
 	h, err := Observe(full)
@@ -72,10 +74,11 @@ func sum(values map[string]float64) (total float64) {
 	return total
 }
 
-// What arrives is what the system says, under the names of the semantic conventions.
+// The values that arrive are the system's, under the names of the semantic conventions.
 func TestMachineIsReported(t *testing.T) {
 	c := observed(t, 1, func(*Host) {
-		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); { // something to see in the processor times
+		// something to see in the processor times
+		for end := time.Now().Add(50 * time.Millisecond); time.Now().Before(end); {
 		}
 	})
 	seconds := points(t, c, "system.cpu.time", "s", "sum", "cpu.mode")
@@ -100,7 +103,8 @@ func TestMachineIsReported(t *testing.T) {
 	require.EqualValues(t, total.Total, sum(usage), "the states add up to the memory there is")
 	require.InDelta(t, 1, sum(points(t, c, "system.memory.utilization", "1", "gauge", "system.memory.state")), 1e-9)
 
-	labels := []string{"system.device", "system.filesystem.mode", "system.filesystem.mountpoint", "system.filesystem.type"}
+	labels := []string{"system.device", "system.filesystem.mode", "system.filesystem.mountpoint",
+		"system.filesystem.type"}
 	filesystems, err := readFilesystems()
 	require.NoError(t, err)
 	require.NotEmpty(t, filesystems)
@@ -128,7 +132,8 @@ func TestMachineIsReported(t *testing.T) {
 	}
 }
 
-// With a bound of 0 everything is worth a record, and with 1 nothing is; a record belongs to the scan that made it.
+// With a bound of 0 everything is worth a record, and with 1 nothing is; a record belongs to the
+// scan that made it.
 func TestScan(t *testing.T) {
 	var found Scan
 	c := observed(t, 0, func(h *Host) {

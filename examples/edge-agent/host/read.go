@@ -21,7 +21,7 @@ var modes = [...]systemconv.CPUModeAttr{
 	systemconv.CPUModeIOWait, systemconv.CPUModeInterrupt, systemconv.CPUModeSteal,
 }
 
-// cpuTimes are seconds since the start of the host, of all processors together.
+// cpuTimes are seconds since the host started, summed over all processors.
 type cpuTimes [len(modes)]float64
 
 func readCPU() (cpuTimes, error) {
@@ -30,14 +30,14 @@ func readCPU() (cpuTimes, error) {
 		return cpuTimes{}, fmt.Errorf("processor times: %w", cmp.Or(err, errNothing))
 	}
 	t := all[0]
-	// What a guest has used is part of user and nice already.
+	// The time of a guest is already included in user and nice.
 	return cpuTimes{t.User, t.Nice, t.System, t.Idle, t.Iowait, t.Irq + t.Softirq, t.Steal}, nil
 }
 
 var errNothing = errors.New("the system names none")
 
-// sharesSince is the share of the time that was spent in each mode since before, 0 to 1; false if no time has passed. A
-// mode that runs backwards, as the kernel's iowait may, has spent none.
+// sharesSince is the share of the time that was spent in each mode since before, 0 to 1; false if
+// no time has passed. A mode that runs backwards, as the kernel's iowait may, has spent none.
 func (t cpuTimes) sharesSince(before cpuTimes) (shares [len(modes)]float64, ok bool) {
 	total := 0.0
 	for i := range t {
@@ -50,7 +50,7 @@ func (t cpuTimes) sharesSince(before cpuTimes) (shares [len(modes)]float64, ok b
 	return shares, total > 0
 }
 
-// memory is what the main memory holds, in bytes. The four add up to all of it.
+// memory describes the main memory, in bytes. The four parts add up to all of it.
 type memory struct{ used, free, buffers, cached uint64 }
 
 func readMemory() (memory, error) {
@@ -82,8 +82,9 @@ type filesystem struct {
 // utilization is the used share of what ordinary users may use, 0 to 1, as df shows it.
 func (f filesystem) utilization() float64 { return share(f.used, f.free) }
 
-// readFilesystems reads the file systems that are on a device, each device once: a container sees the same one mounted
-// many times. One that cannot be read is left out, and named in the error beside the others.
+// readFilesystems reads the file systems that are on a device, each device once, because a
+// container mounts the same one many times. Those that cannot be read are omitted and named in the
+// error.
 func readFilesystems() (all []filesystem, err error) {
 	partitions, err := disk.Partitions(false)
 	if err != nil {
@@ -112,13 +113,14 @@ func readFilesystems() (all []filesystem, err error) {
 	return all, errors.Join(errs...)
 }
 
-// traffic is what a disk or a network interface has carried since the start of the host, in bytes.
+// traffic is what a disk or a network interface has transferred since the host started, in bytes.
 type traffic struct {
 	name    string
 	in, out uint64 // read and written, received and transmitted
 }
 
-// readDisks leaves out devices that have never carried anything, such as a kernel's spare loop devices.
+// readDisks skips devices that have never transferred anything, such as a kernel's spare loop
+// devices.
 func readDisks() (all []traffic, err error) {
 	disks, err := disk.IOCounters()
 	if err != nil {
@@ -132,7 +134,7 @@ func readDisks() (all []traffic, err error) {
 	return all, nil
 }
 
-// readInterfaces leaves out interfaces that have never carried anything.
+// readInterfaces skips interfaces that have never transferred anything.
 func readInterfaces() (all []traffic, err error) {
 	interfaces, err := net.IOCounters(true)
 	if err != nil {
@@ -146,5 +148,5 @@ func readInterfaces() (all []traffic, err error) {
 	return all, nil
 }
 
-// signed is n as OpenTelemetry's instruments take it.
+// signed converts n to the type that OpenTelemetry's instruments take.
 func signed(n uint64) int64 { return int64(min(n, math.MaxInt64)) }

@@ -1,4 +1,4 @@
-// Package demo prints totals that must add up, for the examples that show themselves.
+// Package demo prints totals that must match, for the examples that demonstrate themselves.
 package demo
 
 import (
@@ -8,17 +8,18 @@ import (
 	"strconv"
 )
 
-// ErrDoesNotAddUp is why a program fails although everything ran: what arrived is not what was done.
+// ErrDoesNotAddUp means that everything ran but what arrived differs from what was done.
 var ErrDoesNotAddUp = errors.New("the totals do not add up")
 
-// Total is a figure known from both ends.
+// Total is a number that both the sender and the receiver know.
 type Total struct {
 	What          string
 	Sent, Arrived int
 	Show          func(int) string // nil: as a number
 }
 
-// PrintTotals prints a line for each total under the two headings, and returns ErrDoesNotAddUp if the ends of one differ.
+// PrintTotals prints a line for each total under two headings. It returns ErrDoesNotAddUp if the
+// two numbers differ.
 func PrintTotals(out io.Writer, sent, arrived string, totals []Total) error {
 	fmt.Fprintf(out, "\n%-28s %12s %12s\n", "Totals", sent, arrived)
 	var err error

@@ -1,4 +1,4 @@
-// Package destination tells an example whether its telemetry goes to a collector of the user's.
+// Package destination tells an example whether its telemetry goes to the user's own collector.
 package destination
 
 import (
@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// FromEnvironment returns the first variable of the environment that says where telemetry goes, and its value, without
-// the password that a URL may hold. Both are empty if there is none.
+// FromEnvironment returns the first environment variable that sets where telemetry goes, and its
+// value without the password that a URL may contain. Both are empty if there is none.
 func FromEnvironment() (variable, value string) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_%s_ENDPOINT", "OTEL_%s_EXPORTER"} {
 		for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {

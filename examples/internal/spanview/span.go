@@ -1,4 +1,5 @@
-// Package spanview reads and draws what has arrived at a collector, for the reports of the examples.
+// Package spanview reads and draws what has arrived at a collector, for the reports of the
+// examples.
 package spanview
 
 import (
@@ -8,16 +9,17 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// Service is the name of the service that made the item with this resource.
+// Service returns the name of the service with this resource.
 func Service(resource map[string]any) string { return Text(resource, "service.name") }
 
-// Text is the attribute called key, or "" if it is missing or no text.
+// Text returns the attribute called key, or "" if it is missing or not a string.
 func Text(attributes map[string]any, key string) string {
 	s, _ := attributes[key].(string)
 	return s
 }
 
-// Weight is how many spans this one stands for; it is not ok if the span does not say. See telemetry.AdjustedCount.
+// Weight returns how many spans this one stands for; ok is false without a weight. See
+// telemetry.AdjustedCount.
 func Weight(span otlptest.Span) (weight float64, ok bool) {
 	traceID, traceErr := trace.TraceIDFromHex(span.TraceID)
 	spanID, spanErr := trace.SpanIDFromHex(span.SpanID)

@@ -14,7 +14,8 @@ import (
 func span(trace, id, parent, name string, from, to time.Duration) otlptest.Span {
 	begin := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	return otlptest.Span{
-		TraceID: trace, SpanID: id, ParentSpanID: parent, Name: name, Kind: "server", Start: begin.Add(from), End: begin.Add(to),
+		TraceID: trace, SpanID: id, ParentSpanID: parent, Name: name, Kind: "server", Start: begin.Add(from),
+		End:      begin.Add(to),
 		Resource: map[string]any{"service.name": "checkout"},
 	}
 }
@@ -27,7 +28,8 @@ func TestTree(t *testing.T) {
 	worker.Links = []otlptest.Link{{TraceID: "t1", SpanID: "b"}, {TraceID: "t3", SpanID: "e"}}
 	orphan := span("t1", "f", "nobody", "its parent has not arrived", 2*ms, 3*ms)
 	var out bytes.Buffer
-	spanview.Tree(&out, []otlptest.Span{worker, failed, orphan, span("t1", "b", "a", "send", 0, 4*ms), span("t1", "a", "", "order", 0, 12*ms)})
+	spanview.Tree(&out, []otlptest.Span{worker, failed, orphan, span("t1", "b", "a", "send", 0, 4*ms),
+		span("t1", "a", "", "order", 0, 12*ms)})
 	require.Equal(t, `  SPAN                            SERVICE         KIND         MS
   order                           checkout        server    12.00  ━━━━━━━━━━━━
   ├─ send                         checkout        server     4.00  ━━━━
@@ -43,7 +45,8 @@ func TestTree(t *testing.T) {
 func TestTreeIsAsWideAsItMustBe(t *testing.T) {
 	var out bytes.Buffer
 	long := "shop.v1.Inventory/Reserve, which is called by a name that is long"
-	spanview.Tree(&out, []otlptest.Span{span("t", "a", "", "order", 0, 1), span("t", "b", "a", "thirty-two columns with its twig", 0, 1)})
+	spanview.Tree(&out, []otlptest.Span{span("t", "a", "", "order", 0, 1),
+		span("t", "b", "a", "thirty-two columns with its twig", 0, 1)})
 	require.Contains(t, out.String(), "└─ thirty-two columns with its twig checkout")
 	out.Reset()
 	spanview.Tree(&out, []otlptest.Span{span("t", "a", "", long, 0, 1)})
@@ -54,7 +57,8 @@ func TestTreeIsAsWideAsItMustBe(t *testing.T) {
 }
 
 func TestWeight(t *testing.T) {
-	sampled := otlptest.Span{TraceID: "1000000000000000ffffffffffffffff", SpanID: "00000000000000b7", Flags: 0x101, TraceState: "ot=th:c"}
+	sampled := otlptest.Span{TraceID: "1000000000000000ffffffffffffffff", SpanID: "00000000000000b7", Flags: 0x101,
+		TraceState: "ot=th:c"}
 	weight, ok := spanview.Weight(sampled)
 	require.True(t, ok)
 	require.Equal(t, 4.0, weight)

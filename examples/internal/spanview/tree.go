@@ -12,15 +12,17 @@ import (
 	"github.com/fleetotel/telemetry/internal/otlptest"
 )
 
-// barWidth is how many columns the whole of a trace takes. A short trace is 80 columns wide, a deep one up to 97.
+// barWidth is the number of columns for a whole trace. A short trace is 80 columns wide, a deep one
+// up to 97.
 const (
 	barWidth     = 12
 	minNameWidth = 31
 	maxNameWidth = 48
 )
 
-// Tree draws a trace, or several that are linked: a line for each span with its service, kind and duration, and a bar
-// that shows when in the whole it ran. The text of an error stands below its span, and so do links to other spans.
+// Tree draws a trace, or several that are linked: a line for each span with its service, kind and
+// duration, and a bar that shows when it ran. The text of an error is below its span, and so are
+// links to other spans.
 func Tree(out io.Writer, spans []otlptest.Span) {
 	if len(spans) == 0 {
 		return
@@ -60,7 +62,8 @@ func Tree(out io.Writer, spans []otlptest.Span) {
 	}
 }
 
-// widest is how many columns the names of s and all below it take, each indented by its depth.
+// widest returns the number of columns that the names of s and its descendants take, indented by
+// their depth.
 func (t tree) widest(s otlptest.Span, depth int) int {
 	widest := 3*depth + utf8.RuneCountInString(s.Name)
 	for _, child := range t.children[s.SpanID] {
@@ -77,7 +80,8 @@ type tree struct {
 	nameWidth  int
 }
 
-// draw prints s and all below it. The line of s begins with first, those below begin with rest.
+// draw prints s and its descendants. The line of s begins with first, the lines below begin with
+// rest.
 func (t tree) draw(s otlptest.Span, first, rest string) {
 	t.row(first+s.Name, Service(s.Resource), s.Kind,
 		fmt.Sprintf("%.2f", float64(s.End.Sub(s.Start))/float64(time.Millisecond)), t.bar(s))
@@ -101,7 +105,7 @@ func (t tree) draw(s otlptest.Span, first, rest string) {
 	}
 }
 
-// target names the span that a link points to, by its name if it is in the picture.
+// target names the span that a link points to, by its name if the drawing includes it.
 func (t tree) target(link otlptest.Link) string {
 	if s, ok := t.byID[link.SpanID]; ok && s.TraceID == link.TraceID {
 		return s.Name
@@ -114,7 +118,8 @@ func (t tree) row(name, service, kind, took, bar string) {
 	fmt.Fprintln(t.out, strings.TrimRight(line, " "))
 }
 
-// bar is as long as the span's share of the trace, at least one column, and begins where the span does.
+// bar is as long as the span's share of the trace, at least one column, and begins at the span's
+// start.
 func (t tree) bar(s otlptest.Span) string {
 	total := float64(max(t.end.Sub(t.begin), 1))
 	from := min(int(float64(s.Start.Sub(t.begin))/total*barWidth), barWidth-1)
@@ -122,7 +127,7 @@ func (t tree) bar(s otlptest.Span) string {
 	return strings.Repeat(" ", from) + strings.Repeat("━", to-from)
 }
 
-// pad makes s n columns wide; fmt's %-*s would do, if it left the end of a name out that is too long.
+// pad makes s n columns wide. Unlike fmt's %-*s, it truncates a name that is too long.
 func pad(s string, n int) string {
 	if over := utf8.RuneCountInString(s) - n; over > 0 {
 		return string([]rune(s)[:n-1]) + "…"

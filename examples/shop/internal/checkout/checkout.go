@@ -1,4 +1,5 @@
-// Package checkout turns an order into a paid one: it reserves, charges, writes the order down and says so.
+// Package checkout processes an order: it reserves the product, charges the card, stores the order
+// and publishes it.
 package checkout
 
 import (
@@ -30,7 +31,8 @@ type checkout struct {
 	orders    *orders
 }
 
-// Build is the service. PAYMENT_ADDR, INVENTORY_ADDR, NATS_URL and DATABASE_URL say where everything is.
+// Build sets up the service. PAYMENT_ADDR, INVENTORY_ADDR, NATS_URL and DATABASE_URL are the
+// addresses it uses.
 func Build(ctx context.Context, app *platform.App) error {
 	payment, paymentErr := dial(app, "PAYMENT_ADDR")
 	inventory, inventoryErr := dial(app, "INVENTORY_ADDR")
@@ -48,7 +50,7 @@ func Build(ctx context.Context, app *platform.App) error {
 	return nil
 }
 
-// dial connects when the first call is made, and again whenever the other side comes back.
+// dial connects at the first call and reconnects when the server is back.
 func dial(app *platform.App, variable string) (*grpc.ClientConn, error) {
 	addr := os.Getenv(variable)
 	if addr == "" {

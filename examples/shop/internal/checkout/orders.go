@@ -19,8 +19,8 @@ import (
 	_ "modernc.org/sqlite" // the "sqlite" driver, in pure Go
 )
 
-// orders is the table of that name, in SQLite or PostgreSQL. Each statement is a client span, since otelsql wraps the
-// driver; the rest uses database/sql as always.
+// orders is the table of that name, in SQLite or PostgreSQL. otelsql wraps the driver, so each
+// statement is a client span; the code uses database/sql as usual.
 type orders struct {
 	db     *sql.DB
 	insert string
@@ -34,9 +34,9 @@ const schema = `CREATE TABLE IF NOT EXISTS orders (
 	placed_at     BIGINT NOT NULL
 )`
 
-// openOrders opens what DATABASE_URL names: sqlite:PATH, a postgres:// URL, or "" for a file in the working directory.
-// It waits until a database that starts at the same time lets it make its table, as long as ctx lives and for half a
-// minute at most.
+// openOrders opens DATABASE_URL: sqlite:PATH, a postgres:// URL, or "" for a file in the working
+// directory. If the database is still starting, it retries to create its table until ctx ends, for
+// at most half a minute.
 func openOrders(ctx context.Context, databaseURL string) (*orders, error) {
 	scheme, path, _ := strings.Cut(cmp.Or(databaseURL, "sqlite:orders.db"), ":")
 	var o *orders
@@ -83,15 +83,16 @@ func openSQLite(path string) (*orders, error) {
 func openPostgres(databaseURL string) (*orders, error) {
 	db, err := otelsql.Open("pgx", databaseURL, traced(semconv.DBSystemNamePostgreSQL.Value.AsString())...)
 	if err != nil {
-		return nil, fmt.Errorf("open PostgreSQL: %w", err) // without the URL, which may hold a password
+		return nil, fmt.Errorf("open PostgreSQL: %w", err) // without the URL, which may contain a password
 	}
 	db.SetMaxOpenConns(16)
 	db.SetMaxIdleConns(16)
 	return &orders{db, `INSERT INTO orders VALUES ($1, $2, $3, $4, $5)`}, nil
 }
 
-// traced makes one span of each statement that a request asks for. Connecting, resetting and reading rows would bury
-// them, and what no request asks for must not begin traces of its own.
+// traced makes one span for each statement of a request. It makes none for connecting, resetting
+// and reading rows, which would bury the others. Statements outside of a request must not begin
+// traces.
 func traced(system string) []otelsql.Option {
 	return []otelsql.Option{
 		otelsql.WithAttributes(semconv.DBSystemNameKey.String(system)),

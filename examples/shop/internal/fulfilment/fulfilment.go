@@ -1,4 +1,4 @@
-// Package fulfilment packs what has been ordered: a worker behind NATS.
+// Package fulfilment is a worker behind NATS that packs orders.
 package fulfilment
 
 import (
@@ -17,7 +17,7 @@ type Placed struct {
 	Product string `json:"product"`
 }
 
-// Build is the service. NATS_URL says where the messages come from; it serves its probes over HTTP.
+// Build sets up the service. NATS_URL is the source of the messages. Probes are served over HTTP.
 func Build(_ context.Context, app *platform.App) error {
 	messages, err := platform.Connect(app, "fulfilment")
 	if err != nil {

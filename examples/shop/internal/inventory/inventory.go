@@ -1,4 +1,4 @@
-// Package inventory knows what is in stock, over gRPC.
+// Package inventory reserves products in stock, over gRPC.
 package inventory
 
 import (
@@ -14,18 +14,18 @@ import (
 	"github.com/fleetotel/telemetry/examples/shop/internal/shoppb"
 )
 
-// RemoteProduct lies in a warehouse whose answers take longer than what the platform calls slow.
+// RemoteProduct is in a warehouse that takes longer to answer than the platform's SlowThreshold.
 const RemoteProduct = "samovar"
 
 const remoteAnswer = platform.SlowThreshold + 100*time.Millisecond
 
-// service counts what is reserved. There is always enough.
+// service counts the reservations. There is always enough stock.
 type service struct {
 	shoppb.UnimplementedInventoryServer
 	reserved atomic.Int64
 }
 
-// Build is the service.
+// Build sets up the service.
 func Build(_ context.Context, app *platform.App) error {
 	shoppb.RegisterInventoryServer(app.GRPC(), &service{})
 	return nil

@@ -1,4 +1,5 @@
-// Package load is the shop's customers: they browse, order, and come all at once. They know nothing of telemetry.
+// Package load simulates the shop's customers: they browse and order, sometimes in a burst. It uses
+// no telemetry.
 package load
 
 import (
@@ -17,36 +18,37 @@ import (
 	"github.com/fleetotel/telemetry/examples/shop/internal/storefront"
 )
 
-// customers is how many requests may be under way. When the shop is slower than the customers come, they queue.
+// customers is the maximum number of requests in progress. If the shop is too slow, further
+// requests queue.
 const customers = 64
 
-// burst is how much more than the base rate comes at once.
-const burst = 100
+// Burst is how many times the base rate arrives in the burst.
+const Burst = 100
 
-// Config says what to send.
+// Config sets what to send.
 type Config struct {
 	URL      string        // the storefront
 	Rate     float64       // requests per second, outside the burst
-	Duration time.Duration // of one round; there is a burst in the middle of each
+	Duration time.Duration // of one round, which has a burst in its middle
 	Forever  bool          // round after round
 	Seed     uint64        // the same seed sends the same requests
 }
 
-// Tally is what was sent and answered.
+// Tally counts the requests sent and the answers.
 type Tally struct {
 	Browsed  int   `json:"browsed"`
 	Ordered  int   `json:"ordered"`
-	Declined int   `json:"declined"` // of the orders; they were to be
-	Slow     int   `json:"slow"`     // orders of a product that takes its time
+	Declined int   `json:"declined"` // orders declined as expected
+	Slow     int   `json:"slow"`     // orders of the slow product
 	Probes   int   `json:"probes"`   // GET /healthz, which must leave no trace
-	Wrong    int   `json:"wrong"`    // answers that were not the expected ones
-	First    error `json:"-"`        // the first of these
+	Wrong    int   `json:"wrong"`    // unexpected answers
+	First    error `json:"-"`        // the first unexpected answer
 }
 
-// Requests is how many there were that telemetry should know of.
+// Requests is the number of requests that telemetry should cover.
 func (t Tally) Requests() int { return t.Browsed + t.Ordered }
 
-// BurstAt says when in a round the burst begins and how long it takes.
+// BurstAt returns when in a round the burst begins and how long it takes.
 func (c Config) BurstAt() (from, length time.Duration) {
 	return c.Duration * 2 / 5, min(c.Duration/5, 1500*time.Millisecond)
 }
@@ -59,21 +61,22 @@ type Load struct {
 	tally  Tally
 }
 
-// New makes a load generator that is not running yet.
+// New returns a load generator that is not running yet.
 func New(c Config) *Load {
 	return &Load{config: c, http: &http.Client{
 		Transport: &http.Transport{MaxIdleConnsPerHost: customers}, Timeout: 30 * time.Second,
 	}}
 }
 
-// Tally is a snapshot.
+// Tally returns a snapshot of the counts.
 func (l *Load) Tally() Tally {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.tally
 }
 
-// Run sends until the rounds are over or ctx is cancelled; requests under way are finished.
+// Run sends requests until the rounds are over or ctx is canceled; requests in progress are
+// finished.
 func (l *Load) Run(ctx context.Context) {
 	defer l.http.CloseIdleConnections()
 	queue := make(chan request, customers)
@@ -96,7 +99,8 @@ func (l *Load) Run(ctx context.Context) {
 	sending.Wait()
 }
 
-// round sends what falls due, in steps of 10 ms, and returns the number of the next order.
+// round sends the requests that are due, in steps of 10 ms, and returns the number of the next
+// order.
 func (l *Load) round(ctx context.Context, queue chan<- request, random *rand.Rand, order int) int {
 	const step = 10 * time.Millisecond
 	burstFrom, burstLength := l.config.BurstAt()
@@ -106,7 +110,7 @@ func (l *Load) round(ctx context.Context, queue chan<- request, random *rand.Ran
 	for at, i := time.Duration(0), 0; at < l.config.Duration; at, i = at+step, i+1 {
 		rate := l.config.Rate
 		if at >= burstFrom && at < burstFrom+burstLength {
-			rate *= burst
+			rate *= Burst
 		}
 		for due += rate * step.Seconds(); due >= 1; due-- {
 			r := next(random, &order)
@@ -141,14 +145,14 @@ const (
 type request struct {
 	kind               kind
 	method, path, body string
-	status             int // the answer that is expected
+	status             int // the expected answer
 }
 
-// next is the request of the next customer: 7 of 10 browse. Of 100 orders one is paid with a card that the bank
-// refuses, and one is for a product that lies far away.
+// next returns the next customer's request: 7 of 10 browse. Of 100 orders, one is paid with a card
+// that the bank refuses, and one is for the slow product.
 func next(random *rand.Rand, orders *int) request {
 	products := storefront.Catalogue
-	product := products[random.IntN(len(products)-1)] // but for the last, which is the slow one
+	product := products[random.IntN(len(products)-1)] // except the last one, which is slow
 	switch r := random.IntN(10); {
 	case r < 3:
 		return request{browse, http.MethodGet, "/products", "", http.StatusOK}
@@ -169,7 +173,7 @@ func next(random *rand.Rand, orders *int) request {
 	return out
 }
 
-// send sends r and books its answer.
+// send sends r and counts its answer.
 func (l *Load) send(r request) {
 	err := l.call(r)
 	l.mu.Lock()

@@ -46,7 +46,7 @@ func newShop(t *testing.T, declined int) *shop {
 	return s
 }
 
-// requests are what was asked but for probes, in an order of its own: customers come side by side.
+// requests returns the requests except probes, sorted, because customers run in parallel.
 func (s *shop) requests() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -63,7 +63,8 @@ func run(t *testing.T, s *shop, c load.Config) load.Tally {
 }
 
 func TestTheSameSeedSendsTheSame(t *testing.T) {
-	one, same, other := newShop(t, http.StatusPaymentRequired), newShop(t, http.StatusPaymentRequired), newShop(t, http.StatusPaymentRequired)
+	one, same, other := newShop(t, http.StatusPaymentRequired), newShop(t, http.StatusPaymentRequired),
+		newShop(t, http.StatusPaymentRequired)
 	tally := run(t, one, load.Config{Rate: 20, Seed: 7})
 	require.Equal(t, tally, run(t, same, load.Config{Rate: 20, Seed: 7}))
 	run(t, other, load.Config{Rate: 20, Seed: 8})
@@ -71,8 +72,8 @@ func TestTheSameSeedSendsTheSame(t *testing.T) {
 	require.NotEqual(t, one.requests(), other.requests())
 }
 
-// A second at 20 per second, a fifth of it at 2,000: 16 and 400. Of these 3 of 10 are orders, of which every hundredth is
-// declined and another one slow.
+// A second at 20 per second, a fifth of it at 2,000: 16 and 400. Of these 3 of 10 are orders, of
+// which every hundredth is declined and another one slow.
 func TestMix(t *testing.T) {
 	s := newShop(t, http.StatusPaymentRequired)
 	tally := run(t, s, load.Config{Rate: 20, Seed: 1})

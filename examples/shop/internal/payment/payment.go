@@ -14,11 +14,11 @@ import (
 	"github.com/fleetotel/telemetry/examples/shop/internal/shoppb"
 )
 
-// DeclinedCard is a card that the bank refuses, as payment providers offer one for tests.
+// DeclinedCard is a card that the bank refuses, like the test cards of payment providers.
 const DeclinedCard = "card_declined_test"
 
-// declined is what a bank says now and then. It fails the order, so it counts as an error: the span has the status
-// Error, and ErrorType gives it an error.type of few values to group by, apart from its text.
+// declined is the error for a card that the bank refuses. It fails the order, so the span gets the
+// status Error. ErrorType gives it an error.type with few values, for grouping.
 type declined struct{ reason string }
 
 func (d declined) Error() string     { return "the card was declined: " + d.reason }
@@ -28,14 +28,15 @@ type service struct {
 	shoppb.UnimplementedPaymentServer
 }
 
-// Build is the service.
+// Build sets up the service.
 func Build(_ context.Context, app *platform.App) error {
 	shoppb.RegisterPaymentServer(app.GRPC(), service{})
 	return nil
 }
 
-// Charge asks the bank. A declined card is FAILED_PRECONDITION, which by the semantic conventions is an error of the
-// caller's span and not of this server's; that this part of the trace is kept as well is the doing of the span inside.
+// Charge asks the bank. For a declined card it returns FAILED_PRECONDITION. By the semantic
+// conventions that is an error of the caller's span but not of this server's. The inner span has
+// the error that keeps this part of the trace.
 func (service) Charge(ctx context.Context, req *shoppb.ChargeRequest) (*shoppb.ChargeResponse, error) {
 	resp := &shoppb.ChargeResponse{}
 	err := telemetry.Do(ctx, "authorize card", func(context.Context) error {

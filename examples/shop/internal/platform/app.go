@@ -15,10 +15,10 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// App is one service: what it serves, what it needs, what it must close. The platform serves it, answers its probes,
-// drains it and closes it.
+// App is one service: its routes, its dependencies, and what it must close. The platform serves it,
+// answers its probes, drains it and closes it.
 type App struct {
-	Tally *Tally // of what it has served
+	Tally *Tally // counts the requests it has served
 
 	mux      *http.ServeMux
 	grpc     *grpc.Server
@@ -40,19 +40,21 @@ func newApp() *App {
 	return a
 }
 
-// Handle adds a route, in the words of http.ServeMux. Its requests are spans and points of HTTP metrics, by the
-// telemetry middleware around the whole mux.
+// Handle adds a route with a pattern of http.ServeMux. The telemetry middleware around the mux
+// gives its requests spans and HTTP metrics.
 func (a *App) Handle(pattern string, h http.HandlerFunc) {
 	a.mux.Handle(pattern, a.Tally.handler(pattern, h))
 }
 
-// Public is for a service that anyone can call: a stranger's trace context is linked to, but decides nothing.
+// Public marks a service that anyone can call. Its spans link to an unknown caller's trace context,
+// which decides nothing.
 func (a *App) Public() { a.options = append(a.options, telemetry.WithPublicEndpoint()) }
 
-// GRPC makes this a gRPC service; register it at what GRPC returns. The standard health service is there already.
+// GRPC makes this a gRPC service. Register it at the returned server, which already has the
+// standard health service.
 func (a *App) GRPC() *grpc.Server {
 	if a.grpc == nil {
-		a.grpc = grpc.NewServer(grpc.StatsHandler(telemetry.ServerHandler()), grpc.UnaryInterceptor(a.Tally.intercept))
+		a.grpc = grpc.NewServer(append(telemetry.ServerOptions(), grpc.ChainUnaryInterceptor(a.Tally.intercept))...)
 		a.health = health.NewServer()
 		grpc_health_v1.RegisterHealthServer(a.grpc, a.health)
 	}
@@ -62,7 +64,7 @@ func (a *App) GRPC() *grpc.Server {
 // Needs adds a check to /readyz.
 func (a *App) Needs(check func(context.Context) error) { a.checks = append(a.checks, check) }
 
-// OnStop adds what to close when no request is left, the latest first.
+// OnStop adds a function that runs after the last request, in reverse order.
 func (a *App) OnStop(closer func(context.Context) error) { a.closers = append(a.closers, closer) }
 
 func (a *App) ready(ctx context.Context) error {

@@ -8,17 +8,17 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// maxBody bounds the body of a request or an answer; the shop's need some hundred bytes.
+// maxBody limits the body of a request or an answer, in bytes; the shop needs a few hundred.
 const maxBody = 64 << 10
 
-// HTTPClient makes a client span of each request and hands the trace context on.
+// HTTPClient returns a client that makes a span for each request and sends the trace context.
 func HTTPClient() *http.Client {
 	base := http.DefaultTransport.(*http.Transport).Clone()
-	base.MaxIdleConnsPerHost = 64 // net/http keeps 2, and would dial anew for nearly every request under load
+	base.MaxIdleConnsPerHost = 64 // the default of 2 opens new connections for most requests under load
 	return &http.Client{Transport: telemetry.Transport(base), Timeout: 10 * time.Second}
 }
 
-// Answer writes v as JSON. A caller who has gone away is no error of the service.
+// Answer writes v as JSON. A client that has disconnected is not an error of the service.
 func Answer(w http.ResponseWriter, status int, v any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)

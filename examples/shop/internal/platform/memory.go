@@ -6,8 +6,8 @@ import (
 	"os"
 )
 
-// peakMemory is the greatest resident memory of this process in bytes, 0 where /proc does not say. The figure that wait
-// gives its parent would be no use: it starts with the parent's own.
+// peakMemory is the peak resident memory of this process in bytes, or 0 without /proc. The figure
+// that wait gives its parent is not usable, because it starts with the parent's own.
 func peakMemory() int64 {
 	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {

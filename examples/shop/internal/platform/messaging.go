@@ -15,17 +15,17 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// OrdersPlaced is the subject on which checkout says that an order is paid.
+// OrdersPlaced is the subject of checkout's messages about paid orders.
 const OrdersPlaced = "orders.placed"
 
-// ProcessSpan is the name of the span in which a message of OrdersPlaced is worked on.
+// ProcessSpan is the name of the span that processes a message of OrdersPlaced.
 const ProcessSpan = "process " + OrdersPlaced
 
-// Messages is a connection to NATS that makes spans of what it sends and receives.
+// Messages is a connection to NATS that makes a span for each message it sends or receives.
 type Messages struct{ conn *nats.Conn }
 
-// Connect connects to NATS_URL, now or as soon as somebody listens there, and drains the connection when app stops:
-// what is published is on its way, and what has been received is worked on.
+// Connect connects to NATS_URL, now or as soon as a server listens there. It drains the connection
+// when app stops, so published messages are sent and received ones are processed.
 func Connect(app *App, name string) (*Messages, error) {
 	url := os.Getenv("NATS_URL")
 	if url == "" {
@@ -50,7 +50,7 @@ func Connect(app *App, name string) (*Messages, error) {
 }
 
 func drain(ctx context.Context, conn *nats.Conn, drained <-chan struct{}) error {
-	if err := conn.Drain(); err != nil { // the server is away
+	if err := conn.Drain(); err != nil { // the server is unreachable
 		unsent, _ := conn.Buffered()
 		conn.Close()
 		if unsent > 0 {
@@ -66,28 +66,30 @@ func drain(ctx context.Context, conn *nats.Conn, drained <-chan struct{}) error 
 	}
 }
 
-// Publish sends a message in a producer span. The span's W3C trace context travels in the headers of the message.
+// Publish sends a message in a producer span. The message headers carry the span's W3C trace
+// context.
 func (m *Messages) Publish(ctx context.Context, subject string, body []byte) error {
 	return telemetry.Do(ctx, "send "+subject, func(ctx context.Context) error {
 		msg := &nats.Msg{Subject: subject, Header: nats.Header{}, Data: body}
-		// NATS compares header names byte by byte, and the W3C writes them in lower case, as this carrier does.
+		// NATS header names are case-sensitive. This carrier uses lower case, like the W3C.
 		telemetry.Inject(ctx, telemetry.MetadataCarrier(msg.Header))
 		return m.conn.PublishMsg(msg)
-	}, trace.WithSpanKind(trace.SpanKindProducer), trace.WithAttributes(messaging(subject, "send", semconv.MessagingOperationTypeSend)...))
+	}, trace.WithSpanKind(trace.SpanKindProducer),
+		trace.WithAttributes(messaging(subject, "send", semconv.MessagingOperationTypeSend)...))
 }
 
-// Subscribe calls work for each message of subject, one after the other. Several processes with the same queue share
-// the messages.
+// Subscribe calls work for each message of subject, one at a time. Several processes with the same
+// queue share the messages.
 //
-// Work on a message is a trace of its own, linked to the producer's span, and not a part of the producer's trace: the
-// order is finished for the customer when it begins, it may come minutes later, and one span may work on many messages.
-// This is what the semantic conventions for messaging recommend.
+// Processing a message starts a new trace that links to the producer's span; it is not part of the
+// producer's trace. The customer's order is complete before it begins, it may run minutes later,
+// and one span may process many messages. The semantic conventions for messaging recommend this.
 func (m *Messages) Subscribe(tally *Tally, subject, queue string, work func(context.Context, []byte) error) error {
 	_, err := m.conn.QueueSubscribe(subject, queue, func(msg *nats.Msg) {
 		began := time.Now()
 		producer := trace.SpanContextFromContext(
 			telemetry.Extract(context.Background(), telemetry.MetadataCarrier(msg.Header)))
-		// The context is an empty one, so Do begins a trace, of which this process's own sampler decides.
+		// The context is empty, so Do begins a new trace, and this process's sampler decides on it.
 		err := telemetry.Do(context.Background(), "process "+subject, func(ctx context.Context) error {
 			return work(ctx, msg.Data)
 		}, trace.WithSpanKind(trace.SpanKindConsumer), trace.WithLinks(trace.Link{SpanContext: producer}),

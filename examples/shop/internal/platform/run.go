@@ -16,14 +16,16 @@ import (
 	"github.com/fleetotel/telemetry"
 )
 
-// drainTimeout is how long requests that have begun may take after the signal to stop, and closeTimeout what comes after
-// them. With telemetry's own 10 s it stays below the 30 s that Kubernetes grants.
+// drainTimeout limits requests in progress after the signal to stop. closeTimeout limits the
+// closers after them. Together with telemetry's 10 s they stay below the 30 s that Kubernetes
+// grants.
 const (
 	drainTimeout = 10 * time.Second
 	closeTimeout = 5 * time.Second
 )
 
-// Event is a line on a service's standard output, in JSON: one when it is ready, one when it has stopped.
+// Event is a JSON line on a service's standard output: one when it is ready, one when it has
+// stopped.
 type Event struct {
 	Service string   `json:"service"`
 	Event   string   `json:"event"` // "ready" or "stopped"
@@ -31,19 +33,19 @@ type Event struct {
 	Closing *Closing `json:"closing,omitempty"`
 }
 
-// Closing is a service's last word: what it did, and what became of its telemetry.
+// Closing is a service's final report: what it did, and what happened to its telemetry.
 type Closing struct {
 	Operations  map[string]Count `json:"operations"`
 	Traces      Signal           `json:"traces"`
 	Metrics     Signal           `json:"metrics"`
 	Logs        Signal           `json:"logs"`
-	Problems    int64            `json:"problems"`              // what telemetry reported about itself
+	Problems    int64            `json:"problems"`              // the number of problems that telemetry reported
 	Degraded    string           `json:"degraded,omitempty"`    // the error of Init
 	Undelivered string           `json:"undelivered,omitempty"` // the error of Shutdown
 	PeakMemory  int64            `json:"peak_memory_bytes"`     // 0: unknown
 }
 
-// Signal is the part of telemetry.SignalHealth that tells what arrived.
+// Signal is the part of telemetry.SignalHealth that shows what arrived.
 type Signal struct {
 	Accepted int64 `json:"accepted"`
 	Exported int64 `json:"exported"`
@@ -55,15 +57,16 @@ func signalOf(h telemetry.SignalHealth) Signal {
 	return Signal{Accepted: h.Accepted, Exported: h.Exported, Lost: h.Lost(), Left: h.Queued + h.Spooled}
 }
 
-// Run runs one service until ctx is cancelled, which is what SIGTERM does. Then it drains requests, closes what build
-// has opened, and flushes telemetry, in this order: each step may still produce what the next one delivers.
+// Run runs one service until ctx is canceled, as it is by SIGTERM. Then it drains requests, closes
+// what build opened, and flushes telemetry. The order matters, because each step may produce
+// telemetry for the next.
 func Run(ctx context.Context, out io.Writer, name string, build func(context.Context, *App) error) error {
-	// The port comes first: if it is taken there is nothing to observe.
+	// Open the port first: if it is in use, there is nothing to observe.
 	port, err := net.Listen("tcp", cmp.Or(os.Getenv("LISTEN_ADDR"), ":8080"))
 	if err != nil {
 		return fmt.Errorf("LISTEN_ADDR: %w", err)
 	}
-	// What follows must not be cut off by the signal that ends the service.
+	// The signal that ends the service must not interrupt the steps below.
 	work := context.WithoutCancel(ctx)
 
 	var problems Problems
@@ -73,7 +76,10 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	}
 	app := newApp()
 	if err = build(ctx, app); err == nil {
-		err = app.serve(ctx, port, func() { say(out, Event{Service: name, Event: "ready", Addr: port.Addr().String()}) })
+		err = app.serve(ctx, port, func() {
+			say(out,
+				Event{Service: name, Event: "ready", Addr: port.Addr().String()})
+		})
 	} else {
 		_ = port.Close()
 	}
@@ -84,9 +90,10 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 		slog.Error("the service did not end well", "error", err)
 	}
 
-	// Telemetry last. Its deadline is its own: a slow drain must not cost the last spans.
+	// Telemetry is last and has its own deadline, so that a slow drain does not lose the last
+	// spans.
 	undelivered := guard.Shutdown(work)
-	if undelivered != nil { // the service did its work: this is reported, and no failure of the service
+	if undelivered != nil { // reported, but not a failure of the service
 		guard.Logger().Error("not all telemetry was delivered", "error", undelivered)
 	}
 	last := lastWord(app, guard, &problems)
@@ -95,11 +102,12 @@ func Run(ctx context.Context, out io.Writer, name string, build func(context.Con
 	return err
 }
 
-// serve answers until ctx is cancelled and then until no request is left.
+// serve answers requests until ctx is canceled and the last request has ended.
 func (a *App) serve(ctx context.Context, port net.Listener, ready func()) error {
 	closed := make(chan error, 1)
 	server := &http.Server{
-		// Each request becomes a server span named after its route, and a point of the HTTP metrics; probes do not.
+		// Each request gets a server span named after its route, and is counted in the HTTP
+		// metrics; probes are not.
 		Handler:           telemetry.Handler(a.mux, a.options...),
 		ReadHeaderTimeout: 5 * time.Second,
 		ErrorLog:          slog.NewLogLogger(slog.Default().Handler(), slog.LevelWarn),
@@ -126,7 +134,7 @@ func (a *App) serve(ctx context.Context, port net.Listener, ready func()) error 
 		}
 		return nil
 	}
-	a.health.Shutdown() // tells those who watch
+	a.health.Shutdown() // notifies clients that watch the health service
 	defer context.AfterFunc(drain, a.grpc.Stop)()
 	a.grpc.GracefulStop()
 	return nil

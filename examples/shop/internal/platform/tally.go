@@ -10,15 +10,15 @@ import (
 	"google.golang.org/grpc"
 )
 
-// Count is what became of the requests of one operation.
+// Count has the results of one operation's requests.
 type Count struct {
 	Made   int64 `json:"made"`
 	Failed int64 `json:"failed"` // answered with an error
 	Slow   int64 `json:"slow"`   // took longer than SlowThreshold
 }
 
-// Tally counts the requests that a service has served, by operation, with integers and without telemetry: the truth
-// that the report holds telemetry against. It is safe for concurrent use.
+// Tally counts the requests that a service has served, by operation. It uses no telemetry, so the
+// report can compare telemetry with it. It is safe for concurrent use.
 type Tally struct {
 	mu    sync.Mutex
 	count map[string]Count
@@ -26,7 +26,7 @@ type Tally struct {
 
 func newTally() *Tally { return &Tally{count: make(map[string]Count)} }
 
-// Add books one request.
+// Add counts one request.
 func (t *Tally) Add(operation string, took time.Duration, failed bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -41,7 +41,7 @@ func (t *Tally) Add(operation string, took time.Duration, failed bool) {
 	t.count[operation] = c
 }
 
-// Counts returns a copy.
+// Counts returns a copy of the counts.
 func (t *Tally) Counts() map[string]Count {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -67,8 +67,10 @@ func (w *statusWriter) WriteHeader(status int) {
 	w.ResponseWriter.WriteHeader(status)
 }
 
-// intercept counts the calls of a gRPC server, but for the health service's.
-func (t *Tally) intercept(ctx context.Context, req any, info *grpc.UnaryServerInfo, call grpc.UnaryHandler) (any, error) {
+// intercept counts the calls of a gRPC server, except those of the health service.
+func (t *Tally) intercept(
+	ctx context.Context, req any, info *grpc.UnaryServerInfo, call grpc.UnaryHandler,
+) (any, error) {
 	began := time.Now()
 	resp, err := call(ctx, req)
 	if operation := info.FullMethod[1:]; !isHealth(operation) {

@@ -1,4 +1,4 @@
-// Package storefront is the shop's face to its customers: products to browse, and orders, which it hands to checkout.
+// Package storefront is the service for customers: it lists products and passes orders to checkout.
 package storefront
 
 import (
@@ -14,14 +14,14 @@ import (
 	"github.com/fleetotel/telemetry/examples/shop/internal/platform"
 )
 
-// Product is something to buy.
+// Product is an item for sale.
 type Product struct {
 	ID    string `json:"id"`
 	Name  string `json:"name"`
 	Cents int64  `json:"cents"`
 }
 
-// Catalogue is all there is. The last one lies in a warehouse that takes its time to answer.
+// Catalogue has all products. The last one is in a warehouse that answers slowly.
 var Catalogue = []Product{
 	{"mug", "A mug", 1290}, {"kettle", "A kettle", 4900}, {"teapot", "A teapot", 3450}, {"tea", "Tea, 100 g", 890},
 	{"spoon", "A silver spoon", 2400}, {"samovar", "A samovar", 39900},
@@ -38,7 +38,7 @@ type storefront struct {
 	client   *http.Client
 }
 
-// Build is the service. CHECKOUT_URL says where checkout is.
+// Build sets up the service. CHECKOUT_URL is the address of checkout.
 func Build(_ context.Context, app *platform.App) error {
 	s := &storefront{checkout: os.Getenv("CHECKOUT_URL"), client: platform.HTTPClient()}
 	if s.checkout == "" {
@@ -65,7 +65,7 @@ func (s *storefront) show(w http.ResponseWriter, r *http.Request) {
 	platform.Answer(w, http.StatusOK, product)
 }
 
-// order prices the order and hands it on. What checkout answers is what the customer gets.
+// order prices the order and passes it to checkout. The customer gets checkout's answer.
 func (s *storefront) order(w http.ResponseWriter, r *http.Request) {
 	var in Order
 	if err := platform.ReadJSON(w, r, &in); err != nil {
@@ -77,7 +77,8 @@ func (s *storefront) order(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "no such product", http.StatusBadRequest)
 		return
 	}
-	status, body, err := s.place(r.Context(), map[string]any{"product": product.ID, "cents": product.Cents, "card": in.Card})
+	status, body, err := s.place(r.Context(),
+		map[string]any{"product": product.ID, "cents": product.Cents, "card": in.Card})
 	if err != nil {
 		slog.ErrorContext(r.Context(), "checkout did not answer", "error", err)
 		http.Error(w, "try again later", http.StatusBadGateway)

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"slices"
+	"sync/atomic"
+
+	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
+	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/propagation"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
+	sdktrace "go.opentelemetry.io/otel/sdk/trace"
+	"google.golang.org/grpc/stats"
+
+	"github.com/fleetotel/telemetry"
+)
+
+// side is one way to instrument the same calls.
+type side struct {
+	name    string
+	against string // the name of the side that it is compared with; "": it is not printed
+
+	transport      func(http.RoundTripper) http.RoundTripper
+	client, server stats.Handler // nil: none
+
+	paced    bool          // everything is sampled
+	begin    func()        // before each of its turns; may be nil
+	flush    func() error  // exports what is held; nil without spans
+	exported *atomic.Int64 // spans; nil without spans
+}
+
+func (s side) index(sides []side) int {
+	return slices.IndexFunc(sides, func(other side) bool { return other.name == s.against })
+}
+
+// plain is the index of the side without telemetry whose calls have the same pace.
+func (s side) plain(sides []side) int {
+	return slices.IndexFunc(sides, func(other side) bool { return other.against == "" && other.paced == s.paced })
+}
+
+const (
+	stockRatio = "otelhttp or otelgrpc, ratio 5 %"
+	stockAll   = "otelhttp or otelgrpc, everything sampled"
+)
+
+// newSides returns the sides without telemetry first. All others record metrics, which are never
+// collected, and spans for an exporter that discards them.
+func newSides(ctx context.Context) (sides []side, closeAll func() error, err error) {
+	var closers []func(context.Context) error
+	closeAll = func() error {
+		var errs []error
+		for _, end := range closers {
+			errs = append(errs, end(ctx))
+		}
+		return errors.Join(errs...)
+	}
+	none := func(base http.RoundTripper) http.RoundTripper { return base }
+	sides = append(sides, side{name: "plain", transport: none},
+		side{name: "plain, paced", transport: none, paced: true})
+	for _, s := range []struct {
+		name, over string
+		sampler    sdktrace.Sampler
+	}{
+		{stockRatio, "ours over the stock SDK, ratio 5 %", sdktrace.ParentBased(sdktrace.TraceIDRatioBased(0.05))},
+		{stockAll, "ours over the stock SDK, everything sampled", sdktrace.AlwaysSample()},
+	} {
+		two, end := stock(s.name, s.over, s.sampler)
+		closers = append(closers, end)
+		sides = append(sides, two...)
+	}
+	for _, s := range []struct {
+		name, against string
+		option        telemetry.Option
+	}{
+		{"ours, HeadOnly", stockRatio, telemetry.WithAdaptiveSampling(telemetry.Sampling{HeadOnly: true})},
+		{"ours, default", stockRatio, telemetry.WithAdaptiveSampling(telemetry.Sampling{})},
+		{"ours, everything sampled", stockAll, telemetry.WithSampler(sdktrace.AlwaysSample())},
+	} {
+		one, end, err := ours(ctx, s.name, s.against, s.option)
+		closers = append(closers, end)
+		if err != nil {
+			return nil, nil, errors.Join(err, closeAll())
+		}
+		sides = append(sides, one)
+	}
+	return sides, closeAll, nil
+}
+
+func ours(ctx context.Context, name, against string, option telemetry.Option) (side, func(context.Context) error,
+	error) {
+	exporter := &discard{}
+	guard, err := telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithServiceName("benchmark"),
+		telemetry.WithLogOutput(io.Discard), telemetry.WithSpanExporter(exporter),
+		telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithoutLogs(),
+		telemetry.WithoutRuntimeMetrics(), option)
+	s := side{
+		name: name, against: against,
+		transport: func(base http.RoundTripper) http.RoundTripper {
+			return telemetry.Transport(base, telemetry.WithGuard(guard))
+		},
+		client: telemetry.ClientHandler(telemetry.WithGuard(guard)),
+		server: telemetry.ServerHandler(telemetry.WithGuard(guard)),
+	}
+	if against == stockAll {
+		s.paced, s.exported = true, &exporter.spans
+		s.flush = func() error { return guard.ForceFlush(ctx) }
+	}
+	return s, guard.Shutdown, err
+}
+
+// stock is otelhttp and otelgrpc over the SDK with its own batch processor, as OpenTelemetry's
+// documentation has it, and this library's instrumentation over the same providers.
+func stock(name, over string, sampler sdktrace.Sampler) ([]side, func(context.Context) error) {
+	exporter := &discard{}
+	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(exporter))
+	mp := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
+	both := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
+	globals := func() {
+		otel.SetTracerProvider(tp)
+		otel.SetMeterProvider(mp)
+		otel.SetTextMapPropagator(both)
+	}
+	globals()
+	sides := []side{{
+		name: name, against: name,
+		transport: func(base http.RoundTripper) http.RoundTripper {
+			return otelhttp.NewTransport(base, otelhttp.WithTracerProvider(tp), otelhttp.WithMeterProvider(mp),
+				otelhttp.WithPropagators(both))
+		},
+		client: otelgrpc.NewClientHandler(otelgrpc.WithTracerProvider(tp), otelgrpc.WithMeterProvider(mp),
+			otelgrpc.WithPropagators(both)),
+		server: otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(tp), otelgrpc.WithMeterProvider(mp),
+			otelgrpc.WithPropagators(both)),
+	}, {
+		name: over, against: name,
+		transport: func(base http.RoundTripper) http.RoundTripper { return telemetry.Transport(base) },
+		client:    telemetry.ClientHandler(),
+		server:    telemetry.ServerHandler(),
+		begin:     globals,
+	}}
+	for i := range sides {
+		if name == stockAll {
+			sides[i].paced, sides[i].exported = true, &exporter.spans
+			sides[i].flush = func() error { return tp.ForceFlush(context.Background()) }
+		}
+	}
+	return sides, func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) }
+}
+
+// discard is an exporter of spans that counts them and throws them away.
+type discard struct{ spans atomic.Int64 }
+
+func (d *discard) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
+	d.spans.Add(int64(len(spans)))
+	return nil
+}
+
+func (*discard) Shutdown(context.Context) error { return nil }
