@@ -22,7 +22,7 @@ var errHung = errors.New("the connection was closed: requests got no answer")
 // hangs counts attempts in a row without an answer.
 type hangs struct {
 	silent int
-	last   time.Time // end of the last one that was counted
+	last   time.Time // end of the last one that was counted; one that began before it ran beside it
 }
 
 // attempted tells d whether an attempt that began at begin ended without an answer. Attempts that
@@ -44,7 +44,7 @@ func (d *dialer) hung(begin time.Time, silent bool) (hung []*conn) {
 	switch {
 	case !silent:
 		h.silent = 0
-	case h.silent == 0 || !begin.Before(h.last):
+	case !begin.Before(h.last):
 		h.silent, h.last = h.silent+1, time.Now()
 	}
 	if h.silent < maxSilent {

@@ -30,7 +30,9 @@ func TestHungConnectionIsReplaced(t *testing.T) {
 		for _, workers := range []int{1, 8} {
 			t.Run(fmt.Sprint(protocol, workers), func(t *testing.T) {
 				t.Parallel()
-				server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt},
+				// Long enough for an answer on a busy machine: the second connection must not be
+				// replaced as well.
+				server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: 4 * shortAttempt},
 					func(s *h2stream) {
 						if s.connNo > 1 || s.request == 1 {
 							s.ok(protocol)
