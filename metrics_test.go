@@ -370,7 +370,7 @@ func TestDeltasThatNeverArriveAreCounted(t *testing.T) {
 			t.Parallel()
 			c := otlptest.New(t)
 			guard := deltaGuard(t, c, protocol,
-				map[string]string{"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "200"})
+				map[string]string{"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "600"})
 			counter, err := guard.MeterProvider().Meter("test").Int64Counter("orders")
 			require.NoError(t, err)
 			c.SetFault(unavailable)
@@ -406,7 +406,7 @@ func TestOnlyRetryableDeltasAreKept(t *testing.T) {
 				t.Parallel()
 				c := otlptest.New(t)
 				guard := deltaGuard(t, c, protocol, map[string]string{
-					"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "200",
+					"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "600",
 					"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": tt.temporality,
 				})
 				counter, err := guard.MeterProvider().Meter("test").Int64Counter("orders")
