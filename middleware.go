@@ -146,10 +146,10 @@ func (o guardOption) applyHandler(c *middleware.HandlerConfig) { o.applyTranspor
 
 func (o guardOption) applyTransport(e *middleware.Edge) {
 	if o.guard == nil {
-		e.Source, e.Methods = nil, &process.methods
+		e.Source, e.Methods, e.Active = nil, &process.methods, &process.active
 		return
 	}
-	e.Source, e.Methods = o.guard, &o.guard.methods
+	e.Source, e.Methods, e.Active = o.guard, &o.guard.methods, &o.guard.active
 }
 
 // WithGuard makes the middleware use the guard's providers and propagator instead of the
@@ -215,7 +215,7 @@ func WithStreamingRoutes(routes ...string) HandlerOption {
 // handlerConfigOf returns the configuration that the options describe.
 func handlerConfigOf(opts []HandlerOption) middleware.HandlerConfig {
 	c := middleware.NewHandlerConfig()
-	c.Edge.Methods = &process.methods
+	c.Edge.Methods, c.Edge.Active = &process.methods, &process.active
 	for _, o := range opts {
 		if o != nil {
 			o.applyHandler(&c)

@@ -22,6 +22,7 @@ import (
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/baggage"
 	"go.opentelemetry.io/otel/codes"
+	sdkmetric "go.opentelemetry.io/otel/sdk/metric"
 	"go.opentelemetry.io/otel/sdk/metric/metricdata"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -29,6 +30,7 @@ import (
 
 	"github.com/fleetotel/telemetry"
 	"github.com/fleetotel/telemetry/internal/otlptest"
+	"github.com/fleetotel/telemetry/internal/testenv"
 )
 
 // TestHandlerAcceptsIncompleteRequests serves requests as adapters of serverless platforms and
@@ -321,6 +323,35 @@ func TestHandlerActiveRequests(t *testing.T) {
 		return now["GET http"] == 0 && now["_OTHER http"] == 0
 	}, waitFor, tick)
 	sdk.metric(t, "http.server.request.duration")
+}
+
+// A request that is being served while one guard ends and the next one begins is active under both,
+// and no longer after it has ended.
+func TestActiveRequestsOutliveAGuard(t *testing.T) {
+	var active []int64
+	collect := func() {
+		reader := sdkmetric.NewManualReader()
+		guard, err := telemetry.Init(testenv.With(t.Context(), nil), telemetry.WithServiceName("test"),
+			telemetry.WithMetricReader(reader), telemetry.WithoutTraces(), telemetry.WithoutLogs(),
+			telemetry.WithLogOutput(io.Discard))
+		require.NoError(t, err)
+		defer func() { require.NoError(t, guard.Shutdown(context.Background())) }()
+		var collected metricdata.ResourceMetrics
+		require.NoError(t, reader.Collect(t.Context(), &collected))
+		for _, scope := range collected.ScopeMetrics {
+			for _, m := range scope.Metrics {
+				if m.Name == "http.server.active_requests" {
+					active = append(active, m.Data.(metricdata.Sum[int64]).DataPoints[0].Value)
+				}
+			}
+		}
+	}
+	telemetry.Handler(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		collect()
+		collect()
+	})).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", http.NoBody))
+	collect()
+	require.Equal(t, []int64{1, 1, 0}, active)
 }
 
 func TestHandlerServerTiming(t *testing.T) {

@@ -57,6 +57,7 @@ type Guard struct {
 	propagator     propagation.TextMapPropagator
 	logger         *slog.Logger
 	methods        middleware.Methods
+	active         middleware.ActiveRequests
 
 	cfg         *settings.Config
 	resource    *resource.Resource

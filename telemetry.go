@@ -46,6 +46,7 @@ var process = struct {
 	providers  *global.Providers
 	propagator *w3c.Switch
 	methods    middleware.Methods
+	active     middleware.ActiveRequests
 	relay      *selflog.Relay
 	logTurns   logs.Turns // serialize changes of slog's default and the log package
 }{

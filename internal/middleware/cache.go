@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"iter"
 	"maps"
 	"sync"
 	"sync/atomic"
@@ -22,6 +23,14 @@ func (c *cache[K, V]) get(key K) (value V, ok bool) {
 		value, ok = (*entries)[key]
 	}
 	return value, ok
+}
+
+// values are those of all entries.
+func (c *cache[K, V]) values() iter.Seq[V] {
+	if entries := c.entries.Load(); entries != nil {
+		return maps.Values(*entries)
+	}
+	return func(func(V) bool) {}
 }
 
 // put adds an entry and reports whether there was room. The key must not be a part of a larger

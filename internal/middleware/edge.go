@@ -57,9 +57,10 @@ type Source interface {
 // Edge is where requests enter or leave the process. It supplies the middleware with the guard's
 // providers and propagator, or with the current globals.
 type Edge struct {
-	Source  Source        // nil: the current globals
-	Methods *Methods      // nil: those of the semantic conventions
-	trusted *trustedHosts // nil: all
+	Source  Source          // nil: the current globals
+	Methods *Methods        // nil: those of the semantic conventions
+	Active  *ActiveRequests // of servers; nil: each handler has its own
+	trusted *trustedHosts   // nil: all
 }
 
 func (e Edge) propagator() propagation.TextMapPropagator {

@@ -20,11 +20,13 @@ import (
 
 // NewHandler returns the handler of telemetry.Handler.
 func NewHandler(next http.Handler, c HandlerConfig) http.Handler {
+	meters := c.Edge.meterProvider()
 	h := &handler{
 		HandlerConfig: c,
 		next:          next,
 		propagator:    c.propagator(),
-		metrics:       newServerMetrics(c.Edge.meterProvider()),
+		metrics:       newServerMetrics(meterOf(meters)),
+		active:        c.Edge.Active.under(meters),
 		operations:    operations{streaming: c.Streaming},
 		hints:         hints{handler: next},
 		routeGiven:    c.Route != nil,
@@ -45,6 +47,7 @@ type handler struct {
 	propagator propagation.TextMapPropagator
 	tracers    tracerCache
 	metrics    serverMetrics
+	active     *activeCounts
 	operations operations
 	hints      hints
 	routeGiven bool // by the service, as WithRoute
@@ -105,7 +108,8 @@ type exchange struct {
 	span      trace.Span
 	traced    context.Context // has the span
 	start     time.Time
-	isRoot    bool // of a trace: there is no parent
+	active    *atomic.Int64 // counts the request until it ends
+	isRoot    bool          // of a trace: there is no parent
 	recording bool
 	pooled    bool // the span does not keep the slice of its attributes
 	returned  bool
@@ -138,7 +142,8 @@ func (h *handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 		x.request.Body = &x.body
 	}
 	x.response.ResponseWriter, x.response.exchange = w, x
-	h.metrics.begin(x.traced, x.operation.method, x.target.scheme)
+	x.active = h.active.of(x.operation.method, x.target.scheme)
+	x.active.Add(1)
 	return x
 }
 
@@ -146,7 +151,7 @@ func (h *handler) begin(w http.ResponseWriter, r *http.Request) *exchange {
 // in the server's log still shows them. The span ends before the measurements are recorded.
 func (x *exchange) end(original *http.Request) {
 	value := recover()
-	defer x.handler.metrics.end(x.traced, x.operation.method, x.target.scheme)
+	defer x.active.Add(-1)
 	// net/http removes the temporary files of the form it finds in its own request.
 	original.MultipartForm = x.request.MultipartForm
 	elapsed := time.Since(x.start)

@@ -1,7 +1,6 @@
 package middleware
 
 import (
-	"context"
 	"errors"
 	"strings"
 
@@ -16,15 +15,14 @@ import (
 	"github.com/fleetotel/telemetry/internal/version"
 )
 
-// serverMetrics are the metrics of HTTP servers (semantic conventions, http/http-metrics.md).
+// serverMetrics are the measurements at the end of a request (semantic conventions,
+// http/http-metrics.md).
 type serverMetrics struct {
-	active       httpconv.ServerActiveRequests
 	duration     httpconv.ServerRequestDuration
 	requestSize  httpconv.ServerRequestBodySize
 	responseSize httpconv.ServerResponseBodySize
 
-	activeSets *cache[activeKey, []metric.AddOption]
-	sets       *cache[setKey, []metric.RecordOption]
+	sets *cache[setKey, []metric.RecordOption]
 }
 
 // durationBuckets are those that the conventions ask for.
@@ -39,41 +37,17 @@ func meterOf(provider metric.MeterProvider) metric.Meter {
 
 // newServerMetrics makes the instruments. If that fails, the error is reported and they record
 // nothing.
-func newServerMetrics(provider metric.MeterProvider) serverMetrics {
-	meter := meterOf(provider)
-	active, errActive := httpconv.NewServerActiveRequests(meter)
+func newServerMetrics(meter metric.Meter) serverMetrics {
 	duration, errDuration := httpconv.NewServerRequestDuration(meter, durationBuckets)
 	requestSize, errRequest := httpconv.NewServerRequestBodySize(meter)
 	responseSize, errResponse := httpconv.NewServerResponseBodySize(meter)
-	if err := errors.Join(errActive, errDuration, errRequest, errResponse); err != nil {
+	if err := errors.Join(errDuration, errRequest, errResponse); err != nil {
 		otel.Handle(err)
 	}
 	return serverMetrics{
-		active: active, duration: duration, requestSize: requestSize, responseSize: responseSize,
-		activeSets: new(cache[activeKey, []metric.AddOption]), sets: new(cache[setKey, []metric.RecordOption]),
+		duration: duration, requestSize: requestSize, responseSize: responseSize,
+		sets: new(cache[setKey, []metric.RecordOption]),
 	}
-}
-
-// activeKey has the attributes of http.server.active_requests. There are few methods and schemes.
-type activeKey struct{ method, scheme string }
-
-// begin counts a request as active until end is called with the same arguments.
-func (m *serverMetrics) begin(ctx context.Context, method, scheme string) {
-	m.active.Inst().Add(ctx, 1, m.activeOptions(activeKey{method, scheme})...)
-}
-
-func (m *serverMetrics) end(ctx context.Context, method, scheme string) {
-	m.active.Inst().Add(ctx, -1, m.activeOptions(activeKey{method, scheme})...)
-}
-
-func (m *serverMetrics) activeOptions(key activeKey) []metric.AddOption {
-	if known, ok := m.activeSets.get(key); ok {
-		return known
-	}
-	made := []metric.AddOption{encodable.NewReused(attribute.NewSet(
-		semconv.HTTPRequestMethodKey.String(key.method), semconv.URLScheme(key.scheme)))}
-	m.activeSets.put(key, made)
-	return made
 }
 
 // outcome is how a request ended.

@@ -274,7 +274,7 @@ func TestCachesAreBounded(t *testing.T) {
 		require.Len(t, *h.operations.known.entries.Load(), want)
 		require.Len(t, *h.metrics.sets.entries.Load(), want)
 	}
-	require.Len(t, *h.metrics.activeSets.entries.Load(), 1)
+	require.Len(t, *h.active.counts.entries.Load(), 1)
 	beyond := h.operations.of(http.MethodGet, "/beyond")
 	require.Equal(t, "GET /beyond", beyond.name, "what has no room is made each time")
 	require.False(t, beyond.cached)
