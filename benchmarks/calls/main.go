@@ -35,7 +35,7 @@ func main() {
 
 func run(ctx context.Context, out io.Writer, args []string) (err error) {
 	flags := flag.NewFlagSet("calls", flag.ContinueOnError)
-	calls := flags.Int("calls", 10_000, "calls of each side in a round")
+	calls := flags.Int("calls", 20_000, "calls of each side in a round")
 	rounds := flags.Int("rounds", 9, "rounds")
 	only := flags.String("only", "",
 		"a part of the names of the kinds of calls: HTTP, gRPC, client, server, \"in memory\"")
