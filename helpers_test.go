@@ -473,7 +473,7 @@ func setPropagator(t testing.TB, p propagation.TextMapPropagator) {
 	otel.SetTextMapPropagator(p)
 }
 
-// noTraces is the provider that OpenTelemetry itself uses where there is none.
+// noTraces is the provider that OpenTelemetry itself uses by default.
 func noTraces() trace.TracerProvider {
 	return trace.SpanFromContext(context.Background()).TracerProvider()
 }
@@ -706,7 +706,7 @@ func (d deadEnd) endpointOf(t *testing.T, protocol telemetry.Protocol) string {
 
 // deadEnds are all ways in which no answer comes.
 func deadEnds() []deadEnd {
-	return append(blackHoles(), // no connection comes about; where the system lets a test build one
+	return append(blackHoles(), // the connection is never made; only on systems where a test can arrange that
 		deadEnd{"closed port", func(t testing.TB) string { return otlptest.FreeAddress(t) }}, // it is refused
 		// it is accepted, and nothing is ever written to it
 		deadEnd{"silent peer", silentPeer},

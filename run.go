@@ -328,7 +328,7 @@ func (s *signalStop) release() {
 func endBySignal(sig os.Signal) {
 	ossignal.Reset(sig)
 	if self, err := os.FindProcess(os.Getpid()); err == nil && self.Signal(sig) == nil {
-		time.Sleep(100 * time.Millisecond)
+		time.Sleep(100 * time.Millisecond) // the signal arrives in its own time
 	}
 	status := 1
 	if number, ok := sig.(syscall.Signal); ok {

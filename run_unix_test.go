@@ -102,7 +102,7 @@ func TestRunEndsAtTheSecondSignalWhereItWasIgnored(t *testing.T) {
 	out.next("ready")
 	require.NoError(t, child.Process.Signal(syscall.SIGINT))
 	out.next("stopping")
-	time.Sleep(200 * time.Millisecond)
+	time.Sleep(200 * time.Millisecond) // a shell's second Ctrl-C; at once, the two could merge into one
 	require.NoError(t, child.Process.Signal(syscall.SIGINT))
 	output := out.rest()
 	var exit *exec.ExitError

@@ -598,7 +598,7 @@ func TestAnswersTellOnlyWhatTheEndKeeps(t *testing.T) {
 		mux.HandleFunc(pattern, handle)
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { mux.ServeHTTP(w, r) })
 	}
-	slow := func(w http.ResponseWriter, _ *http.Request) { time.Sleep(30 * time.Millisecond) }
+	slow := func(w http.ResponseWriter, _ *http.Request) { time.Sleep(30 * time.Millisecond) } // beyond SlowThreshold
 	for name, c := range map[string]struct {
 		handler http.Handler
 		rule    telemetry.Rule

@@ -53,8 +53,7 @@ var rendered = sync.OnceValues(func() (*manifests, error) {
 	return m, nil
 })
 
-// decode takes no field that the type of the kind does not have, and no kind that is not known
-// here.
+// decode rejects fields that the kind's type does not have, and kinds that it does not know.
 func (m *manifests) decode(kind string, text []byte) error {
 	switch kind {
 	case "Namespace":

@@ -1,6 +1,6 @@
 // Command edge measures what an agent on a small machine costs: examples/edge-agent beside the same
 // agent with the stock SDK, each built as a program of its own and run as a process of its own, at
-// the same time, once with a collector and once with nobody listening.
+// the same time, once with a collector and once without.
 //
 //	go run -C benchmarks ./edge
 //	go run -C benchmarks ./edge -duration 10m

@@ -21,8 +21,8 @@ func proxySettingError(variable, cause string) error {
 // WantedProxy says what a proxy setting must look like.
 const WantedProxy = "must be http://host:port, https://host:port or socks5://host:port"
 
-// ProxyOf returns the proxy of requests to u, or nil if there is none, as
-// [http.ProxyFromEnvironment] decides. Over gRPC, u is always https, because gRPC asks the proxy
+// ProxyOf returns the proxy for requests to u, as [http.ProxyFromEnvironment] chooses it, or nil if
+// they go directly. Over gRPC, u is always https, because gRPC asks the proxy
 // for a tunnel.
 func ProxyOf(u *url.URL) (*url.URL, error) {
 	variable := "HTTPS_PROXY"
@@ -67,7 +67,7 @@ func (d *dialer) socks(ctx context.Context, p *url.URL, address string) (net.Con
 	}
 	dial, ok := through.(proxy.ContextDialer)
 	if !ok {
-		return nil, errors.New("the SOCKS dialer takes no context")
+		return nil, errors.New("the SOCKS dialer does not support contexts")
 	}
 	return dial.DialContext(ctx, "tcp", address)
 }

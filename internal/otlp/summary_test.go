@@ -35,14 +35,14 @@ func TestSummaryAddsUp(t *testing.T) {
 	require.Empty(t, said)
 	o.EndSummary()
 	o.EndSummary()
-	o.Lost(signal.Traces, 5, errors.New("left behind"))
+	o.Lost(signal.Traces, 5, errors.New("the server is down"))
 	log.Close()
 	require.NoError(t, log.Drain(time.Second))
 	require.Equal(t, []string{
 		"ERROR 3 spans and 30 log records were lost: http://c:4318: 503 (2 attempts in 1s)",
 		"ERROR 7 data points and 1 log record were lost: the queue is full",
 		"ERROR 2 data points were lost: too large",
-		"ERROR 5 spans were lost: left behind",
+		"ERROR 5 spans were lost: the server is down",
 	}, said)
 }
 

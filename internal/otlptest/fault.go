@@ -20,7 +20,7 @@ type Fault struct {
 	// never answer, until the client goes away, Close, Down, or SetFault, whose fault is then met
 	Hang     bool
 	Cut      bool   // read the request, then reset the connection without an answer
-	Rejected int64  // partial success: the last N items of each request are rejected, thus not stored; 0: none
+	Rejected int64  // partial success: the last N items of each request are rejected and not stored; 0: none
 	Message  string // of the error or the partial success; alone, it is a warning in a full success
 	Times    int    // of each signal, only the next N requests meet the fault, over either protocol; 0: all
 }

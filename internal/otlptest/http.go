@@ -159,7 +159,7 @@ func (e *httpError) write(w http.ResponseWriter) {
 
 func writeProtobuf(w http.ResponseWriter, code int, message proto.Message) {
 	body, err := proto.Marshal(message)
-	if err != nil { // only text that is not UTF-8, thus a fault's message
+	if err != nil { // only if a fault's message is not UTF-8
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}

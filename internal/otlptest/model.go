@@ -12,7 +12,7 @@ type Request struct {
 	Path     string      // over gRPC, the full method
 	Header   http.Header // over gRPC, the metadata; Get works in any case for both
 	Encoding string      // "gzip", "" for none, or another that was refused
-	Bytes    int         // size of the body on the wire, thus compressed; 0 over gRPC if it could not be decoded
+	Bytes    int         // compressed size of the body, as on the wire; 0 over gRPC if it could not be decoded
 	// spans, log records or metric data points, the rejected included; 0 if refused before it was
 	// decoded
 	Items    int

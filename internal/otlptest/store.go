@@ -58,10 +58,9 @@ func (c *Collector) Metrics() []Metric {
 	return slices.Clone(c.stored.metrics)
 }
 
-// Requests returns the requests that have reached the server, oldest first, but for those of
-// Probes. A request is there as soon as it has been read, thus while its answer is late or never
-// comes. Not seen are requests that gRPC itself refuses, for an unknown method or a body that it
-// cannot decompress.
+// Requests returns the requests that have reached the server, oldest first, except probes. A request
+// is included as soon as it has been read, even if its answer is late or never comes. Requests that
+// gRPC itself refuses, for an unknown method or a body that it cannot decompress, are not included.
 func (c *Collector) Requests() []Request {
 	c.mu.Lock()
 	defer c.mu.Unlock()

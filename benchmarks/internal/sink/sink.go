@@ -31,7 +31,7 @@ type Arrived struct {
 	HTTP, GRPC string // the base URLs
 	Spans      int64
 	Records    int64
-	Bytes      int64         // of the bodies of traces and logs, as they came over the wire, thus compressed
+	Bytes      int64         // of the bodies of traces and logs, compressed, as they came over the wire
 	Requests   int64         // of traces and logs
 	CPU        time.Duration // of the collector's process
 }

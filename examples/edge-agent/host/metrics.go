@@ -13,7 +13,7 @@ import (
 )
 
 // gauges are the instruments. Their names, units and attributes are those of the semantic
-// conventions for system metrics; utilizations are shares from 0 to 1, thus floats, where the
+// conventions for system metrics. Utilizations are fractions from 0 to 1, so they are floats; the
 // generated instruments are integers.
 type gauges struct {
 	cpuTime        systemconv.CPUTime

@@ -8,7 +8,7 @@ import (
 )
 
 // FromEnvironment returns the first environment variable that sets where telemetry goes, and its
-// value without the password that a URL may contain. Both are empty if there is none.
+// value without the password that a URL may contain. Both are empty if no variable does.
 func FromEnvironment() (variable, value string) {
 	for _, name := range []string{"OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_%s_ENDPOINT", "OTEL_%s_EXPORTER"} {
 		for _, signal := range []string{"TRACES", "METRICS", "LOGS"} {
