@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
-	"sync/atomic"
 
 	"go.opentelemetry.io/contrib/instrumentation/google.golang.org/grpc/otelgrpc"
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
@@ -17,29 +15,23 @@ import (
 	"google.golang.org/grpc/stats"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/benchmarks/internal/paired"
 )
 
 // side is one way to instrument the same calls.
 type side struct {
-	name    string
-	against string // the name of the side that it is compared with; "": it is not printed
+	paired.Side
+	begin func() // before each of its turns; may be nil
 
 	transport      func(http.RoundTripper) http.RoundTripper
 	client, server stats.Handler // nil: none
-
-	paced    bool          // everything is sampled
-	begin    func()        // before each of its turns; may be nil
-	flush    func() error  // exports what is held; nil without spans
-	exported *atomic.Int64 // spans; nil without spans
 }
 
-func (s side) index(sides []side) int {
-	return slices.IndexFunc(sides, func(other side) bool { return other.name == s.against })
-}
-
-// plain is the index of the side without telemetry whose calls have the same pace.
-func (s side) plain(sides []side) int {
-	return slices.IndexFunc(sides, func(other side) bool { return other.against == "" && other.paced == s.paced })
+func common(sides []side) (all []paired.Side) {
+	for _, s := range sides {
+		all = append(all, s.Side)
+	}
+	return all
 }
 
 const (
@@ -59,8 +51,8 @@ func newSides(ctx context.Context) (sides []side, closeAll func() error, err err
 		return errors.Join(errs...)
 	}
 	none := func(base http.RoundTripper) http.RoundTripper { return base }
-	sides = append(sides, side{name: "plain", transport: none},
-		side{name: "plain, paced", transport: none, paced: true})
+	sides = append(sides, side{Side: paired.Side{Name: "plain"}, transport: none},
+		side{Side: paired.Side{Name: "plain, paced", Paced: true}, transport: none})
 	for _, s := range []struct {
 		name, over string
 		sampler    sdktrace.Sampler
@@ -92,13 +84,13 @@ func newSides(ctx context.Context) (sides []side, closeAll func() error, err err
 
 func ours(ctx context.Context, name, against string, option telemetry.Option) (side, func(context.Context) error,
 	error) {
-	exporter := &discard{}
+	exporter := &paired.Discard{}
 	guard, err := telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithServiceName("benchmark"),
 		telemetry.WithLogOutput(io.Discard), telemetry.WithSpanExporter(exporter),
 		telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithoutLogs(),
 		telemetry.WithoutRuntimeMetrics(), option)
 	s := side{
-		name: name, against: against,
+		Side: paired.Side{Name: name, Against: against},
 		transport: func(base http.RoundTripper) http.RoundTripper {
 			return telemetry.Transport(base, telemetry.WithGuard(guard))
 		},
@@ -106,8 +98,8 @@ func ours(ctx context.Context, name, against string, option telemetry.Option) (s
 		server: telemetry.ServerHandler(telemetry.WithGuard(guard)),
 	}
 	if against == stockAll {
-		s.paced, s.exported = true, &exporter.spans
-		s.flush = func() error { return guard.ForceFlush(ctx) }
+		s.Paced, s.Exported = true, &exporter.Spans
+		s.Flush = func() error { return guard.ForceFlush(ctx) }
 	}
 	return s, guard.Shutdown, err
 }
@@ -115,7 +107,7 @@ func ours(ctx context.Context, name, against string, option telemetry.Option) (s
 // stock is otelhttp and otelgrpc over the SDK with its own batch processor, as OpenTelemetry's
 // documentation has it, and this library's instrumentation over the same providers.
 func stock(name, over string, sampler sdktrace.Sampler) ([]side, func(context.Context) error) {
-	exporter := &discard{}
+	exporter := &paired.Discard{}
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(exporter))
 	mp := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	both := propagation.NewCompositeTextMapPropagator(propagation.TraceContext{}, propagation.Baggage{})
@@ -126,7 +118,7 @@ func stock(name, over string, sampler sdktrace.Sampler) ([]side, func(context.Co
 	}
 	globals()
 	sides := []side{{
-		name: name, against: name,
+		Side: paired.Side{Name: name, Against: name},
 		transport: func(base http.RoundTripper) http.RoundTripper {
 			return otelhttp.NewTransport(base, otelhttp.WithTracerProvider(tp), otelhttp.WithMeterProvider(mp),
 				otelhttp.WithPropagators(both))
@@ -136,7 +128,7 @@ func stock(name, over string, sampler sdktrace.Sampler) ([]side, func(context.Co
 		server: otelgrpc.NewServerHandler(otelgrpc.WithTracerProvider(tp), otelgrpc.WithMeterProvider(mp),
 			otelgrpc.WithPropagators(both)),
 	}, {
-		name: over, against: name,
+		Side:      paired.Side{Name: over, Against: name},
 		transport: func(base http.RoundTripper) http.RoundTripper { return telemetry.Transport(base) },
 		client:    telemetry.ClientHandler(),
 		server:    telemetry.ServerHandler(),
@@ -144,19 +136,9 @@ func stock(name, over string, sampler sdktrace.Sampler) ([]side, func(context.Co
 	}}
 	for i := range sides {
 		if name == stockAll {
-			sides[i].paced, sides[i].exported = true, &exporter.spans
-			sides[i].flush = func() error { return tp.ForceFlush(context.Background()) }
+			sides[i].Paced, sides[i].Exported = true, &exporter.Spans
+			sides[i].Flush = func() error { return tp.ForceFlush(context.Background()) }
 		}
 	}
 	return sides, func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) }
 }
-
-// discard is an exporter of spans that counts them and throws them away.
-type discard struct{ spans atomic.Int64 }
-
-func (d *discard) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
-	d.spans.Add(int64(len(spans)))
-	return nil
-}
-
-func (*discard) Shutdown(context.Context) error { return nil }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"runtime"
 	"strings"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/test/bufconn"
 
+	"github.com/fleetotel/telemetry/benchmarks/internal/paired"
 	"github.com/fleetotel/telemetry/benchmarks/internal/usage"
 )
 
@@ -31,99 +31,64 @@ type way struct {
 }
 
 var ways = []way{
-	{"An HTTP request, in memory", httpInMemory, wall},
+	{"An HTTP request, in memory", httpInMemory, paired.Wall},
 	{"An HTTP request, over loopback", httpOverLoopback, usage.CPU},
 	{"A gRPC call on the client, in memory", func(s side) (func() error, func() error, error) {
 		return grpcInMemory(s.client, clientCall)
-	}, wall},
+	}, paired.Wall},
 	{"A gRPC call on the client, over a connection in memory", func(s side) (func() error, func() error, error) {
 		return grpcOverConnection(s.client, nil)
 	}, usage.CPU},
 	{"A gRPC call on the server, in memory", func(s side) (func() error, func() error, error) {
 		return grpcInMemory(s.server, serverCall)
-	}, wall},
+	}, paired.Wall},
 	{"A gRPC call on the server, over a connection in memory", func(s side) (func() error, func() error, error) {
 		return grpcOverConnection(nil, s.server)
 	}, usage.CPU},
 }
 
-var begun = time.Now()
-
-func wall() time.Duration { return time.Since(begun) }
-
 // measure makes calls one after the other.
-func (w way) measure(s side, calls int) (c cost, err error) {
+func (w way) measure(s side, calls int) (c paired.Cost, err error) {
 	if s.begin != nil {
 		s.begin()
 	}
 	call, end, err := w.start(s)
 	if err != nil {
-		return cost{}, err
+		return paired.Cost{}, err
 	}
 	defer func() { err = errors.Join(err, end()) }()
 	for range 10 { // connects
 		if err := call(); err != nil {
-			return cost{}, err
+			return paired.Cost{}, err
 		}
 	}
 	if err := s.export(); err != nil {
-		return cost{}, err
+		return paired.Cost{}, err
 	}
-	clock := w.clock
-	if s.paced {
-		clock = usage.CPU
+	if c, err = s.Measure(calls, w.clock, call); err != nil {
+		return paired.Cost{}, err
 	}
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	begin := clock()
-	for i := range calls {
-		if s.paced && i%burst == 0 {
-			time.Sleep(pause)
-		}
-		if err := call(); err != nil {
-			return cost{}, err
-		}
-	}
-	if s.flush != nil {
-		if err := s.flush(); err != nil {
-			return cost{}, err
-		}
-	}
-	elapsed := clock() - begin
-	runtime.ReadMemStats(&after)
-	n := float64(calls)
-	return cost{
-		float64(elapsed.Nanoseconds()) / n, float64(after.TotalAlloc-before.TotalAlloc) / n,
-		float64(after.Mallocs-before.Mallocs) / n,
-	}, s.complete(calls)
+	return c, s.complete(calls)
 }
-
-// Paced sides make some 20,000 calls a second at most, in bursts that every queue can hold: a stock
-// batch processor takes 2,048 spans, and exports them when it has 512.
-const (
-	burst = 100
-	pause = 5 * time.Millisecond
-)
 
 // export forgets the spans of calls that are not measured.
 func (s side) export() error {
-	if s.exported == nil {
+	if s.Exported == nil {
 		return nil
 	}
-	time.Sleep(pause) // on a gRPC server a call ends after its answer
-	err := s.flush()
-	s.exported.Store(0)
+	time.Sleep(paired.Pause) // on a gRPC server a call ends after its answer
+	err := s.Flush()
+	s.Exported.Store(0)
 	return err
 }
 
 // complete is an error if a paced side has lost spans: then it has done less than the other. The
 // last call on a gRPC server may end after its answer.
 func (s side) complete(calls int) error {
-	if !s.paced || s.exported == nil {
+	if !s.Paced || s.Exported == nil {
 		return nil
 	}
-	if got, want := s.exported.Swap(0), int64(calls); got < want-1 || got > want {
+	if got, want := s.Exported.Swap(0), int64(calls); got < want-1 || got > want {
 		return fmt.Errorf("%d spans were exported, want %d", got, want)
 	}
 	return nil

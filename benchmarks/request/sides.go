@@ -5,8 +5,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
-	"sync/atomic"
 
 	"go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp"
 	"go.opentelemetry.io/otel/propagation"
@@ -15,39 +13,26 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/fleetotel/telemetry"
+	"github.com/fleetotel/telemetry/benchmarks/internal/paired"
 )
 
 // side is one way to serve the same request.
 type side struct {
-	name    string
-	against string // the name of the side that it is compared with; "": it is not printed
+	paired.Side
 	handler http.Handler
+}
 
-	paced    bool          // everything is sampled
-	flush    func() error  // exports what is held; nil without spans
-	exported *atomic.Int64 // spans; nil without spans
+func common(sides []side) (all []paired.Side) {
+	for _, s := range sides {
+		all = append(all, s.Side)
+	}
+	return all
 }
 
 // spansOfRequest are the server's span and its child.
 const spansOfRequest = 2
 
-func (s side) index(sides []side) int {
-	for i := range sides {
-		if sides[i].name == s.against {
-			return i
-		}
-	}
-	return 0
-}
-
-// plain is the index of the handler without telemetry that got the same requests in the same way.
-func (s side) plain(sides []side) int {
-	return slices.IndexFunc(sides, func(other side) bool { return other.against == "" && other.paced == s.paced })
-}
-
 const (
-	plain      = "plain"
-	plainPaced = "plain, paced"
 	stockRatio = "otelhttp, parent-based ratio 5 %"
 	stockAll   = "otelhttp, everything sampled"
 )
@@ -63,8 +48,8 @@ func newSides(ctx context.Context) (sides []side, closeAll func() error, err err
 		}
 		return errors.Join(errs...)
 	}
-	sides = append(sides, side{name: plain, handler: shop(nil)},
-		side{name: plainPaced, handler: shop(nil), paced: true})
+	sides = append(sides, side{Side: paired.Side{Name: "plain"}, handler: shop(nil)},
+		side{Side: paired.Side{Name: "plain, paced", Paced: true}, handler: shop(nil)})
 	for _, s := range []struct {
 		name    string
 		sampler sdktrace.Sampler
@@ -93,18 +78,18 @@ func newSides(ctx context.Context) (sides []side, closeAll func() error, err err
 
 func ours(ctx context.Context, name, against string, option telemetry.Option) (side, func(context.Context) error,
 	error) {
-	exporter := &discard{}
+	exporter := &paired.Discard{}
 	guard, err := telemetry.Init(ctx, telemetry.WithoutGlobals(), telemetry.WithServiceName("benchmark"),
 		telemetry.WithLogOutput(io.Discard), telemetry.WithSpanExporter(exporter),
 		telemetry.WithMetricReader(sdkmetric.NewManualReader()), telemetry.WithoutLogs(),
 		telemetry.WithoutRuntimeMetrics(), option)
 	s := side{
-		name: name, against: against,
+		Side:    paired.Side{Name: name, Against: against},
 		handler: telemetry.Handler(shop(guard.TracerProvider().Tracer("benchmark")), telemetry.WithGuard(guard)),
 	}
 	if against == stockAll {
-		s.paced, s.exported = true, &exporter.spans
-		s.flush = func() error { return guard.ForceFlush(ctx) }
+		s.Paced, s.Exported = true, &exporter.Spans
+		s.Flush = func() error { return guard.ForceFlush(ctx) }
 	}
 	return s, guard.Shutdown, err
 }
@@ -125,29 +110,19 @@ func shop(tracer trace.Tracer) *http.ServeMux {
 // stock is otelhttp over the SDK with its own batch processor, as OpenTelemetry's documentation has
 // it.
 func stock(name string, sampler sdktrace.Sampler) (side, func(context.Context) error) {
-	exporter := &discard{}
+	exporter := &paired.Discard{}
 	tp := sdktrace.NewTracerProvider(sdktrace.WithSampler(sampler), sdktrace.WithBatcher(exporter))
 	mp := sdkmetric.NewMeterProvider(sdkmetric.WithReader(sdkmetric.NewManualReader()))
 	s := side{
-		name: name, against: name,
+		Side: paired.Side{Name: name, Against: name},
 		handler: otelhttp.NewHandler(shop(tp.Tracer("benchmark")), "", otelhttp.WithTracerProvider(tp),
 			otelhttp.WithMeterProvider(mp),
 			otelhttp.WithPropagators(propagation.NewCompositeTextMapPropagator(propagation.TraceContext{},
 				propagation.Baggage{}))),
 	}
 	if name == stockAll {
-		s.paced, s.exported = true, &exporter.spans
-		s.flush = func() error { return tp.ForceFlush(context.Background()) }
+		s.Paced, s.Exported = true, &exporter.Spans
+		s.Flush = func() error { return tp.ForceFlush(context.Background()) }
 	}
 	return s, func(ctx context.Context) error { return errors.Join(tp.Shutdown(ctx), mp.Shutdown(ctx)) }
 }
-
-// discard is an exporter of spans that counts them and throws them away.
-type discard struct{ spans atomic.Int64 }
-
-func (d *discard) ExportSpans(_ context.Context, spans []sdktrace.ReadOnlySpan) error {
-	d.spans.Add(int64(len(spans)))
-	return nil
-}
-
-func (*discard) Shutdown(context.Context) error { return nil }

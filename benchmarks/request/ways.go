@@ -7,9 +7,9 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"runtime"
 	"time"
 
+	"github.com/fleetotel/telemetry/benchmarks/internal/paired"
 	"github.com/fleetotel/telemetry/benchmarks/internal/usage"
 )
 
@@ -22,59 +22,27 @@ type way struct {
 }
 
 var ways = []way{
-	{"In memory", inMemory, func() time.Duration { return time.Since(begun) }},
+	{"In memory", inMemory, paired.Wall},
 	{"Over loopback", overLoopback, usage.CPU},
 }
 
-var begun = time.Now()
-
 // measure sends requests one after the other, as a connection does.
-func (w way) measure(s side, requests int) (cost, error) {
+func (w way) measure(s side, requests int) (paired.Cost, error) {
 	request, end := w.serve(s.handler)
 	defer end()
-	clock := w.clock
-	if s.paced {
-		clock = usage.CPU
+	cost, err := s.Measure(requests, w.clock, request)
+	if err != nil {
+		return paired.Cost{}, err
 	}
-	runtime.GC()
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	begin := clock()
-	for i := range requests {
-		if s.paced && i%burst == 0 {
-			time.Sleep(pause)
-		}
-		if err := request(); err != nil {
-			return cost{}, err
-		}
-	}
-	if s.flush != nil {
-		if err := s.flush(); err != nil {
-			return cost{}, err
-		}
-	}
-	elapsed := clock() - begin
-	runtime.ReadMemStats(&after)
-	n := float64(requests)
-	return cost{
-		float64(elapsed.Nanoseconds()) / n, float64(after.TotalAlloc-before.TotalAlloc) / n,
-		float64(after.Mallocs-before.Mallocs) / n,
-	}, s.complete(requests)
+	return cost, s.complete(requests)
 }
-
-// Paced sides get some 20,000 requests a second at most, in bursts that every queue can hold: a
-// stock batch processor takes 2,048 spans, and exports them when it has 512.
-const (
-	burst = 100
-	pause = 5 * time.Millisecond
-)
 
 // complete is an error if a paced side has lost spans: then it has done less than the other.
 func (s side) complete(requests int) error {
-	if !s.paced || s.exported == nil {
+	if !s.Paced || s.Exported == nil {
 		return nil
 	}
-	if got, want := s.exported.Swap(0), int64(spansOfRequest*requests); got != want {
+	if got, want := s.Exported.Swap(0), int64(spansOfRequest*requests); got != want {
 		return fmt.Errorf("%d spans were exported, want %d", got, want)
 	}
 	return nil
