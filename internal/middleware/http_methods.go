@@ -15,16 +15,27 @@ type Methods struct {
 	listed atomic.Pointer[map[string]string]
 }
 
+// conventionalMethods are those of RFC 9110, PATCH and QUERY.
+var conventionalMethods = byName([]string{
+	http.MethodGet, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodPatch, http.MethodHead,
+	http.MethodOptions, http.MethodConnect, http.MethodTrace, "QUERY",
+})
+
+func byName(methods []string) map[string]string {
+	named := make(map[string]string, len(methods))
+	for _, method := range methods {
+		named[method] = method
+	}
+	return named
+}
+
 // Use replaces the list. A nil list stands for that of the semantic conventions.
 func (m *Methods) Use(methods []string) {
 	if methods == nil {
 		m.listed.Store(nil)
 		return
 	}
-	listed := make(map[string]string, len(methods))
-	for _, method := range methods {
-		listed[method] = method
-	}
+	listed := byName(methods)
 	m.listed.Store(&listed)
 }
 
@@ -35,42 +46,14 @@ func (m *Methods) UseThoseOf(other *Methods) { m.listed.Store(other.listed.Load(
 // must not become names and time series. Methods are case-sensitive (semantic conventions,
 // http.request.method; RFC 9110 §9.1).
 func (m *Methods) known(method string) string {
-	if m == nil {
-		return conventionalMethod(method)
+	listed := conventionalMethods
+	if m != nil {
+		if own := m.listed.Load(); own != nil {
+			listed = *own
+		}
 	}
-	listed := m.listed.Load()
-	if listed == nil {
-		return conventionalMethod(method)
-	}
-	if known, ok := (*listed)[method]; ok {
+	if known, ok := listed[method]; ok {
 		return known
-	}
-	return otherMethod
-}
-
-// conventionalMethod knows the methods of RFC 9110, PATCH and QUERY.
-func conventionalMethod(method string) string {
-	switch method {
-	case http.MethodGet:
-		return http.MethodGet
-	case http.MethodPost:
-		return http.MethodPost
-	case http.MethodPut:
-		return http.MethodPut
-	case http.MethodDelete:
-		return http.MethodDelete
-	case http.MethodPatch:
-		return http.MethodPatch
-	case http.MethodHead:
-		return http.MethodHead
-	case http.MethodOptions:
-		return http.MethodOptions
-	case http.MethodConnect:
-		return http.MethodConnect
-	case http.MethodTrace:
-		return http.MethodTrace
-	case "QUERY":
-		return "QUERY"
 	}
 	return otherMethod
 }
