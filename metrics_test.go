@@ -370,7 +370,7 @@ func TestDeltasThatNeverArriveAreCounted(t *testing.T) {
 			t.Parallel()
 			c := otlptest.New(t)
 			guard := deltaGuard(t, c, protocol,
-				map[string]string{"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "600"})
+				map[string]string{"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "1500"})
 			counter, err := guard.MeterProvider().Meter("test").Int64Counter("orders")
 			require.NoError(t, err)
 			c.SetFault(unavailable)
@@ -381,7 +381,7 @@ func TestDeltasThatNeverArriveAreCounted(t *testing.T) {
 			require.EqualValues(t, 3, guard.Health().Metrics.Queued)
 			require.Zero(t, guard.Health().Metrics.Lost())
 			counter.Add(t.Context(), 1)
-			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 			defer cancel()
 			require.Regexp(t, `4 data points .*(503|Unavailable)`, guard.Shutdown(ctx).Error())
 			require.EqualValues(t, 4, guard.Health().Metrics.Failed)
@@ -406,7 +406,7 @@ func TestOnlyRetryableDeltasAreKept(t *testing.T) {
 				t.Parallel()
 				c := otlptest.New(t)
 				guard := deltaGuard(t, c, protocol, map[string]string{
-					"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "600",
+					"OTEL_METRIC_EXPORT_INTERVAL": "3600000", "OTEL_METRIC_EXPORT_TIMEOUT": "1500",
 					"OTEL_EXPORTER_OTLP_METRICS_TEMPORALITY_PREFERENCE": tt.temporality,
 				})
 				counter, err := guard.MeterProvider().Meter("test").Int64Counter("orders")

@@ -166,21 +166,25 @@ func TestShutdownEndsTheProbe(t *testing.T) {
 	}
 }
 
-// Init takes as long with a dead end as without: nothing waits for the network. The margin is wide
-// for a busy machine; BenchmarkInit has the figure.
+// Init takes as long with a dead end as without: nothing waits for the network. On a busy machine
+// one of several calls is fast enough; BenchmarkInit has the figure.
 func TestInitDoesNotWait(t *testing.T) {
 	var shutdowns sync.WaitGroup // which wait for what cannot be delivered
 	defer shutdowns.Wait()
 	for name, endpoint := range initEndpoints(t) {
 		for _, protocol := range protocols {
 			t.Setenv(endpointVariable, endpoint)
-			begin := time.Now()
-			guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
-				telemetry.WithProtocol(protocol))
-			took := time.Since(begin)
-			require.NoError(t, err)
-			shutdowns.Go(func() { _ = guard.Shutdown(cancelled(t)) }) // runtime metrics are lost
-			require.Less(t, took, 500*time.Millisecond, name)
+			const fast = 300 * time.Millisecond
+			fastest := time.Hour
+			for tries := 0; fastest > fast && tries < 5; tries++ {
+				begin := time.Now()
+				guard, err := telemetry.Init(t.Context(), telemetry.WithoutGlobals(), telemetry.WithLogOutput(io.Discard),
+					telemetry.WithProtocol(protocol))
+				fastest = min(fastest, time.Since(begin))
+				require.NoError(t, err)
+				shutdowns.Go(func() { _ = guard.Shutdown(cancelled(t)) }) // runtime metrics are lost
+			}
+			require.LessOrEqual(t, fastest, fast, name)
 		}
 	}
 }

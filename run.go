@@ -202,7 +202,7 @@ func (g *Guard) deliver(stop *signalStop) {
 		<-logged
 	}
 	for _, one := range otlp.Parts(err) {
-		if !errors.As(one, new(*otlp.Undelivered)) {
+		if !errors.As(one, new(*otlp.Undelivered)) || errors.Is(one, errAbandoned) {
 			g.selfLog.Say(lines.ShutdownFailed(one))
 		}
 	}

@@ -168,7 +168,7 @@ func TestRunLogsOtherShutdownErrors(t *testing.T) {
 	c, release := otlptest.New(t), make(chan struct{})
 	defer close(release)
 	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithSpanProcessors(hungProcessor{release: release}),
-		telemetry.WithShutdownTimeout(3*time.Second))
+		telemetry.WithShutdownTimeout(8*time.Second))
 	require.NoError(t, err)
 	require.Contains(t, console, `"level":"ERROR","msg":"telemetry: shutdown traces: `)
 	requireDelivered(t, c)

@@ -19,6 +19,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 	tracenoop "go.opentelemetry.io/otel/trace/noop"
 
+	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/contain"
 	"github.com/fleetotel/telemetry/internal/lines"
 	"github.com/fleetotel/telemetry/internal/logs"
@@ -288,10 +289,25 @@ func (g *Guard) stopSignals(ctx context.Context, signals []otlp.Running, followe
 	ctx, cancel := context.WithTimeout(ctx, share-grace)
 	defer cancel()
 	return inParallel(signals, func(r otlp.Running) error {
-		return r.Failed("shutdown",
-			abandonAfter(ctx, grace, "stop", r.Shutdown))
+		return r.Failed("shutdown", stopInTime(ctx, grace, r))
 	})
 }
+
+// stopInTime shuts a signal down. If it has to abandon that, the error counts what the signal has
+// lost by then and what it still holds.
+func stopInTime(ctx context.Context, grace time.Duration, r otlp.Running) error {
+	before := r.Health()
+	err := abandonAfter(ctx, grace, "stop", r.Shutdown)
+	if errors.Is(err, errAbandoned) {
+		now := r.Health()
+		if n := now.Lost() - before.Lost() + now.Queued; n > 0 {
+			return &batch.LossError{Items: n, Cause: err}
+		}
+	}
+	return err
+}
+
+var errAbandoned = errors.New("was abandoned")
 
 // abandonAfter runs do and returns when it returns, or when ctx and then grace have ended. In the
 // second case, for example if a service's own processor hangs, the goroutine is abandoned.
@@ -311,7 +327,7 @@ func abandonAfter(ctx context.Context, grace time.Duration, verb string, do func
 	case err := <-done:
 		return err
 	case <-time.After(grace):
-		return fmt.Errorf("did not %s in time and was abandoned: %w", verb, ctx.Err())
+		return fmt.Errorf("did not %s in time and %w: %w", verb, errAbandoned, ctx.Err())
 	}
 }
 

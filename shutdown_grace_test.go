@@ -8,12 +8,14 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/fleetotel/telemetry/internal/batch"
 	"github.com/fleetotel/telemetry/internal/otlp"
 	"github.com/fleetotel/telemetry/internal/settings"
 	"github.com/fleetotel/telemetry/internal/signal"
@@ -29,18 +31,20 @@ func TestShutdownBudgetIsSharedBetweenSignals(t *testing.T) {
 				release := make(chan struct{})
 				var share time.Duration
 				g := &Guard{}
-				hanging := otlp.Running{Signal: signal.Traces, Shutdown: func(ctx context.Context) error {
+				running := otlp.Running{Stats: func() (none batch.Stats) { return }, Redacted: func() (none int64) { return }}
+				hanging, healthy := running, running
+				hanging.Signal, hanging.Shutdown = signal.Traces, func(ctx context.Context) error {
 					if ignores {
 						<-release
 						return nil
 					}
 					<-ctx.Done()
 					return ctx.Err()
-				}}
-				healthy := otlp.Running{Signal: signal.Metrics, Shutdown: func(ctx context.Context) error {
+				}
+				healthy.Signal, healthy.Shutdown = signal.Metrics, func(ctx context.Context) error {
 					share = remaining(ctx)
 					return nil
-				}}
+				}
 				begin := time.Now()
 				ctx, cancel := shutdownContext(t.Context(), budget)
 				defer cancel()
@@ -51,6 +55,44 @@ func TestShutdownBudgetIsSharedBetweenSignals(t *testing.T) {
 				close(release)
 			})
 		}
+	}
+}
+
+// A signal that has to be abandoned is not silent about its loss: what it has lost since the shutdown
+// began, and what it still holds.
+func TestAnAbandonedSignalCountsItsLoss(t *testing.T) {
+	for name, tt := range map[string]struct {
+		before, after batch.Stats
+		want          string
+	}{
+		"nothing": {batch.Stats{Failed: 3, Rejected: 1}, batch.Stats{Failed: 3, Rejected: 1},
+			"telemetry: shutdown traces: did not stop in time and was abandoned: context deadline exceeded"},
+		"lost and held": {batch.Stats{Failed: 3, Queued: 30}, batch.Stats{Failed: 13, Queued: 20},
+			"telemetry: shutdown traces: 30 spans not delivered: did not stop in time and was abandoned: " +
+				"context deadline exceeded"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				release := make(chan struct{})
+				defer close(release)
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				var begun atomic.Bool
+				err := (&Guard{}).stopSignals(ctx, []otlp.Running{{
+					Signal: signal.Traces,
+					Stats: func() batch.Stats {
+						if begun.Load() {
+							return tt.after
+						}
+						return tt.before
+					},
+					Redacted: func() (none int64) { return },
+					Shutdown: func(context.Context) error { begun.Store(true); <-release; return nil },
+				}}, false)
+				require.EqualError(t, err, tt.want)
+				require.ErrorIs(t, err, errAbandoned, "Run logs it")
+			})
+		})
 	}
 }
 

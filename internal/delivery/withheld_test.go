@@ -149,43 +149,39 @@ func TestNoProxyHoldsAnAttemptBeyondItsTime(t *testing.T) {
 // gRPC would wait for such a proxy for ever, and never try again.
 func TestNoProxyHoldsAGRPCConnection(t *testing.T) {
 	t.Parallel()
+	const (
+		short = 300 * time.Millisecond // the proxy's time where the end of it is the result
+		long  = 30 * time.Second       // and where its answer is
+	)
 	for name, tt := range map[string]struct {
-		bad answers
-		err string // "" for none
+		bad  answers
+		time time.Duration
+		err  string // "" for none
 	}{
-		"nothing": {once(""), "reading server HTTP response"},
-		"headers in drops": {endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond),
+		"nothing": {once(""), short, "reading server HTTP response"},
+		"headers in drops": {endless("HTTP/1.1 200 OK\r\n", "X-More: 1\r\n", 5*time.Millisecond), short,
 			"reading server HTTP response"},
-		"headers without end": {endless("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: 1\r\n", 1000), 0),
+		"headers without end": {endless("HTTP/1.1 200 OK\r\n", strings.Repeat("X-More: 1\r\n", 1000), 0), long,
 			"reading server HTTP response"},
-		"403, and a body": {endless("HTTP/1.1 403 no \x1b[31m\r\n\r\n", "x", 0),
+		"403, and a body": {endless("HTTP/1.1 403 no \x1b[31m\r\n\r\n", "x", 0), long,
 			`failed to do connect handshake, response: "HTTP/1.1 403 Forbidden"`},
-		"101": {once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"),
+		"101": {once("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: Upgrade\r\n\r\n"), long,
 			"response: \"HTTP/1.1 101"},
-		"200, and what follows": {once("HTTP/1.1 200 OK\r\n\r\nhello"), ""},
+		"200, and what follows": {once("HTTP/1.1 200 OK\r\n\r\nhello"), long, ""},
 		"200, and then the rest": {func(conn net.Conn) { once("HTTP/1.1 200 OK\r\n\r\n")(conn); once("hello")(conn) },
-			""},
+			long, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			conn, err := net.Dial("tcp", rawServer(t, tt.bad))
 			require.NoError(t, err)
 			defer conn.Close()
-			ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+			ctx, cancel := context.WithTimeout(t.Context(), tt.time)
 			defer cancel()
-			done := make(chan struct{})
-			go func() {
-				defer close(done)
-				var tunnel net.Conn
-				if tunnel, err = delivery.Through(ctx, conn, url.UserPassword("bob", "s3cr3t"),
-					"collector:4317"); err == nil {
-					hello := make([]byte, 5)
-					_, err = io.ReadFull(tunnel, hello)
-					require.Equal(t, "hello", string(hello))
-				}
-			}()
+			done := make(chan error, 1)
+			go func() { done <- hello(ctx, conn) }()
 			select {
-			case <-done:
+			case err = <-done:
 			case <-time.After(20 * time.Second):
 				t.Fatal("it hangs")
 			}
@@ -196,6 +192,22 @@ func TestNoProxyHoldsAGRPCConnection(t *testing.T) {
 			}
 		})
 	}
+}
+
+// hello reads the word that comes through a proxy's tunnel.
+func hello(ctx context.Context, conn net.Conn) error {
+	tunnel, err := delivery.Through(ctx, conn, url.UserPassword("bob", "s3cr3t"), "collector:4317")
+	if err != nil {
+		return err
+	}
+	word := make([]byte, 5)
+	if _, err := io.ReadFull(tunnel, word); err != nil {
+		return err
+	}
+	if string(word) != "hello" {
+		return fmt.Errorf("unexpected: %q", word)
+	}
+	return nil
 }
 
 // rawServer reads the head of a request on each connection, and answers.
