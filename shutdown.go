@@ -296,10 +296,10 @@ func (g *Guard) stopSignals(ctx context.Context, signals []otlp.Running, followe
 // stopInTime shuts a signal down. If it has to abandon that, the error counts what the signal has
 // lost by then and what it still holds.
 func stopInTime(ctx context.Context, grace time.Duration, r otlp.Running) error {
-	before := r.Health()
+	before := r.Stats()
 	err := abandonAfter(ctx, grace, "stop", r.Shutdown)
 	if errors.Is(err, errAbandoned) {
-		now := r.Health()
+		now := r.Stats()
 		if n := now.Lost() - before.Lost() + now.Queued; n > 0 {
 			return &batch.LossError{Items: n, Cause: err}
 		}

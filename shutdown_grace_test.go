@@ -31,7 +31,7 @@ func TestShutdownBudgetIsSharedBetweenSignals(t *testing.T) {
 				release := make(chan struct{})
 				var share time.Duration
 				g := &Guard{}
-				running := otlp.Running{Stats: func() (none batch.Stats) { return }, Redacted: func() (none int64) { return }}
+				running := otlp.Running{Stats: func() (none batch.Stats) { return }}
 				hanging, healthy := running, running
 				hanging.Signal, hanging.Shutdown = signal.Traces, func(ctx context.Context) error {
 					if ignores {
@@ -86,7 +86,6 @@ func TestAnAbandonedSignalCountsItsLoss(t *testing.T) {
 						}
 						return tt.before
 					},
-					Redacted: func() (none int64) { return },
 					Shutdown: func(context.Context) error { begun.Store(true); <-release; return nil },
 				}}, false)
 				require.EqualError(t, err, tt.want)

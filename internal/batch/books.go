@@ -42,6 +42,9 @@ type Dropped struct {
 // Total is the sum over all reasons.
 func (d Dropped) Total() int64 { return d.QueueFull + d.BytesFull + d.TooLarge + d.Shutdown }
 
+// Lost is how many items will not arrive, apart from those that the spool has lost.
+func (s Stats) Lost() int64 { return s.Dropped.Total() + s.Failed + s.Rejected }
+
 // Settle books the outcome of an export. The caller takes its items out of Queued and InFlight.
 func (s *Stats) Settle(out *delivery.Outcome, now time.Time) {
 	s.Exported += out.Exported

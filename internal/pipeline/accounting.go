@@ -131,13 +131,11 @@ func (a *accountedMetrics) namingLoss(ctx context.Context, do func(context.Conte
 	before := a.Snapshot()
 	err := do(ctx)
 	after := a.Snapshot()
-	if lost := lostOf(after) - lostOf(before) + a.waiting(); lost > 0 {
+	if lost := after.Lost() - before.Lost() + a.waiting(); lost > 0 {
 		return &batch.LossError{Items: lost, Cause: after.LastError}
 	}
 	return err
 }
-
-func lostOf(s batch.Stats) int64 { return s.Failed + s.Rejected + s.Dropped.Total() }
 
 func (a *accountedMetrics) book(change func(*batch.Stats)) {
 	a.mu.Lock()
