@@ -29,6 +29,10 @@ type Outages struct {
 	spools    bool
 	retried   [signal.Count]settings.Setting[time.Duration] // see retried
 
+	// saying is held from the choice of a line's words until the line is written: the first line
+	// has the reason and the advice, and later ones refer to it.
+	saying sync.Mutex
+
 	mu      sync.Mutex
 	signals [signal.Count]*Running // nil while the signal does not run
 	began   [signal.Count]*Health  // the books when the outage began; nil without one
@@ -68,6 +72,8 @@ func (o *Outages) down(s signal.Signal, cause error) {
 	if !news {
 		return // the probe's line is about the same cause
 	}
+	o.saying.Lock()
+	defer o.saying.Unlock()
 	like := o.tell(s, cause)
 	o.explainer.tell(cause.Error())
 	line := lines.Undeliverable(s, o.fate(s), cause)
@@ -155,6 +161,8 @@ func (o *Outages) Lost(s signal.Signal, items int64, err error) {
 		return
 	}
 	o.mu.Unlock()
+	o.saying.Lock()
+	defer o.saying.Unlock()
 	cause := lines.Cause(mask.TextOf(err))
 	if !o.selfLog.Forwards() {
 		err = o.explainer.brief(err)
