@@ -229,6 +229,7 @@ func TestBrokenExporterIsContained(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := collector{answer: func(_ context.Context, items []int) error {
+					time.Sleep(time.Second) // until the flush waits for all of them
 					if slices.Contains(items, 3) {
 						breakDown()
 					}
