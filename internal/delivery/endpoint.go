@@ -35,8 +35,8 @@ type Config struct {
 	// OnDown, if set, is called with the cause when requests of a signal begin to fail in a way
 	// that is worth retrying, or to be refused and spooled. OnUp is called when the server answers
 	// again, with the time since OnDown and, if the server refused the request, the reason. Both
-	// are called from the goroutine of an export, OnUp before the export is counted, and must not
-	// block.
+	// are called from the goroutine of an export, for each signal one after the other, and must not
+	// block. OnUp is called before the export is counted, unless another goroutine was in OnDown.
 	OnDown func(of signal.Signal, cause error)
 	OnUp   func(of signal.Signal, after time.Duration, refusal error)
 }

@@ -32,6 +32,8 @@ type gate struct {
 	era      uint64    // counts the changes of the gate's state
 	changed  chan struct{}
 	refusal  chan struct{} // closed when the refusal ends; nil if there is none
+	news     []func()      // calls of onDown and onUp that are still to be made, in order
+	telling  bool          // one of them is under way
 }
 
 func newGate(givenUp func() bool) *gate {
@@ -103,7 +105,9 @@ func waitForChange(ctx context.Context, changed <-chan struct{}, d time.Duration
 // leave returns a pass, with the reply to its attempt. Any verdict except retry proves that the
 // endpoint works.
 func (g *gate) leave(p pass, r reply) {
+	defer g.tell()
 	g.mu.Lock()
+	defer g.mu.Unlock()
 	stale := p.era != g.era
 	switch {
 	case stale && r.verdict == retry && r.after > 0 && g.shut:
@@ -111,17 +115,13 @@ func (g *gate) leave(p pass, r reply) {
 		if until := time.Now().Add(r.after); until.After(g.until) {
 			g.until = until
 		}
-		g.mu.Unlock()
 	case stale:
-		g.mu.Unlock()
 	case r.verdict == retry:
 		g.fail(r)
 	case r.verdict == spooled:
 		g.noteRefusal(r)
 	case g.shut || g.refusal != nil:
 		g.open(r)
-	default:
-		g.mu.Unlock()
 	}
 }
 
@@ -145,55 +145,77 @@ func (g *gate) cause() error {
 	return g.err
 }
 
-// fail shuts the gate, or keeps it shut for longer. It unlocks g.mu.
+// fail shuts the gate, or keeps it shut for longer.
 func (g *gate) fail(r reply) {
-	first := !g.shut
 	now := time.Now()
-	if first {
+	if !g.shut {
 		g.noteStart(now)
 		g.shut, g.failures = true, 0
+		g.isDown(r.err)
 	}
 	g.failures++
 	// A longer wait that the server asks for takes precedence over the back-off.
 	g.until = now.Add(max(backoff(g.failures), r.after))
 	g.endRefusal()
 	g.changes(r.err)
-	g.mu.Unlock()
-	if first && g.onDown != nil {
-		g.onDown(r.err)
-	}
 }
 
-// noteRefusal lets all workers through while their requests are refused and spooled. It unlocks
-// g.mu.
+// noteRefusal lets all workers through while their requests are refused and spooled.
 func (g *gate) noteRefusal(r reply) {
-	first := g.refusal == nil
-	if first {
-		g.noteStart(time.Now())
-		g.refusal = make(chan struct{})
-		g.shut = false
-		g.changes(r.err)
+	if g.refusal != nil {
+		return
 	}
-	g.mu.Unlock()
-	if first && g.onDown != nil {
-		g.onDown(r.err)
-	}
+	g.noteStart(time.Now())
+	g.refusal = make(chan struct{})
+	g.shut = false
+	g.isDown(r.err)
+	g.changes(r.err)
 }
 
-// open lets all workers through. It unlocks g.mu.
+// open lets all workers through.
 func (g *gate) open(r reply) {
 	down := time.Since(g.since)
 	g.shut = false
 	g.endRefusal()
 	g.changes(nil)
-	g.mu.Unlock()
 	if g.onUp != nil {
 		var refusal error
 		if r.verdict == refused || r.verdict == misconfigured {
 			refusal = r.err
 		}
-		g.onUp(down, refusal)
+		g.news = append(g.news, func() { g.onUp(down, refusal) })
 	}
+}
+
+func (g *gate) isDown(err error) {
+	if g.onDown != nil {
+		g.news = append(g.news, func() { g.onDown(err) })
+	}
+}
+
+// tell makes the calls of onDown and onUp that are due, one at a time. If another worker is in one,
+// that worker makes the next: a log must not end with the line about an outage that is over.
+func (g *gate) tell() {
+	for g.tellNext() {
+	}
+}
+
+func (g *gate) tellNext() bool {
+	g.mu.Lock()
+	if g.telling || len(g.news) == 0 {
+		g.mu.Unlock()
+		return false
+	}
+	next := g.news[0]
+	g.news, g.telling = g.news[1:], true
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		g.telling = false
+	}()
+	next()
+	return true
 }
 
 // noteStart notes when the trouble began. An endpoint that is down and then refuses has been in

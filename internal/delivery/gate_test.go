@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/fleetotel/telemetry/internal/delivery"
+	"github.com/fleetotel/telemetry/internal/signal"
 )
 
 // site is an endpoint with a round tripper whose answers a test decides.
@@ -191,6 +192,33 @@ func TestGateNamesItsReason(t *testing.T) {
 		require.ErrorIs(t, out.Err, context.DeadlineExceeded)
 		s.set(ok)
 		time.Sleep(time.Minute)
+	})
+}
+
+// The worker that shuts the gate may be slow to say so, and another may open it meanwhile. What is
+// said last must hold.
+func TestGateTellsItsNewsInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
+		var said []string
+		say := func(what string) {
+			mu.Lock()
+			defer mu.Unlock()
+			said = append(said, what)
+		}
+		s := newSite(delivery.Config{
+			OnDown: func(signal.Signal, error) { time.Sleep(time.Minute); say("down") },
+			OnUp:   func(signal.Signal, time.Duration, error) { say("up") },
+		})
+		s.set(refuse)
+		var slow sync.WaitGroup
+		slow.Go(func() { _ = s.send(t.Context(), "traces") })
+		synctest.Wait()
+		s.set(ok)
+		require.EqualValues(t, 1, s.send(t.Context(), "traces").Exported)
+		require.Less(t, time.Since(s.start), time.Second, "nobody waits for what is said")
+		slow.Wait()
+		require.Equal(t, []string{"down", "up"}, said)
 	})
 }
 
