@@ -67,6 +67,7 @@ func TestHealthCountsWhatHappened(t *testing.T) {
 }
 
 func TestTheShutdownErrorNamesWhatWasLost(t *testing.T) {
+	t.Parallel()
 	c := otlptest.New(t)
 	require.NoError(t, c.Down())
 	guard, console := start(t, c, telemetry.WithShutdownTimeout(4*time.Second))
@@ -309,7 +310,7 @@ func TestACallbackThatFailsCostsOneMetric(t *testing.T) {
 
 	c.Reset()
 	hang.Store(true)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 6*time.Second)
 	defer cancel()
 	require.NoError(t, guard.Shutdown(ctx), "four callbacks that hang do not keep the last export from leaving in time")
 	require.NoError(t, ctx.Err())

@@ -298,6 +298,7 @@ func TestShutdownNamesWhatItLost(t *testing.T) {
 // TestShutdownWithoutADeadlineUsesItsTimeout is for services that defer Shutdown with the
 // background context.
 func TestShutdownWithoutADeadlineUsesItsTimeout(t *testing.T) {
+	t.Parallel()
 	atOnce(t, overProtocols(deadEnds()...),
 		func(c protocolCase[deadEnd]) string { return c.of.name + " " + string(c.protocol) },
 		func(t *testing.T, c protocolCase[deadEnd]) {
