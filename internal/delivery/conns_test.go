@@ -67,24 +67,34 @@ func TestConnectionThatAnswersIsKept(t *testing.T) {
 	for _, protocol := range []string{"grpc", "http"} {
 		t.Run(protocol, func(t *testing.T) {
 			t.Parallel()
-			var silent atomic.Int64
-			server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: shortAttempt}, func(s *h2stream) {
-				if s.request%2 == 0 {
-					s.ok(protocol)
-					return
-				}
-				silent.Add(1)
-			})
-			for silent.Load() < 10 {
-				_ = send(expired(t, shortAttempt*11/10), "traces")
-				_ = send(soon(t), "logs")
+			// One connection, and another where the machine was too busy for an answer in time. Without
+			// the rule, every other silence costs a connection: there are four.
+			conns := 4
+			for tries := 0; conns > 2 && tries < 5; tries++ {
+				conns = connectionsOfSixSilences(t, protocol)
 			}
-			_, conns := server.counts()
-			// One, and a few more where the machine was too busy for an answer in time. Without the
-			// rule, every other silence costs a connection: there are six.
-			require.LessOrEqual(t, conns, 4)
+			require.LessOrEqual(t, conns, 2)
 		})
 	}
+}
+
+// connectionsOfSixSilences is how many connections a server gets that leaves six requests
+// unanswered, and answers the one after each.
+func connectionsOfSixSilences(t *testing.T, protocol string) (conns int) {
+	var silent atomic.Int64
+	server, send := newSender(t, protocol, delivery.Config{AttemptTimeout: 2 * shortAttempt}, func(s *h2stream) {
+		if s.request%2 == 0 {
+			s.ok(protocol)
+			return
+		}
+		silent.Add(1)
+	})
+	for silent.Load() < 6 {
+		_ = send(expired(t, 2*shortAttempt*11/10), "traces")
+		_ = send(soon(t), "logs")
+	}
+	_, conns = server.counts()
+	return conns
 }
 
 // While a header function hangs, nothing is sent, and the connection does not cause it.

@@ -60,17 +60,19 @@ func TestUnsolicitedAnswersAreNotLogged(t *testing.T) {
 	t.Cleanup(func() { log.SetOutput(os.Stderr) })
 	const empty, page = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
 		"HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\nwho are you"
+	spoken := make(chan struct{}, 1)
 	for name, tt := range map[string]struct {
-		talk  func(conn net.Conn, r *bufio.Reader)
-		delay time.Duration
+		talk func(conn net.Conn, r *bufio.Reader)
+		idle bool
 	}{
 		"while it is idle": {talk: func(conn net.Conn, r *bufio.Reader) {
 			for request(r) {
 				_, _ = io.WriteString(conn, empty)
 				time.Sleep(20 * time.Millisecond)
 				_, _ = io.WriteString(conn, page)
+				spoken <- struct{}{}
 			}
-		}, delay: 50 * time.Millisecond},
+		}, idle: true},
 		"with the answer": {talk: func(conn net.Conn, r *bufio.Reader) {
 			for request(r) {
 				_, _ = io.WriteString(conn, empty+page)
@@ -97,7 +99,10 @@ func TestUnsolicitedAnswersAreNotLogged(t *testing.T) {
 			out := export(t, client, endpoint)
 			require.NoError(t, out.Err, name)
 			require.EqualValues(t, 10, out.Exported, name)
-			time.Sleep(tt.delay)
+			if tt.idle {
+				<-spoken
+				time.Sleep(100 * time.Millisecond) // until the transport has heard it
+			}
 		}
 		client.CloseIdleConnections()
 	}
