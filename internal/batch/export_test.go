@@ -229,7 +229,7 @@ func TestBrokenExporterIsContained(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				c := collector{answer: func(_ context.Context, items []int) error {
-					time.Sleep(time.Second) // until the flush waits for all of them
+					time.Sleep(time.Second) // of virtual time, which passes once the flush waits for all batches
 					if slices.Contains(items, 3) {
 						breakDown()
 					}

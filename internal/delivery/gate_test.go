@@ -195,8 +195,8 @@ func TestGateNamesItsReason(t *testing.T) {
 	})
 }
 
-// The worker that shuts the gate may be slow to say so, and another may open it meanwhile. What is
-// said last must hold.
+// OnDown may still be running in one worker when another opens the gate. OnUp comes after it, so the
+// last call is about the state that lasts.
 func TestGateTellsItsNewsInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var mu sync.Mutex
@@ -207,8 +207,11 @@ func TestGateTellsItsNewsInOrder(t *testing.T) {
 			said = append(said, what)
 		}
 		s := newSite(delivery.Config{
-			OnDown: func(signal.Signal, error) { time.Sleep(time.Minute); say("down") },
-			OnUp:   func(signal.Signal, time.Duration, error) { say("up") },
+			OnDown: func(signal.Signal, error) {
+				time.Sleep(time.Minute) // of virtual time: the next request opens the gate meanwhile
+				say("down")
+			},
+			OnUp: func(signal.Signal, time.Duration, error) { say("up") },
 		})
 		s.set(refuse)
 		var slow sync.WaitGroup
@@ -216,7 +219,7 @@ func TestGateTellsItsNewsInOrder(t *testing.T) {
 		synctest.Wait()
 		s.set(ok)
 		require.EqualValues(t, 1, s.send(t.Context(), "traces").Exported)
-		require.Less(t, time.Since(s.start), time.Second, "nobody waits for what is said")
+		require.Less(t, time.Since(s.start), time.Second, "the second request does not wait for OnDown to return")
 		slow.Wait()
 		require.Equal(t, []string{"down", "up"}, said)
 	})
