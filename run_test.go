@@ -174,6 +174,19 @@ func TestRunLogsOtherShutdownErrors(t *testing.T) {
 	requireDelivered(t, c)
 }
 
+// A signal that was abandoned and has lost something has both in one line.
+func TestRunLogsAnAbandonedSignalsLoss(t *testing.T) {
+	t.Parallel()
+	c, release := otlptest.New(t), make(chan struct{})
+	defer close(release)
+	c.SetFault(otlptest.Fault{Hang: true}, otlptest.Traces)
+	console, err := runAt(t.Context(), c, recording(nil), telemetry.WithSpanProcessors(hungProcessor{release: release}),
+		telemetry.WithShutdownTimeout(4*time.Second))
+	require.NoError(t, err)
+	require.Contains(t, console, `"level":"ERROR","msg":"telemetry: shutdown traces: 1 span not delivered: `+
+		`did not stop in time and was abandoned`)
+}
+
 // TestRunChild is the program of the child processes that run_unix_test.go and run_linux_test.go
 // start.
 func TestRunChild(t *testing.T) {
